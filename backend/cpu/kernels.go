@@ -1,0 +1,75 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/vitserve/vitserve/backend"
+)
+
+// kernels is one implementation of the arithmetic: portable Go, AVX2 or
+// AVX-512. Every function works on memory that its caller has sized; strides
+// (lda, ldx, …) are in bytes, counts are in values. No function needs
+// alignment, and none reads or writes a value outside the ones named, except
+// that gemm may prefetch. A row's result is the same to the bit whichever
+// other rows are in the call.
+type kernels struct {
+	name string
+	rows int // most rows of one strip: gemm has an entry for each number of rows
+	cols int // columns of a panel of packed weights
+
+	// gemm[r] multiplies a strip of r rows with one panel:
+	//
+	//	for i := range r { for j := range cols {
+	//		s := bias[j] // 0 without bias
+	//		for k := range K { s += a[i][k] * b[k][j] }
+	//		c[i][j] = s // or += s when acc is 1
+	//	} }
+	gemm []func(*gemmArgs)
+
+	// act[a] applies activation a in place to r rows of n values. It is nil
+	// for Identity and for SwiGLU, which is not in place.
+	act [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int)
+
+	// swiglu reads r rows of n gates and then n values, and writes r rows:
+	//
+	//	y[i][j] = x[i][j]·σ(x[i][j])·x[i][n+j]
+	//
+	// y may be x.
+	swiglu func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// softmax is, in place for each of r rows of n values,
+	// x[j] = exp(scale·(x[j]-max)) / Σ. Values behind n, up to the next
+	// multiple of 16, are set to zero. scale is positive.
+	softmax func(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
+
+	// layerNorm is y = (x-mean)/sqrt(var+eps)·w + b over n values. y may be x.
+	layerNorm func(y, x, w, b unsafe.Pointer, n int, eps float32)
+
+	// add is y[i][j] += x[i][j] over r rows of n values.
+	add func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// transpose is y[j][i] = x[i][j] over r rows of n values of four bytes,
+	// whatever they are: keys become a panel with ldy = 4·cols.
+	transpose func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+}
+
+// gemmArgs are a strip and a panel. The assembly reads the fields by offset.
+type gemmArgs struct {
+	a    unsafe.Pointer // r rows of k values, lda bytes apart
+	lda  uintptr
+	b    unsafe.Pointer // panel [k][cols]
+	c    unsafe.Pointer // r rows of cols values, ldc bytes apart
+	ldc  uintptr
+	k    uintptr
+	bias unsafe.Pointer // cols values, or nil
+	acc  uintptr        // 1: add to c
+	next unsafe.Pointer // where the next panel lies, to be prefetched; never nil
+}
+
+// The activations that act has an entry for.
+const (
+	actGELU      = backend.GELU
+	actGELUTanh  = backend.GELUTanh
+	actQuickGELU = backend.QuickGELU
+	numActs      = backend.SwiGLU + 1
+)

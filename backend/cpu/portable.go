@@ -1,0 +1,130 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+)
+
+// portable is the arithmetic in plain Go: what machines without assembly of
+// their own compute with, and the oracle of those that have it.
+var portable = kernels{
+	name: "portable",
+	rows: 4,
+	cols: portableCols,
+	gemm: []func(*gemmArgs){
+		1: func(g *gemmArgs) { gemmPortable(g, 1) },
+		2: func(g *gemmArgs) { gemmPortable(g, 2) },
+		3: func(g *gemmArgs) { gemmPortable(g, 3) },
+		4: func(g *gemmArgs) { gemmPortable(g, 4) },
+	},
+	act: [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int){
+		actGELU:      eachRow(gelu),
+		actGELUTanh:  eachRow(geluTanh),
+		actQuickGELU: eachRow(quickGELU),
+	},
+	swiglu:    swigluPortable,
+	softmax:   softmaxPortable,
+	layerNorm: layerNormPortable,
+	add:       addPortable,
+	transpose: transposePortable,
+}
+
+// portableCols is a cache line of float32.
+const portableCols = 16
+
+// floats is the row of n float32 at p.
+func floats(p unsafe.Pointer, n int) []float32 { return unsafe.Slice((*float32)(p), n) }
+
+// at is the float32 at p plus a number of bytes.
+func at(p unsafe.Pointer, offset uintptr) *float32 { return (*float32)(unsafe.Add(p, offset)) }
+
+// gemmPortable is the loop of kernels.gemm in tiles of two rows and four
+// columns, which is what sixteen registers hold. An odd last row is computed
+// twice rather than by code of its own, for which the compiler might fuse
+// multiplications and additions differently: a row's result must not depend
+// on how many stand beside it.
+func gemmPortable(g *gemmArgs, r int) {
+	for i := 0; i < r; i += 2 {
+		second := uintptr(min(i+1, r-1))
+		a0, a1 := unsafe.Add(g.a, uintptr(i)*g.lda), unsafe.Add(g.a, second*g.lda)
+		c0, c1 := unsafe.Add(g.c, uintptr(i)*g.ldc), unsafe.Add(g.c, second*g.ldc)
+		for j := uintptr(0); j < portableCols*4; j += 16 {
+			var bias [4]float32
+			if g.bias != nil {
+				bias = *(*[4]float32)(unsafe.Add(g.bias, j))
+			}
+			top, bottom := tile2x4(a0, a1, unsafe.Add(g.b, j), g.k, bias)
+			t, b := (*[4]float32)(unsafe.Add(c0, j)), (*[4]float32)(unsafe.Add(c1, j))
+			if g.acc != 0 {
+				for q := range top {
+					top[q] += t[q]
+					bottom[q] += b[q]
+				}
+			}
+			*t, *b = top, bottom
+		}
+	}
+}
+
+// tile2x4 multiplies two rows of k values with four columns of a panel.
+func tile2x4(a0, a1, b unsafe.Pointer, k uintptr, bias [4]float32) (top, bottom [4]float32) {
+	s00, s01, s02, s03 := bias[0], bias[1], bias[2], bias[3]
+	s10, s11, s12, s13 := bias[0], bias[1], bias[2], bias[3]
+	for ; k > 0; k-- {
+		x, y, w := *(*float32)(a0), *(*float32)(a1), (*[4]float32)(b)
+		s00 += x * w[0]
+		s01 += x * w[1]
+		s02 += x * w[2]
+		s03 += x * w[3]
+		s10 += y * w[0]
+		s11 += y * w[1]
+		s12 += y * w[2]
+		s13 += y * w[3]
+		a0, a1, b = unsafe.Add(a0, 4), unsafe.Add(a1, 4), unsafe.Add(b, portableCols*4)
+	}
+	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
+}
+
+func addPortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
+	for ; r > 0; r-- {
+		to := floats(y, n)
+		for j, v := range floats(x, n) {
+			to[j] += v
+		}
+		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
+	}
+}
+
+func transposePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
+	for i := range r {
+		for j, v := range unsafe.Slice((*uint32)(x), n) {
+			*(*uint32)(unsafe.Add(y, uintptr(j)*ldy+uintptr(i)*4)) = v
+		}
+		x = unsafe.Add(x, ldx)
+	}
+}
+
+// layerNormPortable takes the variance about a first estimate of the mean and
+// corrects both by the mean of what is left, so that rows whose mean is large
+// beside their deviation lose nothing.
+func layerNormPortable(y, x, w, b unsafe.Pointer, n int, eps float32) {
+	in, out := floats(x, n), floats(y, n)
+	weight, bias := floats(w, n), floats(b, n)
+	var sum [4]float32
+	for j, v := range in {
+		sum[j%4] += v
+	}
+	mean := (sum[0] + sum[1] + sum[2] + sum[3]) / float32(n)
+	var rest, squares [4]float32
+	for j, v := range in {
+		d := v - mean
+		rest[j%4] += d
+		squares[j%4] += d * d
+	}
+	left := (rest[0] + rest[1] + rest[2] + rest[3]) / float32(n)
+	variance := (squares[0]+squares[1]+squares[2]+squares[3])/float32(n) - left*left
+	scale := float32(1 / math.Sqrt(float64(max(variance, 0)+eps)))
+	for j, v := range in {
+		out[j] = ((v-mean)-left)*scale*weight[j] + bias[j]
+	}
+}
