@@ -1,0 +1,341 @@
+// Package batch groups the requests of many goroutines into the batches of
+// one worker. A batch grows because the worker is busy: what arrives
+// meanwhile is taken together next. Waiting for company is optional and off
+// by default.
+//
+// A place in the queue is reserved before the costly preparation of a request
+// (decoding a picture) and used after it, so that a full queue turns requests
+// away while they are still cheap.
+package batch
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Errors of a Queue.
+var (
+	ErrBusy   = errors.New("queue is full")
+	ErrClosed = errors.New("queue is closed")
+	ErrPanic  = errors.New("batch panicked")
+)
+
+// Priority orders waiting items: no item of a lower priority is taken while
+// one of a higher waits.
+type Priority int
+
+// Priorities.
+const (
+	High Priority = iota
+	Low
+	priorities
+)
+
+// Options size a Queue.
+type Options struct {
+	MaxBatch int           // items that one call of run takes, at least 1
+	MaxQueue int           // places of each priority, reserved or waiting, at least 1
+	Delay    time.Duration // how long the oldest item waits for a batch to fill while the worker is idle; 0: not at all
+}
+
+// Validate says what is wrong with o, if anything.
+func (o Options) Validate() error {
+	switch {
+	case o.MaxBatch < 1:
+		return fmt.Errorf("batch: max batch %d, want at least 1", o.MaxBatch)
+	case o.MaxQueue < 1:
+		return fmt.Errorf("batch: max queue %d, want at least 1", o.MaxQueue)
+	case o.Delay < 0:
+		return fmt.Errorf("batch: delay %v, want at least 0", o.Delay)
+	}
+	return nil
+}
+
+// Result is what became of one item.
+type Result[Out any] struct {
+	Out    Out
+	Queued time.Duration // from Do to the start of its batch
+	Ran    time.Duration // what its batch took
+	Batch  int           // items in its batch
+}
+
+// Queue hands batches of items to one worker goroutine. Its methods are safe
+// for use by several goroutines.
+type Queue[In, Out any] struct {
+	o    Options
+	run  func([]In) ([]Out, error)
+	wake chan struct{} // one token: something changed for the worker
+	done chan struct{} // closed when the worker has ended
+
+	mu      sync.Mutex
+	waiting [priorities]list.List // of *item[In, Out], oldest first
+	places  [priorities]int       // reserved or waiting
+	closed  bool
+	pace    time.Duration // running mean of what an item takes
+}
+
+type item[In, Out any] struct {
+	ctx   context.Context
+	in    In
+	since time.Time
+	done  chan outcome[Out] // buffered: the worker never waits for a caller that left
+}
+
+type outcome[Out any] struct {
+	result Result[Out]
+	err    error
+}
+
+// New starts the worker. It calls run with one to o.MaxBatch items, never
+// concurrently; run returns an Out for every In, in order, or an error for
+// all. A panic in run becomes an error in the chain of which is ErrPanic. New
+// panics if o is invalid.
+func New[In, Out any](o Options, run func([]In) ([]Out, error)) *Queue[In, Out] {
+	if err := o.Validate(); err != nil {
+		panic(err)
+	}
+	q := &Queue[In, Out]{o: o, run: run, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go q.work()
+	return q
+}
+
+// A Slot is a reserved place in a Queue. It is used by one goroutine, for one
+// Do, and released in any case.
+type Slot[In, Out any] struct {
+	q    *Queue[In, Out]
+	p    Priority
+	gone bool // released, or handed over to an item
+}
+
+// Reserve takes a place, or fails at once with ErrBusy or ErrClosed.
+func (q *Queue[In, Out]) Reserve(p Priority) (*Slot[In, Out], error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, ErrClosed
+	}
+	if q.places[p] >= q.o.MaxQueue {
+		return nil, ErrBusy
+	}
+	q.places[p]++
+	return &Slot[In, Out]{q: q, p: p}, nil
+}
+
+// Release gives the place back if Do has not used it. It may be called more
+// than once.
+func (s *Slot[In, Out]) Release() {
+	if s.gone {
+		return
+	}
+	s.gone = true
+	s.q.mu.Lock()
+	s.q.leave(s.p)
+	s.q.mu.Unlock()
+}
+
+// Do waits for the answer to in, or for ctx. An item whose ctx ends before
+// its batch starts is never computed, and its place is free at once. When ctx
+// ends later, the worker may still be reading in after Do returned: the
+// caller must not write to it again. A Slot serves one Do; a second panics.
+func (s *Slot[In, Out]) Do(ctx context.Context, in In) (Result[Out], error) {
+	if s.gone {
+		panic("batch: Do on a slot that is used or released")
+	}
+	s.gone = true
+	q := s.q
+	it := &item[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan outcome[Out], 1)}
+	q.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		q.leave(s.p)
+		q.mu.Unlock()
+		return Result[Out]{}, err
+	}
+	at := q.waiting[s.p].PushBack(it)
+	q.mu.Unlock()
+	q.signal()
+
+	select {
+	case o := <-it.done:
+		return o.result, o.err
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	// Remove of an element that the worker took already does nothing and
+	// leaves the list's length as it is.
+	before := q.waiting[s.p].Len()
+	q.waiting[s.p].Remove(at)
+	if q.waiting[s.p].Len() < before {
+		q.leave(s.p)
+	}
+	q.mu.Unlock()
+	return Result[Out]{}, ctx.Err()
+}
+
+// Do reserves a place and uses it.
+func (q *Queue[In, Out]) Do(ctx context.Context, p Priority, in In) (Result[Out], error) {
+	s, err := q.Reserve(p)
+	if err != nil {
+		return Result[Out]{}, err
+	}
+	return s.Do(ctx, in)
+}
+
+// Len returns how many places of priority p are taken, reserved or waiting.
+func (q *Queue[In, Out]) Len(p Priority) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.places[p]
+}
+
+// RetryAfter estimates how long what is queued now will take.
+func (q *Queue[In, Out]) RetryAfter() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 1
+	for p := range q.places {
+		n += q.places[p]
+	}
+	return time.Duration(n) * q.pace
+}
+
+// Close refuses new reservations, waits until every reserved place is
+// answered or released, and ends the worker. It may be called more than once.
+func (q *Queue[In, Out]) Close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.signal()
+	<-q.done
+}
+
+// leave gives a place back. The caller holds mu.
+func (q *Queue[In, Out]) leave(p Priority) {
+	q.places[p]--
+	if q.closed {
+		q.signal()
+	}
+}
+
+func (q *Queue[In, Out]) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *Queue[In, Out]) work() {
+	defer close(q.done)
+	for {
+		batch := q.take()
+		if batch == nil {
+			return
+		}
+		q.serve(batch)
+	}
+}
+
+// take waits for the next batch; nil when the queue is closed and empty.
+func (q *Queue[In, Out]) take() []*item[In, Out] {
+	for {
+		q.mu.Lock()
+		batch, wait := q.collect()
+		ended := q.closed && q.places == [priorities]int{}
+		q.mu.Unlock()
+		switch {
+		case len(batch) > 0:
+			return batch
+		case ended:
+			return nil
+		case wait > 0:
+			full := time.NewTimer(wait)
+			select {
+			case <-q.wake:
+			case <-full.C:
+			}
+			full.Stop()
+		default:
+			<-q.wake
+		}
+	}
+}
+
+// collect takes the items of the next batch out of the queue, or says how
+// long to wait for more of them. The caller holds mu.
+func (q *Queue[In, Out]) collect() (batch []*item[In, Out], wait time.Duration) {
+	var n int
+	var oldest time.Time
+	for p := range q.waiting {
+		n += q.waiting[p].Len()
+		if front := q.waiting[p].Front(); front != nil {
+			if since := front.Value.(*item[In, Out]).since; oldest.IsZero() || since.Before(oldest) {
+				oldest = since
+			}
+		}
+	}
+	if n == 0 {
+		return nil, 0
+	}
+	if n < q.o.MaxBatch && q.o.Delay > 0 && !q.closed {
+		if wait := q.o.Delay - time.Since(oldest); wait > 0 {
+			return nil, wait
+		}
+	}
+	for p := range q.waiting {
+		for front := q.waiting[p].Front(); front != nil && len(batch) < q.o.MaxBatch; front = q.waiting[p].Front() {
+			it := q.waiting[p].Remove(front).(*item[In, Out])
+			q.places[p]--
+			// Its caller sees its context end and leaves by itself.
+			if it.ctx.Err() == nil {
+				batch = append(batch, it)
+			}
+		}
+	}
+	return batch, 0
+}
+
+// serve runs a batch and answers its items.
+func (q *Queue[In, Out]) serve(batch []*item[In, Out]) {
+	in := make([]In, len(batch))
+	for i, it := range batch {
+		in[i] = it.in
+	}
+	start := time.Now()
+	out, err := q.guard(in)
+	ran := time.Since(start)
+	if err == nil && len(out) != len(in) {
+		err = fmt.Errorf("batch: %d answers to %d items", len(out), len(in))
+	}
+
+	q.mu.Lock()
+	each := ran / time.Duration(len(batch))
+	if q.pace == 0 {
+		q.pace = each
+	}
+	q.pace += (each - q.pace) / 8
+	q.mu.Unlock()
+
+	for i, it := range batch {
+		if err != nil {
+			it.done <- outcome[Out]{err: err}
+			continue
+		}
+		it.done <- outcome[Out]{result: Result[Out]{
+			Out: out[i], Queued: start.Sub(it.since), Ran: ran, Batch: len(batch),
+		}}
+	}
+}
+
+// guard turns a panic of run into an error, so that callers are answered.
+func (q *Queue[In, Out]) guard(in []In) (out []Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", ErrPanic, p, debug.Stack())
+		}
+	}()
+	return q.run(in)
+}
