@@ -2,5 +2,51 @@
 
 package cpu
 
+import "golang.org/x/sys/cpu"
+
+//go:generate go run -C _asm . -out ..
+
 // impls are all implementations in this binary, the fastest first.
-func impls() []impl { return []impl{{kernels: &portable}} }
+func impls() []impl {
+	x := &cpu.X86
+	return []impl{
+		{&wide, lacking(feature{"AVX-512F", x.HasAVX512F}, feature{"AVX-512VL", x.HasAVX512VL},
+			feature{"AVX-512BW", x.HasAVX512BW}, feature{"AVX-512DQ", x.HasAVX512DQ})},
+		{&narrow, lacking(feature{"AVX2", x.HasAVX2}, feature{"FMA", x.HasFMA})},
+		{kernels: &portable},
+	}
+}
+
+// wide is the arithmetic in AVX-512.
+var wide = kernels{
+	name:      "avx512",
+	rows:      14,
+	cols:      32,
+	gemm:      gemmAVX512x,
+	half:      gemmHalfAVX512x,
+	act:       portable.act,
+	swiglu:    portable.swiglu,
+	softmax:   portable.softmax,
+	layerNorm: portable.layerNorm,
+	add:       portable.add,
+	transpose: portable.transpose,
+	peak:      peakAVX512,
+	peakOps:   2 * 24 * 16,
+}
+
+// narrow is the arithmetic in AVX2.
+var narrow = kernels{
+	name:      "avx2",
+	rows:      6,
+	cols:      16,
+	gemm:      gemmAVX2x,
+	half:      gemmHalfAVX2x,
+	act:       portable.act,
+	swiglu:    portable.swiglu,
+	softmax:   portable.softmax,
+	layerNorm: portable.layerNorm,
+	add:       portable.add,
+	transpose: portable.transpose,
+	peak:      peakAVX2,
+	peakOps:   2 * 12 * 8,
+}

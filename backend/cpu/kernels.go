@@ -26,6 +26,9 @@ type kernels struct {
 	//	} }
 	gemm []func(*gemmArgs)
 
+	// half[r] is the same for a panel of cols/2 columns, [k][cols/2].
+	half []func(*gemmArgs)
+
 	// act[a] applies activation a in place to r rows of n values. It is nil
 	// for Identity and for SwiGLU, which is not in place.
 	act [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int)
@@ -47,6 +50,11 @@ type kernels struct {
 
 	// add is y[i][j] += x[i][j] over r rows of n values.
 	add func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// peak does n times peakOps operations, a multiplication and an addition
+	// each, as fast as the machine can.
+	peak    func(n int)
+	peakOps int
 
 	// transpose is y[j][i] = x[i][j] over r rows of n values of four bytes,
 	// whatever they are: keys become a panel with ldy = 4·cols.

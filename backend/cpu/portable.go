@@ -12,10 +12,16 @@ var portable = kernels{
 	rows: 4,
 	cols: portableCols,
 	gemm: []func(*gemmArgs){
-		1: func(g *gemmArgs) { gemmPortable(g, 1) },
-		2: func(g *gemmArgs) { gemmPortable(g, 2) },
-		3: func(g *gemmArgs) { gemmPortable(g, 3) },
-		4: func(g *gemmArgs) { gemmPortable(g, 4) },
+		1: func(g *gemmArgs) { gemmPortable(g, 1, portableCols) },
+		2: func(g *gemmArgs) { gemmPortable(g, 2, portableCols) },
+		3: func(g *gemmArgs) { gemmPortable(g, 3, portableCols) },
+		4: func(g *gemmArgs) { gemmPortable(g, 4, portableCols) },
+	},
+	half: []func(*gemmArgs){
+		1: func(g *gemmArgs) { gemmPortable(g, 1, portableCols/2) },
+		2: func(g *gemmArgs) { gemmPortable(g, 2, portableCols/2) },
+		3: func(g *gemmArgs) { gemmPortable(g, 3, portableCols/2) },
+		4: func(g *gemmArgs) { gemmPortable(g, 4, portableCols/2) },
 	},
 	act: [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int){
 		actGELU:      eachRow(gelu),
@@ -27,6 +33,8 @@ var portable = kernels{
 	layerNorm: layerNormPortable,
 	add:       addPortable,
 	transpose: transposePortable,
+	peak:      peakPortable,
+	peakOps:   2 * 2 * 4 * 64,
 }
 
 // portableCols is a cache line of float32.
@@ -43,17 +51,17 @@ func at(p unsafe.Pointer, offset uintptr) *float32 { return (*float32)(unsafe.Ad
 // twice rather than by code of its own, for which the compiler might fuse
 // multiplications and additions differently: a row's result must not depend
 // on how many stand beside it.
-func gemmPortable(g *gemmArgs, r int) {
+func gemmPortable(g *gemmArgs, r, cols int) {
 	for i := 0; i < r; i += 2 {
 		second := uintptr(min(i+1, r-1))
 		a0, a1 := unsafe.Add(g.a, uintptr(i)*g.lda), unsafe.Add(g.a, second*g.lda)
 		c0, c1 := unsafe.Add(g.c, uintptr(i)*g.ldc), unsafe.Add(g.c, second*g.ldc)
-		for j := uintptr(0); j < portableCols*4; j += 16 {
+		for j := uintptr(0); j < uintptr(cols)*4; j += 16 {
 			var bias [4]float32
 			if g.bias != nil {
 				bias = *(*[4]float32)(unsafe.Add(g.bias, j))
 			}
-			top, bottom := tile2x4(a0, a1, unsafe.Add(g.b, j), g.k, bias)
+			top, bottom := tile2x4(a0, a1, unsafe.Add(g.b, j), uintptr(cols)*4, g.k, bias)
 			t, b := (*[4]float32)(unsafe.Add(c0, j)), (*[4]float32)(unsafe.Add(c1, j))
 			if g.acc != 0 {
 				for q := range top {
@@ -66,8 +74,9 @@ func gemmPortable(g *gemmArgs, r int) {
 	}
 }
 
-// tile2x4 multiplies two rows of k values with four columns of a panel.
-func tile2x4(a0, a1, b unsafe.Pointer, k uintptr, bias [4]float32) (top, bottom [4]float32) {
+// tile2x4 multiplies two rows of k values with four columns of a panel whose
+// rows are ldb bytes apart.
+func tile2x4(a0, a1, b unsafe.Pointer, ldb, k uintptr, bias [4]float32) (top, bottom [4]float32) {
 	s00, s01, s02, s03 := bias[0], bias[1], bias[2], bias[3]
 	s10, s11, s12, s13 := bias[0], bias[1], bias[2], bias[3]
 	for ; k > 0; k-- {
@@ -80,7 +89,7 @@ func tile2x4(a0, a1, b unsafe.Pointer, k uintptr, bias [4]float32) (top, bottom 
 		s11 += y * w[1]
 		s12 += y * w[2]
 		s13 += y * w[3]
-		a0, a1, b = unsafe.Add(a0, 4), unsafe.Add(a1, 4), unsafe.Add(b, portableCols*4)
+		a0, a1, b = unsafe.Add(a0, 4), unsafe.Add(a1, 4), unsafe.Add(b, ldb)
 	}
 	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
 }
@@ -126,5 +135,13 @@ func layerNormPortable(y, x, w, b unsafe.Pointer, n int, eps float32) {
 	scale := float32(1 / math.Sqrt(float64(max(variance, 0)+eps)))
 	for j, v := range in {
 		out[j] = ((v-mean)-left)*scale*weight[j] + bias[j]
+	}
+}
+
+// peakPortable multiplies two rows that stay in the first cache.
+func peakPortable(n int) {
+	var a, b [64 + 3]float32
+	for range n {
+		tile2x4(unsafe.Pointer(&a), unsafe.Pointer(&a), unsafe.Pointer(&b), 4, 64, [4]float32{})
 	}
 }

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// isa is a vector instruction set.
+type isa struct {
+	name string
+	reg  string // letter of the registers
+	size int    // bytes of a register
+	regs int
+}
+
+var (
+	avx512 = isa{"AVX512", "Z", 64, 32}
+	avx2   = isa{"AVX2", "Y", 32, 16}
+)
+
+func (s isa) wide() bool     { return s.size == 64 }
+func (s isa) v(i int) string { return fmt.Sprintf("%s%d", s.reg, i) }
+
+// fn is a function being written. Constants that its body names are put into
+// registers from the highest down (AVX-512, which has enough of them) or
+// used from memory (AVX2), except those that are pinned.
+type fn struct {
+	isa
+	f      *file
+	name   string
+	params string
+	bytes  int // of the arguments
+	body   bytes.Buffer
+	consts []string
+	pinned map[string]string
+}
+
+// begin starts a function with parameters in Go's syntax that fill a number of bytes.
+func (f *file) begin(s isa, name, params string, bytes int) *fn {
+	return &fn{isa: s, f: f, name: name, params: params, bytes: bytes, pinned: map[string]string{}}
+}
+
+// i writes instructions, one a line, with the arguments put in.
+func (w *fn) i(lines string, args ...any) {
+	if len(args) > 0 {
+		lines = fmt.Sprintf(lines, args...)
+	}
+	for _, l := range strings.Split(strings.TrimSpace(lines), "\n") {
+		l = strings.TrimSpace(l)
+		if strings.HasSuffix(l, ":") {
+			w.body.WriteString(l + "\n")
+		} else if l != "" {
+			w.body.WriteString("\t" + l + "\n")
+		}
+	}
+}
+
+// pin returns a register that holds a constant during the whole function.
+func (w *fn) pin(name string) string {
+	if r, ok := w.pinned[name]; ok {
+		return r
+	}
+	r := w.v(w.regs - 1 - len(w.consts))
+	w.consts = append(w.consts, name)
+	w.pinned[name] = r
+	w.f.constant(name)
+	return r
+}
+
+// k returns an operand for a constant: a register or memory.
+func (w *fn) k(name string) string {
+	if r, ok := w.pinned[name]; ok {
+		return r
+	}
+	if w.wide() {
+		return w.pin(name)
+	}
+	w.f.constant(name)
+	return name + "<>(SB)"
+}
+
+// end writes the function out.
+func (w *fn) end() {
+	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", w.name, w.bytes)
+	for _, c := range w.consts {
+		fmt.Fprintf(&w.f.asm, "\tVBROADCASTSS %s<>(SB), %s\n", c, w.pinned[c])
+	}
+	w.f.asm.Write(w.body.Bytes())
+	w.f.asm.WriteString("\tVZEROUPPER\n\tRET\n\n")
+	fmt.Fprintf(&w.f.decl, "//go:noescape\nfunc %s(%s)\n\n", w.name, w.params)
+}
+
+// constant puts a constant, as often as a YMM register holds it, into the data.
+func (f *file) constant(name string) {
+	if f.known[name] {
+		return
+	}
+	f.known[name] = true
+	bits, ok := words[name]
+	if !ok {
+		x, ok := constants[name]
+		if !ok {
+			panic("no constant " + name)
+		}
+		bits = math.Float32bits(float32(x))
+	}
+	for i := 0; i < 32; i += 4 {
+		fmt.Fprintf(&f.data, "DATA %s<>+%d(SB)/4, $0x%08x\n", name, i, bits)
+	}
+	fmt.Fprintf(&f.data, "GLOBL %s<>(SB), RODATA|NOPTR, $32\n\n", name)
+}
+
+// constants are explained where portable Go uses them: portable_exp.go.
+var constants = map[string]float64{
+	"zero": 0, "one": 1, "minusHalf": -0.5, "minusInf": math.Inf(-1),
+	"expLowest": -87.3, "log2e": math.Log2E, "ln2Hi": float64(float32(math.Ln2)), "ln2Lo": math.Ln2 - float64(float32(math.Ln2)),
+	"exp0": 1, "exp1": 1, "exp2": 1. / 2, "exp3": 1. / 6, "exp4": 1. / 24, "exp5": 1. / 120, "exp6": 1. / 720,
+	"geluFar": 64, "erfP": 0.3275911 / math.Sqrt2,
+	"erfA1": -0.5 * 0.254829592, "erfA2": -0.5 * -0.284496736, "erfA3": -0.5 * 1.421413741,
+	"erfA4": -0.5 * -1.453152027, "erfA5": -0.5 * 1.061405429,
+	"tanhLinear": 2 * math.Sqrt(2/math.Pi), "tanhCubic": 2 * 0.044715 * math.Sqrt(2/math.Pi),
+	"quick": 1.702,
+}
+
+// words are constants that are not numbers.
+var words = map[string]uint32{"signBit": 1 << 31, "notSign": 1<<31 - 1}

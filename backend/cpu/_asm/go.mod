@@ -1,0 +1,3 @@
+module github.com/vitserve/vitserve/backend/cpu/_asm
+
+go 1.26.0
