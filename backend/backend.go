@@ -73,10 +73,13 @@ type StreamOptions struct {
 // Operations only enqueue; the first failure sticks, later operations do
 // nothing, and Sync runs what is queued and reports it. One goroutine at a
 // time. Outputs come first in every signature. An output may be the same
-// tensor as the residual, and Gather, Pool and Attention may not write over
-// what they read.
+// tensor as the residual, LayerNorm may write over its input, and no other
+// operation may write over what it reads. Backends check shapes with the
+// functions Check… of this package.
 type Stream interface {
 	// Alloc returns memory that is kept until Close. Its contents are zero.
+	// Memory that cannot be had is a failure; the tensor is then good for
+	// being passed to operations, which do nothing.
 	Alloc(shape ...int) Tensor
 
 	// Temp returns a tensor with one writer and one reader, both of them
@@ -86,7 +89,8 @@ type Stream interface {
 	Temp(shape ...int) Tensor
 
 	// Write copies src to dst when it is called, so src may be reused at
-	// once. The shapes must be equal.
+	// once. The shapes must be equal. Whether operations queued before it
+	// see the old or the new values is undefined.
 	Write(dst Tensor, src *tensor.Dense)
 
 	// Read copies src to dst during Sync; dst is valid after it.

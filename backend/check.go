@@ -1,0 +1,236 @@
+package backend
+
+import (
+	"fmt"
+	"slices"
+
+	"gorgonia.org/tensor"
+)
+
+// The functions Check… are the shape rules of a Stream's operations, for
+// backends to call where an operation is enqueued: a wrong shape is the
+// caller's bug and panics with what was wanted and what was found. They
+// allocate nothing when all is well.
+
+// HostFloats returns the values of a host tensor, which must be row-major,
+// contiguous float32, as every tensor at the border of a package is.
+func HostFloats(t *tensor.Dense) ([]float32, error) {
+	switch {
+	case t == nil:
+		return nil, fmt.Errorf("backend: host tensor is nil")
+	case t.Dtype() != tensor.Float32:
+		return nil, fmt.Errorf("backend: host tensor %v of %v, want float32", t.Shape(), t.Dtype())
+	case t.RequiresIterator() || t.DataOrder().IsColMajor():
+		return nil, fmt.Errorf("backend: host tensor %v with strides %v, want contiguous rows", t.Shape(), t.Strides())
+	}
+	// A scalar of one value or a view of a larger tensor may hold more than
+	// its shape says.
+	return t.Float32s()[:t.Shape().TotalSize()], nil
+}
+
+// CheckHost panics unless t is of the shape of d and HostFloats has it.
+func CheckHost(op string, d Tensor, t *tensor.Dense) []float32 {
+	f, err := HostFloats(t)
+	if err != nil {
+		panic("backend: " + op + ": " + err.Error())
+	}
+	// Not Shape.Eq, to which a vector is equal to a matrix of one row.
+	if !slices.Equal(d.Shape, t.Shape()) {
+		panic(fmt.Sprintf("backend: %s: host tensor %v, device tensor %v", op, t.Shape(), d.Shape))
+	}
+	checkView(op, "tensor", d)
+	return f
+}
+
+// CheckPatchEmbed panics unless the operands fit. Pixels behind the last
+// whole patch are not looked at.
+func CheckPatchEmbed(x, pixels Tensor, p *PatchEmbed) {
+	const op = "PatchEmbed"
+	if len(pixels.Shape) != 4 || pixels.Shape[1] != 3 {
+		panic(fmt.Sprintf("backend: %s: pixels %v, want (B, 3, H, W)", op, pixels.Shape))
+	}
+	if p.Patch[0] < 1 || p.Patch[1] < 1 || p.Patch[0] > pixels.Shape[2] || p.Patch[1] > pixels.Shape[3] {
+		panic(fmt.Sprintf("backend: %s: patch %v, pixels %v", op, p.Patch, pixels.Shape))
+	}
+	n := (pixels.Shape[2] / p.Patch[0]) * (pixels.Shape[3] / p.Patch[1])
+	c := p.Proj.Out()
+	if in := 3 * p.Patch[0] * p.Patch[1]; p.Proj.In() != in {
+		panic(fmt.Sprintf("backend: %s: weight (%d, %d), want (%d, %d)", op, c, p.Proj.In(), c, in))
+	}
+	prefix := 0
+	if !p.Prefix.IsZero() {
+		prefix = p.Prefix.Shape[0]
+		checkShape(op, "prefix", p.Prefix, prefix, c)
+	}
+	if !p.Pos.IsZero() {
+		checkShape(op, "positions", p.Pos, n, c)
+	}
+	checkView(op, "pixels", pixels)
+	checkShape(op, "x", x, pixels.Shape[0], prefix+n, c)
+	checkWritten(op, x)
+}
+
+// CheckLayerNorm panics unless the operands fit.
+func CheckLayerNorm(y, x Tensor, n Norm) {
+	const op = "LayerNorm"
+	b, rows, c := dims(op, "x", x)
+	checkShape(op, "weight", n.Weight, c)
+	checkShape(op, "bias", n.Bias, c)
+	checkShape(op, "y", y, b, rows, c)
+	checkWritten(op, y)
+}
+
+// CheckLinear panics unless the operands fit. gated is what the weight was
+// made with.
+func CheckLinear(y, x Tensor, w Linear, gated bool, e Epilogue) {
+	const op = "Linear"
+	b, n, in := dims(op, "x", x)
+	out := w.Out()
+	if in != w.In() {
+		panic(fmt.Sprintf("backend: %s: x %v, weight (%d, %d)", op, x.Shape, out, w.In()))
+	}
+	if gated != (e.Act == SwiGLU) {
+		panic(fmt.Sprintf("backend: %s: activation %v on a weight (%d, %d) made with Gated %v", op, e.Act, out, in, gated))
+	}
+	if e.Act > SwiGLU {
+		panic(fmt.Sprintf("backend: %s: %v", op, e.Act))
+	}
+	if !e.Pre.IsZero() {
+		checkShape(op, "pre", e.Pre, b, n, out)
+		checkWritten(op, e.Pre)
+	}
+	if gated {
+		out /= 2
+	}
+	checkShape(op, "y", y, b, n, out)
+	checkWritten(op, y)
+	if !e.Residual.IsZero() {
+		checkShape(op, "residual", e.Residual, b, n, out)
+	}
+}
+
+// CheckAttention panics unless the operands fit.
+func CheckAttention(o, q, k, v Tensor, a Attention) {
+	const op = "Attention"
+	b, r, c := dims(op, "q", q)
+	_, n, _ := dims(op, "k", k)
+	checkShape(op, "k", k, b, n, c)
+	checkShape(op, "v", v, b, n, c)
+	checkShape(op, "o", o, b, r, c)
+	checkWritten(op, o)
+	if a.Heads < 1 || c%a.Heads != 0 {
+		panic(fmt.Sprintf("backend: %s: %d heads, q %v", op, a.Heads, q.Shape))
+	}
+	if (a.Rope != nil || !a.Bias.IsZero()) && r != n {
+		panic(fmt.Sprintf("backend: %s: q %v, k %v with rope or bias, want as many rows", op, q.Shape, k.Shape))
+	}
+	if a.Rope != nil {
+		d := c / a.Heads
+		if d%2 != 0 || a.Rope.Prefix < 0 || a.Rope.Prefix > n {
+			panic(fmt.Sprintf("backend: %s: rope after %d tokens for heads of %d, q %v", op, a.Rope.Prefix, d, q.Shape))
+		}
+		checkShape(op, "cos", a.Rope.Cos, n-a.Rope.Prefix, d)
+		checkShape(op, "sin", a.Rope.Sin, n-a.Rope.Prefix, d)
+	}
+	if !a.Bias.IsZero() {
+		checkShape(op, "bias", a.Bias, a.Heads, n, n)
+	}
+	if !a.Probs.IsZero() {
+		kept := r
+		if a.Rows != nil {
+			kept = len(a.Rows)
+		}
+		checkShape(op, "probs", a.Probs, b, a.Heads, kept, n)
+		checkWritten(op, a.Probs)
+		checkRows(op, a.Rows, r, q)
+	}
+}
+
+// CheckPool panics unless the operands fit.
+func CheckPool(y, x Tensor, spans ...Span) {
+	const op = "Pool"
+	b, n, c := dims(op, "x", x)
+	for _, s := range spans {
+		if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > n {
+			panic(fmt.Sprintf("backend: %s: span %v, x %v", op, s, x.Shape))
+		}
+	}
+	checkShape(op, "y", y, b, 1, len(spans)*c)
+	checkWritten(op, y)
+}
+
+// CheckGather panics unless the operands fit.
+func CheckGather(y, x Tensor, rows []int) {
+	const op = "Gather"
+	b, n, c := dims(op, "x", x)
+	checkRows(op, rows, n, x)
+	checkShape(op, "y", y, b, len(rows), c)
+	checkWritten(op, y)
+}
+
+func checkRows(op string, rows []int, n int, x Tensor) {
+	for _, r := range rows {
+		if r < 0 || r >= n {
+			panic(fmt.Sprintf("backend: %s: row %d of %v", op, r, x.Shape))
+		}
+	}
+}
+
+// dims returns the shape of a tensor of tokens (B, N, C).
+func dims(op, name string, t Tensor) (b, n, c int) {
+	if len(t.Shape) != 3 {
+		panic(fmt.Sprintf("backend: %s: %s %v, want (B, N, C)", op, name, t.Shape))
+	}
+	checkView(op, name, t)
+	return t.Shape[0], t.Shape[1], t.Shape[2]
+}
+
+func checkShape(op, name string, t Tensor, want ...int) {
+	same := len(t.Shape) == len(want)
+	for i := 0; same && i < len(want); i++ {
+		same = t.Shape[i] == want[i]
+	}
+	if !same {
+		// A copy, so that want stays on the stack of those who are right.
+		panic(fmt.Sprintf("backend: %s: %s %v, want %v", op, name, t.Shape, append(tensor.Shape(nil), want...)))
+	}
+	checkView(op, name, t)
+}
+
+// checkWritten panics where the images of an output share their memory.
+func checkWritten(op string, t Tensor) {
+	if len(t.Shape) > 2 && t.Shape[0] > 1 && t.Batch == 0 {
+		panic(fmt.Sprintf("backend: %s: output %v with batch stride 0", op, t.Shape))
+	}
+}
+
+// checkView panics where a view reaches out of its memory.
+func checkView(op, name string, t Tensor) {
+	if t.Mem == nil {
+		panic(fmt.Sprintf("backend: %s: %s is no tensor", op, name))
+	}
+	d := len(t.Shape)
+	end := t.Offset
+	rows := 1
+	for i, n := range t.Shape {
+		if n < 0 {
+			panic(fmt.Sprintf("backend: %s: %s %v", op, name, t.Shape))
+		}
+		if n == 0 {
+			return
+		}
+		switch {
+		case i == d-1:
+			end += n
+		case i == 0 && d > 2:
+			end += (n - 1) * t.Batch
+		default:
+			rows *= n
+		}
+	}
+	end += (rows - 1) * t.Row
+	if t.Offset < 0 || t.Batch < 0 || t.Row < 0 || end > t.Mem.Floats() {
+		panic(fmt.Sprintf("backend: %s: %s %v at %d, strides %d and %d, in memory of %d",
+			op, name, t.Shape, t.Offset, t.Batch, t.Row, t.Mem.Floats()))
+	}
+}
