@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +179,43 @@ func TestCancelledIsNeverComputed(t *testing.T) {
 		_, err = q.Do(t.Context(), batch.High, 4)
 		require.NoError(t, err)
 		require.Equal(t, [][]int{{1}, {4}}, d.saw)
+	})
+}
+
+// late is a context that has ended before its waiter hears of it.
+type late struct {
+	context.Context
+	ended atomic.Bool
+	heard chan struct{}
+}
+
+func (l *late) Done() <-chan struct{} { return l.heard }
+func (l *late) Err() error {
+	if l.ended.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestWorkerLooksAtContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &double{takes: 10 * time.Millisecond}
+		q := batch.New(batch.Options{MaxBatch: 8, MaxQueue: 8}, d.run)
+		var wg sync.WaitGroup
+		ctx := &late{Context: t.Context(), heard: make(chan struct{})}
+		for i, ctx := range []context.Context{t.Context(), ctx, t.Context()} {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				_, _ = q.Do(ctx, batch.High, i)
+			})
+		}
+		time.Sleep(5 * time.Millisecond)
+		ctx.ended.Store(true)
+		time.Sleep(time.Second)
+		close(ctx.heard)
+		wg.Wait()
+		q.Close()
+		require.Equal(t, [][]int{{0}, {2}}, d.saw)
 	})
 }
 
