@@ -52,6 +52,7 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Weights", s.weights)
 	t.Run("Encoder", s.encoder)
 	t.Run("Company", s.company)
+	t.Run("Subset", s.subset)
 	t.Run("Poison", s.poison)
 	t.Run("Concurrency", s.concurrency)
 }

@@ -182,12 +182,14 @@ func own(w backend.Linear) *linear {
 func (l *linear) apply(x []float32) []float64 {
 	y := make([]float64, l.out)
 	for i := range y {
+		sum := 0.0
 		for j, w := range l.weight[i*l.in : (i+1)*l.in] {
-			y[i] += float64(w) * float64(x[j])
+			sum += float64(w) * float64(x[j])
 		}
 		if l.bias != nil {
-			y[i] += float64(l.bias[i])
+			sum += float64(l.bias[i])
 		}
+		y[i] = sum
 	}
 	return y
 }
