@@ -2,7 +2,11 @@
 
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 //go:generate go run -C _asm . -out ..
 
@@ -19,16 +23,20 @@ func impls() []impl {
 
 // wide is the arithmetic in AVX-512.
 var wide = kernels{
-	name:      "avx512",
-	rows:      14,
-	cols:      32,
-	gemm:      gemmAVX512x,
-	half:      gemmHalfAVX512x,
-	act:       portable.act,
-	swiglu:    portable.swiglu,
-	softmax:   portable.softmax,
-	layerNorm: portable.layerNorm,
-	add:       portable.add,
+	name: "avx512",
+	rows: 14,
+	cols: 32,
+	gemm: gemmAVX512x,
+	half: gemmHalfAVX512x,
+	act: [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int){
+		actGELU:      geluAVX512,
+		actGELUTanh:  geluTanhAVX512,
+		actQuickGELU: quickGELUAVX512,
+	},
+	swiglu:    swigluAVX512,
+	softmax:   softmaxAVX512,
+	layerNorm: layerNormAVX512,
+	add:       addAVX512,
 	transpose: portable.transpose,
 	peak:      peakAVX512,
 	peakOps:   2 * 24 * 16,
@@ -36,16 +44,20 @@ var wide = kernels{
 
 // narrow is the arithmetic in AVX2.
 var narrow = kernels{
-	name:      "avx2",
-	rows:      6,
-	cols:      16,
-	gemm:      gemmAVX2x,
-	half:      gemmHalfAVX2x,
-	act:       portable.act,
-	swiglu:    portable.swiglu,
-	softmax:   portable.softmax,
-	layerNorm: portable.layerNorm,
-	add:       portable.add,
+	name: "avx2",
+	rows: 6,
+	cols: 16,
+	gemm: gemmAVX2x,
+	half: gemmHalfAVX2x,
+	act: [numActs]func(c unsafe.Pointer, ldc uintptr, r, n int){
+		actGELU:      geluAVX2,
+		actGELUTanh:  geluTanhAVX2,
+		actQuickGELU: quickGELUAVX2,
+	},
+	swiglu:    swigluAVX2,
+	softmax:   softmaxAVX2,
+	layerNorm: layerNormAVX2,
+	add:       addAVX2,
 	transpose: portable.transpose,
 	peak:      peakAVX2,
 	peakOps:   2 * 12 * 8,

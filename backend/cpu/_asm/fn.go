@@ -69,6 +69,12 @@ func (w *fn) pin(name string) string {
 	return r
 }
 
+// reserve returns a register for the whole function.
+func (w *fn) reserve() string {
+	w.consts = append(w.consts, "")
+	return w.v(w.regs - len(w.consts))
+}
+
 // k returns an operand for a constant: a register or memory.
 func (w *fn) k(name string) string {
 	if r, ok := w.pinned[name]; ok {
@@ -85,6 +91,9 @@ func (w *fn) k(name string) string {
 func (w *fn) end() {
 	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", w.name, w.bytes)
 	for _, c := range w.consts {
+		if c == "" {
+			continue
+		}
 		fmt.Fprintf(&w.f.asm, "\tVBROADCASTSS %s<>(SB), %s\n", c, w.pinned[c])
 	}
 	w.f.asm.Write(w.body.Bytes())
@@ -110,6 +119,18 @@ func (f *file) constant(name string) {
 		fmt.Fprintf(&f.data, "DATA %s<>+%d(SB)/4, $0x%08x\n", name, i, bits)
 	}
 	fmt.Fprintf(&f.data, "GLOBL %s<>(SB), RODATA|NOPTR, $32\n\n", name)
+}
+
+// lanes puts eight words of ones and eight of zeros into the data.
+func (f *file) lanes() {
+	if f.known["lanes"] {
+		return
+	}
+	f.known["lanes"] = true
+	for i := 0; i < 32; i += 8 {
+		fmt.Fprintf(&f.data, "DATA lanes<>+%d(SB)/8, $-1\n", i)
+	}
+	f.data.WriteString("GLOBL lanes<>(SB), RODATA|NOPTR, $64\n\n")
 }
 
 // constants are explained where portable Go uses them: portable_exp.go.

@@ -17,8 +17,9 @@ func main() {
 	out := flag.String("out", "..", "folder of package cpu")
 	flag.Parse()
 	for name, write := range map[string]func(*file){
-		"gemm": gemms,
-		"peak": peaks,
+		"gemm":        gemms,
+		"peak":        peaks,
+		"elementwise": elementwise,
 	} {
 		f := newFile()
 		write(f)
