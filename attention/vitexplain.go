@@ -8,7 +8,32 @@ import (
 
 	"github.com/disintegration/imaging"
 	"github.com/vitserve/vitserve/patch"
+	"gorgonia.org/tensor"
 )
+
+// VitExplainTransform is t with the geometry of
+// https://github.com/jacobgil/vit-explain: the whole photo squashed to the
+// model's input by Pillow's bicubic filter. VitExplainPixels is the rest of
+// that program's preprocessing.
+func VitExplainTransform(t patch.Transform) patch.Transform {
+	t.Fit, t.Resize, t.Interpolation = patch.FitSquash, t.Size, patch.Bicubic
+	return t
+}
+
+// VitExplainPixels turns pixels (3, H, W) in [0, 1] into what makes a model
+// of this normalisation compute as that program has it compute, which
+// normalises every model with mean and deviation 0.5:
+//
+//	(x' - mean)/std = (x - 0.5)/0.5
+func VitExplainPixels(pixels *tensor.Dense, mean, std [3]float32) {
+	x := pixels.Float32s()
+	for c := range 3 {
+		plane := x[c*len(x)/3 : (c+1)*len(x)/3]
+		for i, v := range plane {
+			plane[i] = (v-0.5)/0.5*std[c] + mean[c]
+		}
+	}
+}
 
 // vitExplain paints as https://github.com/jacobgil/vit-explain does: eight-bit
 // values are cut off, not rounded, and the float image is divided by its
