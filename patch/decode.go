@@ -1,0 +1,180 @@
+package patch
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"strings"
+
+	"github.com/disintegration/imaging"
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+)
+
+// format is one kind of file that is decoded.
+type format struct {
+	name   string
+	magics []string // "?" matches any byte
+	config func(io.Reader) (image.Config, error)
+	decode func([]byte) (*image.NRGBA, error)
+}
+
+// formats are told apart by their first bytes, never by name or media type.
+var formats = []format{
+	{"jpeg", []string{"\xff\xd8\xff"}, jpeg.DecodeConfig, decodeJPEG},
+	{"png", []string{"\x89PNG\r\n\x1a\n"}, png.DecodeConfig, decodeWith(png.Decode)},
+	{"webp", []string{"RIFF????WEBP"}, webpConfig, decodeWebP},
+	{"gif", []string{"GIF87a", "GIF89a"}, gif.DecodeConfig, decodeGIF},
+	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmp.DecodeConfig, decodeWith(bmp.Decode)},
+	{"tiff", []string{"II*\x00", "MM\x00*"}, tiff.DecodeConfig, decodeWith(tiff.Decode)},
+}
+
+// known are formats that people send and that are not decoded: naming them
+// tells the sender what to change.
+var known = []struct{ name, magic string }{
+	{"AVIF", "????ftypavi"}, {"HEIC", "????ftyphei"}, {"HEIC", "????ftypmif1"}, {"JPEG XL", "\xff\x0a"},
+	{"JPEG XL", "\x00\x00\x00\x0cJXL "}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
+	{"ICO", "\x00\x00\x01\x00"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
+}
+
+func matches(data []byte, magic string) bool {
+	if len(data) < len(magic) {
+		return false
+	}
+	for i := range len(magic) {
+		if magic[i] != '?' && magic[i] != data[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func sniff(data []byte) (format, error) {
+	for _, f := range formats {
+		for _, m := range f.magics {
+			if matches(data, m) {
+				return f, nil
+			}
+		}
+	}
+	for _, k := range known {
+		if matches(data, k.magic) {
+			return format{}, fmt.Errorf("patch: this is %s: %w", k.name, ErrFormat)
+		}
+	}
+	if len(data) == 0 {
+		return format{}, fmt.Errorf("patch: no bytes: %w", ErrFormat)
+	}
+	return format{}, fmt.Errorf("patch: first bytes %q: %w", data[:min(len(data), 8)], ErrFormat)
+}
+
+// check sniffs data and reads its declared size, which costs no memory, and
+// refuses what is beyond the limit.
+func check(data []byte, o Options) (f format, width, height int, err error) {
+	if f, err = sniff(data); err != nil {
+		return f, 0, 0, err
+	}
+	err = guard(f.name, func() error {
+		c, err := f.config(bytes.NewReader(data))
+		width, height = c.Width, c.Height
+		return err
+	})
+	if err != nil {
+		return f, 0, 0, err
+	}
+	if width <= 0 || height <= 0 {
+		return f, 0, 0, fmt.Errorf("patch: %s declares %d×%d pixels: %w", f.name, width, height, ErrImage)
+	}
+	if limit := o.maxPixels(); width > limit/height || max(width, height) > maxEdge {
+		return f, 0, 0, fmt.Errorf("patch: %s declares %d×%d pixels, the limit is %d and %d an edge: %w", f.name, width, height, limit, maxEdge, ErrSize)
+	}
+	return f, width, height, nil
+}
+
+// guard turns a decoder's failure into ErrImage. It also catches a panic: the
+// decoders of other people meet hostile bytes here, on the caller's goroutine.
+func guard(name string, decode func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("patch: decode %s: %v: %w", name, p, ErrImage)
+		}
+	}()
+	if err := decode(); err != nil {
+		return fmt.Errorf("patch: decode %s: %s: %w", name, strings.TrimPrefix(err.Error(), name+": "), ErrImage)
+	}
+	return nil
+}
+
+// Decode reads a picture by its content. Bytes after the picture are ignored.
+// The errors are ErrFormat, ErrImage and ErrSize.
+func Decode(data []byte, o Options) (*Photo, error) {
+	f, width, height, err := check(data, o)
+	if err != nil {
+		return nil, err
+	}
+	var m *image.NRGBA
+	err = guard(f.name, func() (err error) {
+		m, err = f.decode(data)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b := m.Bounds(); b.Dx() != width || b.Dy() != height {
+		return nil, fmt.Errorf("patch: decode %s: declared %d×%d pixels, found %d×%d: %w", f.name, width, height, b.Dx(), b.Dy(), ErrImage)
+	}
+	p := &Photo{Image: m, Format: f.name, Orientation: 1}
+	if !o.IgnoreEXIF {
+		p.Orientation = orientation(f.name, data)
+		p.Image = upright(m, p.Orientation)
+	}
+	return p, nil
+}
+
+func decodeWith(decode func(io.Reader) (image.Image, error)) func([]byte) (*image.NRGBA, error) {
+	return func(data []byte) (*image.NRGBA, error) {
+		m, err := decode(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		return opaque(m)
+	}
+}
+
+func decodeJPEG(data []byte) (*image.NRGBA, error) {
+	m, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := m.(*image.YCbCr); ok {
+		return rgbFromJPEG(c), nil
+	}
+	return opaque(m)
+}
+
+// upright undoes an EXIF orientation. imaging works in goroutines of its own,
+// where a panic would end the process, so it is only handed *image.NRGBA whose
+// size is known to be good.
+func upright(m *image.NRGBA, orientation int) *image.NRGBA {
+	switch orientation {
+	case 2:
+		return imaging.FlipH(m)
+	case 3:
+		return imaging.Rotate180(m)
+	case 4:
+		return imaging.FlipV(m)
+	case 5:
+		return imaging.Transpose(m)
+	case 6:
+		return imaging.Rotate270(m)
+	case 7:
+		return imaging.Transverse(m)
+	case 8:
+		return imaging.Rotate90(m)
+	}
+	return m
+}

@@ -1,0 +1,111 @@
+package patch
+
+import "encoding/binary"
+
+// orientation returns the EXIF orientation of a file, 1 to 8, and 1 where
+// there is none or it makes no sense. It looks at a file's own headers only,
+// allocates nothing and never goes back, so hostile bytes cost one pass.
+func orientation(format string, data []byte) int {
+	switch format {
+	case "jpeg":
+		return tiffOrientation(jpegEXIF(data))
+	case "png":
+		return tiffOrientation(chunk(data[8:], binary.BigEndian, true, "eXIf"))
+	case "webp":
+		return tiffOrientation(chunk(data[12:], binary.LittleEndian, false, "EXIF"))
+	case "tiff":
+		return tiffOrientation(data)
+	}
+	return 1
+}
+
+const exifHeader = "Exif\x00\x00"
+
+// jpegEXIF returns the TIFF structure inside the first APP1 segment that has
+// one, nil if there is none before the first scan.
+func jpegEXIF(data []byte) []byte {
+	const app1, sos = 0xe1, 0xda
+	for i := 2; i+4 <= len(data); {
+		if data[i] != 0xff {
+			return nil
+		}
+		marker := data[i+1]
+		if marker == 0xff { // fill byte
+			i++
+			continue
+		}
+		n := int(binary.BigEndian.Uint16(data[i+2:]))
+		if marker == sos || n < 2 || i+2+n > len(data) {
+			return nil
+		}
+		body := data[i+4 : i+2+n]
+		if marker == app1 && matches(body, exifHeader) {
+			return body[len(exifHeader):]
+		}
+		i += 2 + n
+	}
+	return nil
+}
+
+// chunk returns the body of the first chunk called name of a PNG (length,
+// name, body, checksum) or a RIFF file (name, length, body, padding to even).
+func chunk(data []byte, order binary.ByteOrder, png bool, name string) []byte {
+	for len(data) >= 8 {
+		length, id := order.Uint32(data), string(data[4:8])
+		if !png {
+			length, id = order.Uint32(data[4:]), string(data[:4])
+		}
+		rest := data[8:]
+		if uint64(length) > uint64(len(rest)) {
+			return nil
+		}
+		if id == name {
+			return rest[:length]
+		}
+		skip := int(length) + 4
+		if !png {
+			skip = int(length) + int(length&1)
+		}
+		data = rest[min(skip, len(rest)):]
+	}
+	return nil
+}
+
+// tiffOrientation reads tag 0x0112 of the first directory of a TIFF
+// structure (EXIF 2.32, 4.6.4).
+func tiffOrientation(t []byte) int {
+	if matches(t, exifHeader) { // some WebP writers leave it
+		t = t[len(exifHeader):]
+	}
+	if len(t) < 8 {
+		return 1
+	}
+	var order binary.ByteOrder
+	switch string(t[:2]) {
+	case "II":
+		order = binary.LittleEndian
+	case "MM":
+		order = binary.BigEndian
+	default:
+		return 1
+	}
+	at := uint64(order.Uint32(t[4:]))
+	if at+2 > uint64(len(t)) {
+		return 1
+	}
+	entries := t[at+2:]
+	const tag, short, entry = 0x0112, 3, 12
+	for range order.Uint16(t[at:]) {
+		if len(entries) < entry {
+			return 1
+		}
+		if order.Uint16(entries) == tag && order.Uint16(entries[2:]) == short {
+			if v := order.Uint16(entries[8:]); v >= 1 && v <= 8 {
+				return int(v)
+			}
+			return 1
+		}
+		entries = entries[entry:]
+	}
+	return 1
+}

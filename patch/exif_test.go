@@ -1,0 +1,76 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func wraps(err error, targets ...error) bool {
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestOrientation relies on TestDecode for the pixels: the goldens of these
+// files are upright.
+func TestOrientation(t *testing.T) {
+	files := fixtures(t)
+	for n := 1; n <= 8; n++ {
+		name := fmt.Sprintf("exif%d.png", n)
+		p, err := Decode(files[name], Options{})
+		require.NoError(t, err)
+		require.Equal(t, n, p.Orientation)
+		asIs, err := Decode(files[name], Options{IgnoreEXIF: true})
+		require.NoError(t, err)
+		require.Equal(t, 1, asIs.Orientation)
+		require.Equal(t, 7, asIs.Image.Rect.Dx())
+		require.Equal(t, upright(asIs.Image, n).Pix, p.Image.Pix)
+	}
+	for _, name := range []string{"exif6.jpg", "exif6.webp", "exif6.tif"} {
+		p, err := Decode(files[name], Options{})
+		require.NoError(t, err)
+		require.Equal(t, 6, p.Orientation, name)
+		require.Equal(t, 30, p.Image.Rect.Dx(), name)
+	}
+	require.Equal(t, 1, orientation("jpeg", files["420.jpg"]))
+}
+
+func TestTIFFOrientation(t *testing.T) {
+	for _, c := range []struct {
+		tiff string
+		want int
+	}{
+		{"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x08\x00\x00\x00", 8},
+		{"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x05\x00\x00", 5},
+		{"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x05\x00\x00", 5},
+		{"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x09\x00\x00\x00", 1}, // no such orientation
+		{"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x04\x00\x01\x00\x00\x00\x06\x00\x00\x00", 1}, // not a short
+		{"II*\x00\x08\x00\x00\x00\xff\xff\x11\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00", 1}, // entries beyond the end
+		{"II*\x00\xff\xff\xff\xff\x01\x00", 1},
+		{"II*\x00\x08\x00", 1},
+		{"XX*\x00\x08\x00\x00\x00\x01\x00", 1},
+		{"", 1},
+	} {
+		require.Equal(t, c.want, tiffOrientation([]byte(c.tiff)), "%q", c.tiff)
+	}
+}
+
+func FuzzOrientation(f *testing.F) {
+	for name, data := range fixtures(f) {
+		if name[:4] == "exif" {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if format, err := sniff(data); err == nil {
+			n := orientation(format.name, data)
+			require.True(t, n >= 1 && n <= 8)
+		}
+	})
+}

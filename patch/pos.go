@@ -1,0 +1,134 @@
+package patch
+
+import (
+	"fmt"
+	"math"
+
+	"gorgonia.org/tensor"
+)
+
+// PosRule is how position embeddings are brought to another grid.
+type PosRule string
+
+// The rules of the two libraries. Both are bicubic with pixel centres at
+// halves (align_corners=False). They differ even where the grid grows: the
+// antialiased kernel of PyTorch is Keys' cubic with a = -1/2, the other has
+// a = -3/4.
+const (
+	PosTimm        PosRule = "timm"        // antialiased: resample_abs_pos_embed
+	PosHuggingFace PosRule = "huggingface" // not antialiased: interpolate_pos_encoding
+)
+
+// ResamplePos brings the position embeddings (N, C) of a grid of from = rows,
+// columns of patches to a grid of to. The same grid returns pos itself.
+//
+// Keys, "Cubic convolution interpolation for digital image processing",
+// https://doi.org/10.1109/TASSP.1981.1163711, equation 15.
+func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense {
+	s := pos.Shape()
+	if len(s) != 2 || s[0] != from[0]*from[1] || min(to[0], to[1]) < 1 {
+		panic(fmt.Sprintf("patch: positions %v of a grid of %v to one of %v", s, from, to))
+	}
+	if from == to {
+		return pos
+	}
+	dim := s[1]
+	var rows, cols []taps
+	switch rule {
+	case PosTimm:
+		rows, cols = antialiasedTaps(from[0], to[0]), antialiasedTaps(from[1], to[1])
+	case PosHuggingFace:
+		rows, cols = cubicTaps(from[0], to[0]), cubicTaps(from[1], to[1])
+	default:
+		panic(fmt.Sprintf("patch: position rule %q", rule))
+	}
+	src := pos.Float32s()
+	across := make([]float64, from[0]*to[1]*dim) // columns done
+	for y := range from[0] {
+		for x, t := range cols {
+			out := across[(y*to[1]+x)*dim:][:dim]
+			for k, w := range t.weights {
+				in := src[(y*from[1]+t.index(k, from[1]))*dim:][:dim]
+				for c, v := range in {
+					out[c] += w * float64(v)
+				}
+			}
+		}
+	}
+	dst, sum := make([]float32, to[0]*to[1]*dim), make([]float64, dim)
+	for y, t := range rows {
+		for x := range to[1] {
+			clear(sum)
+			for k, w := range t.weights {
+				in := across[(t.index(k, from[0])*to[1]+x)*dim:][:dim]
+				for c, v := range in {
+					sum[c] += w * v
+				}
+			}
+			for c, v := range sum {
+				dst[(y*to[1]+x)*dim+c] = float32(v)
+			}
+		}
+	}
+	return tensor.New(tensor.WithShape(to[0]*to[1], dim), tensor.WithBacking(dst))
+}
+
+// taps are the source positions of one target position.
+type taps struct {
+	first   int // index of the first weight; may lie outside
+	weights []float64
+}
+
+// index returns the source position of weight k among n, the border repeated.
+func (t taps) index(k, n int) int { return min(max(t.first+k, 0), n-1) }
+
+// keys is Keys' cubic kernel.
+func keys(x, a float64) float64 {
+	x = math.Abs(x)
+	switch {
+	case x < 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return ((a*x-5*a)*x+8*a)*x - 4*a
+	}
+	return 0
+}
+
+// cubicTaps are four neighbours, whatever the scale.
+func cubicTaps(from, to int) []taps {
+	out := make([]taps, to)
+	for i := range out {
+		at := (float64(i)+0.5)*float64(from)/float64(to) - 0.5
+		floor := math.Floor(at)
+		t := taps{first: int(floor) - 1, weights: make([]float64, 4)}
+		for k := range t.weights {
+			t.weights[k] = keys(at-floor+1-float64(k), -0.75)
+		}
+		out[i] = t
+	}
+	return out
+}
+
+// antialiasedTaps widen the kernel where the grid shrinks; weights beyond the
+// border are left out and the rest sum to one.
+func antialiasedTaps(from, to int) []taps {
+	scale := float64(from) / float64(to)
+	widen := max(scale, 1)
+	out := make([]taps, to)
+	for i := range out {
+		centre := scale * (float64(i) + 0.5)
+		lo := max(int(centre-2*widen+0.5), 0)
+		hi := min(int(centre+2*widen+0.5), from)
+		t := taps{first: lo, weights: make([]float64, hi-lo)}
+		var sum float64
+		for k := range t.weights {
+			t.weights[k] = keys((float64(lo+k)-centre+0.5)/widen, -0.5)
+			sum += t.weights[k]
+		}
+		for k := range t.weights {
+			t.weights[k] /= sum
+		}
+		out[i] = t
+	}
+	return out
+}

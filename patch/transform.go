@@ -1,0 +1,151 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"gorgonia.org/tensor"
+)
+
+// Fit is how a photo is brought to the resize target.
+type Fit string
+
+// The fits of timm's crop_mode and of the Hugging Face image processors.
+const (
+	FitShort  Fit = "short"  // the short edge to Resize, aspect kept; timm "center", HF "shortest_edge"
+	FitSquash Fit = "squash" // both edges to Resize, aspect lost
+	FitLong   Fit = "long"   // the long edge to Resize, padded with the mean colour; timm "border"
+	FitCrop   Fit = "crop"   // no resize: the middle of the photo
+	FitNone   Fit = "none"   // the photo has the model's size already; another size is ErrShape
+)
+
+// Interpolation is a Pillow resampling filter, antialiased.
+type Interpolation string
+
+// The interpolations that checkpoints name.
+const (
+	Nearest  Interpolation = "nearest"
+	Bilinear Interpolation = "bilinear"
+	Bicubic  Interpolation = "bicubic"
+	Lanczos  Interpolation = "lanczos"
+)
+
+// Rounding is where an odd margin goes when the middle is cropped.
+type Rounding string
+
+// Roundings of the reference implementations.
+const (
+	RoundTorchvision Rounding = "torchvision" // round half to even of margin/2; timm
+	RoundFloor       Rounding = "floor"       // margin // 2; Hugging Face
+)
+
+// Transform is the model's own preprocessing. The pixels it makes are in
+// [0, 1]: the normalisation constants are folded into the patch projection at
+// load and are kept here to be reported.
+type Transform struct {
+	Size          [2]int        `json:"size"`   // height, width of the model's input
+	Fit           Fit           `json:"fit"`    //
+	Resize        [2]int        `json:"resize"` // height, width the resize aims at, before the crop
+	Interpolation Interpolation `json:"interpolation"`
+	Rounding      Rounding      `json:"rounding"`
+	Mean          [3]float32    `json:"mean"`
+	Std           [3]float32    `json:"std"`
+}
+
+// maxInput bounds the model's input and the resize target: no Vision
+// Transformer comes near it, and it keeps every product within an int.
+const maxInput = 1 << 14
+
+// Validate says what is wrong with t, if anything.
+func (t Transform) Validate() error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf("patch: transform: "+format, a...)) }
+	inRange := func(v [2]int) bool { return min(v[0], v[1]) >= 1 && max(v[0], v[1]) <= maxInput }
+	if !inRange(t.Size) {
+		bad("size %d×%d is not within 1 and %d", t.Size[0], t.Size[1], maxInput)
+	}
+	switch t.Fit {
+	case FitShort, FitSquash, FitLong:
+		if !inRange(t.Resize) {
+			bad("resize %d×%d is not within 1 and %d", t.Resize[0], t.Resize[1], maxInput)
+		}
+		if _, ok := filters[t.Interpolation]; !ok && t.Interpolation != Nearest {
+			bad("unknown interpolation %q", t.Interpolation)
+		}
+	case FitCrop, FitNone:
+	default:
+		bad("unknown fit %q", t.Fit)
+	}
+	if t.Rounding != RoundTorchvision && t.Rounding != RoundFloor {
+		bad("unknown rounding %q", t.Rounding)
+	}
+	for c := range 3 {
+		if m, s := float64(t.Mean[c]), float64(t.Std[c]); math.IsNaN(m) || math.IsInf(m, 0) || math.IsInf(s, 0) || !(s > 0) {
+			bad("channel %d has mean %g and std %g", c, m, s)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Preprocess says how much of a Transform a caller wants.
+type Preprocess string
+
+// How much is done to a photo.
+const (
+	PreprocessModel Preprocess = "model" // resize and crop, as the model's configuration says; the default
+	PreprocessCrop  Preprocess = "crop"  // only the middle is cropped: the caller has resized
+	PreprocessNone  Preprocess = "none"  // nothing: the caller sends the model's input size
+)
+
+// With returns t reduced to what p leaves of it. The empty string is
+// PreprocessModel.
+func (t Transform) With(p Preprocess) (Transform, error) {
+	switch p {
+	case PreprocessModel, "":
+	case PreprocessCrop:
+		t.Fit = FitCrop
+	case PreprocessNone:
+		t.Fit = FitNone
+	default:
+		return t, fmt.Errorf("patch: preprocess %q: want %q, %q or %q", p, PreprocessModel, PreprocessCrop, PreprocessNone)
+	}
+	return t, nil
+}
+
+// Pixels decodes a picture and writes what the model sees of it to dst, a
+// contiguous (3, H, W) of float32 in [0, 1] with H, W = t.Size.
+func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, error) {
+	p, err := Decode(data, o)
+	if err != nil {
+		return Geometry{}, err
+	}
+	return t.PhotoPixels(dst, p)
+}
+
+// PhotoPixels is Pixels for a photo that is decoded already. Its only error
+// is ErrShape, of FitNone.
+func (t Transform) PhotoPixels(dst *tensor.Dense, p *Photo) (Geometry, error) {
+	out := t.output(dst)
+	m := p.Image
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	pl, err := t.plan(w, h)
+	if err != nil {
+		return Geometry{}, err
+	}
+	s := windows.Get().(*[]byte)
+	defer windows.Put(s)
+	*s = grow(*s, pl.inside.w*pl.inside.h*4)
+	resample(*s, m.Pix, m.Stride, w, h, pl.rw, pl.rh, pl.inside, pl.how)
+	pl.write(out, *s)
+	return pl.geometry(w, h, p.Orientation), nil
+}
+
+// output is dst's memory after a check of its shape.
+func (t Transform) output(dst *tensor.Dense) []float32 {
+	want := tensor.Shape{3, t.Size[0], t.Size[1]}
+	if !dst.Shape().Eq(want) || dst.Dtype() != tensor.Float32 || !dst.DataOrder().IsContiguous() || dst.DataOrder().IsColMajor() {
+		panic(fmt.Sprintf("patch: pixels: want contiguous float32 of %v, found %v of %v", want, dst.Dtype(), dst.Shape()))
+	}
+	return dst.Float32s()
+}
