@@ -50,9 +50,9 @@ func sinc(x float64) float64 {
 	return math.Sin(x) / x
 }
 
-// taps are the weights of one axis: output i is the sum over j < count[i] of
+// axis is the weights of one axis: output i is the sum over j < count[i] of
 // weight[i*size+j] · input[first[i]+j], in fixed point.
-type taps struct {
+type axis struct {
 	size         int
 	first, count []int
 	weight       []int32
@@ -60,7 +60,7 @@ type taps struct {
 }
 
 // end is one past the last input that any output reads, first[0] the first.
-func (t *taps) end() int {
+func (t *axis) end() int {
 	last := 0
 	for i, f := range t.first {
 		last = max(last, f+t.count[i])
@@ -68,9 +68,9 @@ func (t *taps) end() int {
 	return last
 }
 
-// set computes the taps that bring in samples to out samples, for outputs
+// set computes the weights that bring in samples to out samples, for outputs
 // [from, from+n) only, reusing t's memory.
-func (t *taps) set(f filter, in, out, from, n int) {
+func (t *axis) set(f filter, in, out, from, n int) {
 	scale := float64(in) / float64(out)
 	wide := max(scale, 1)
 	support := f.support * wide
@@ -109,7 +109,7 @@ func grow[T any](s []T, n int) []T {
 
 // scratch is the memory of one resize, kept between requests.
 type scratch struct {
-	h, v taps
+	h, v axis
 	mid  []byte // rows × crop width × 4
 }
 
@@ -167,7 +167,7 @@ func resample(dst, src []byte, stride, sw, sh, rw, rh int, win window, how Inter
 }
 
 // horizontals resizes rows of src to len(t.first) pixels each.
-func horizontals(dst, src []byte, stride, rows int, t *taps) {
+func horizontals(dst, src []byte, stride, rows int, t *axis) {
 	w := len(t.first) * 4
 	for y := range rows {
 		horizontal(dst[y*w:][:w], src[y*stride:], t)
@@ -175,7 +175,7 @@ func horizontals(dst, src []byte, stride, rows int, t *taps) {
 }
 
 // verticals resizes columns of src, cols pixels a row, to len(t.first) rows.
-func verticals(dst, src []byte, stride, cols int, t *taps) {
+func verticals(dst, src []byte, stride, cols int, t *axis) {
 	w := cols * 4
 	for y, first := range t.first {
 		vertical(dst[y*w:][:w], src[first*stride:], stride, t.weight[y*t.size:][:t.count[y]])
@@ -183,7 +183,7 @@ func verticals(dst, src []byte, stride, cols int, t *taps) {
 }
 
 // horizontal writes one row of pixels, each a weighted sum of neighbours.
-func horizontal(dst, src []byte, t *taps) {
+func horizontal(dst, src []byte, t *axis) {
 	for i, lo := range t.first {
 		const half = 1 << (precisionBits - 1)
 		r, g, b, a := int32(half), int32(half), int32(half), int32(half)
