@@ -1,6 +1,7 @@
 package attention
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -97,4 +98,9 @@ func keepMass(values []float32, mass float64) {
 			values[i] = 0
 		}
 	}
+}
+
+// isUnpaintable reports whether err says that a map is flat or not finite.
+func isUnpaintable(err error) bool {
+	return errors.Is(err, ErrFlat) || errors.Is(err, ErrNotFinite)
 }
