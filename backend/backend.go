@@ -85,7 +85,8 @@ type Stream interface {
 	// Temp returns a tensor with one writer and one reader, both of them
 	// Linear operations of the same Sync. Its contents are undefined after
 	// its reader, and the backend need not materialise it: this is the MLP's
-	// hidden layer.
+	// hidden layer. After its reader it may serve another pair, so that one
+	// Temp is enough for all layers and all Syncs.
 	Temp(shape ...int) Tensor
 
 	// Write copies src to dst when it is called, so src may be reused at

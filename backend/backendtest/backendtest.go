@@ -47,6 +47,7 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Pool", s.pool)
 	t.Run("Gather", s.gather)
 	t.Run("Stream", s.stream)
+	t.Run("Reads", s.reads)
 	t.Run("Failure", s.failure)
 	t.Run("Panics", s.panics)
 	t.Run("Weights", s.weights)

@@ -171,7 +171,7 @@ func (s suite) mlp(t *testing.T) {
 					}
 					x := r.tokens(c.batch, c.n, c.dim)
 					pre := r.full(7, c.batch, c.n, width)
-					h := r.Temp(c.batch, c.n, c.hidden)
+					h := r.Temp(c.batch+1, c.n+2, c.hidden).First(c.batch).Rows(0, c.n)
 					// Two layers over one Temp; the second keeps its
 					// values before the activation.
 					for layer := range 2 {

@@ -117,6 +117,39 @@ func (s suite) stream(t *testing.T) {
 	})
 }
 
+// reads tests that Read has its place in the queue: it sees what is written
+// before it, not after.
+func (s suite) reads(t *testing.T) {
+	s.compare(t, "MLP", false, func(r *rig) []backend.Tensor {
+		x := r.tokens(2, 17, 32)
+		w := r.linear(32, 32, true, backend.LinearOptions{})
+		var kept []backend.Tensor
+		for range 3 {
+			r.Linear(x, r.tokens(2, 17, 32), w, backend.Epilogue{Residual: x})
+			d := zeros(2, 17, 32)
+			r.Read(d, x)
+			r.LayerNorm(x, x, r.norm(32, 1e-6))
+			require.NoError(t, r.Sync())
+			kept = append(kept, r.upload(d))
+		}
+		return kept
+	})
+	// The same without a Sync between.
+	r := newRig(t, s.b)
+	x := r.full(1, 1, 2, 32)
+	y := r.full(2, 1, 2, 32)
+	before, between, after := zeros(1, 2, 32), zeros(1, 2, 32), zeros(1, 2, 32)
+	r.Read(before, x)
+	r.Gather(x, y, []int{0, 1})
+	r.Read(between, x)
+	r.LayerNorm(x, x, r.norm(32, 1e-6))
+	r.Read(after, x)
+	require.NoError(t, r.Sync())
+	require.Equal(t, float32(1), before.Float32s()[5])
+	require.Equal(t, float32(2), between.Float32s()[5])
+	require.Less(t, after.Float32s()[5], float32(2))
+}
+
 // failure tests that the world's errors stick until Sync, and no longer.
 func (s suite) failure(t *testing.T) {
 	r := newRig(t, s.b)

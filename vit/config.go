@@ -1,0 +1,140 @@
+package vit
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/vitserve/vitserve/backend"
+)
+
+// Config is what is left of a Vision Transformer once the history of its
+// checkpoint is folded away (see package models).
+type Config struct {
+	Image  [2]int // height, width of the input, pixels
+	Patch  [2]int // height, width of a patch
+	Prefix int    // P: class, distillation and register tokens, in front
+	Dim    int    // C
+	Depth  int    // L
+	Heads  int    // H
+	Hidden int    // M, the MLP's inner width; with SwiGLU one half
+	Act    backend.Activation
+	Eps    float32 // of every norm; never defaulted
+
+	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
+	FinalNorm FinalNorm      // where the last norm stands
+	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
+	Classes   int            // K; 0: no head
+}
+
+// FinalNorm is where the last norm stands.
+type FinalNorm uint8
+
+// Places of the last norm.
+const (
+	NormTokens FinalNorm = iota // over every token, before pooling
+	NormPooled                  // over the pooled features (timm's fc_norm); needs a single span
+	NormNone
+)
+
+// String returns "tokens", "pooled" or "none".
+func (f FinalNorm) String() string {
+	names := [...]string{"tokens", "pooled", "none"}
+	if int(f) < len(names) {
+		return names[f]
+	}
+	return fmt.Sprintf("FinalNorm(%d)", f)
+}
+
+// Bounds of a configuration. They are several times what the largest
+// published encoders have (ViT-22B: dim 6144, MLP dim 24576, 48 blocks,
+// https://arxiv.org/abs/2302.05442), and small enough for no product of two
+// sizes to overflow or to ask for absurd memory before a weight is looked at.
+const (
+	maxImage   = 1 << 14
+	maxPatch   = 1 << 10
+	maxPrefix  = 1 << 12
+	maxTokens  = 1 << 16
+	maxDim     = 1 << 15
+	maxDepth   = 1 << 10
+	maxHidden  = 1 << 17
+	maxClasses = 1 << 20
+	maxSpans   = 1 << 4
+)
+
+// Validate says everything that is wrong with c, in one error.
+func (c Config) Validate() error {
+	var wrong []string
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	within := func(name string, n, lo, hi int) bool {
+		if n < lo || n > hi {
+			bad("%s %d, want %d to %d", name, n, lo, hi)
+			return false
+		}
+		return true
+	}
+
+	sized := true
+	for i, side := range [...]string{"height", "width"} {
+		if !within("image "+side, c.Image[i], 1, maxImage) || !within("patch "+side, c.Patch[i], 1, maxPatch) {
+			sized = false
+		} else if c.Patch[i] > c.Image[i] {
+			bad("patch %s %d, image %s %d", side, c.Patch[i], side, c.Image[i])
+			sized = false
+		}
+	}
+	sized = within("prefix tokens", c.Prefix, 0, maxPrefix) && sized
+	if sized {
+		sized = within("tokens", c.Tokens(), 1, maxTokens)
+	}
+	if within("dim", c.Dim, 1, maxDim) && within("heads", c.Heads, 1, c.Dim) && c.Dim%c.Heads != 0 {
+		bad("heads %d, want a divisor of dim %d", c.Heads, c.Dim)
+	}
+	within("depth", c.Depth, 1, maxDepth)
+	within("MLP dim", c.Hidden, 1, maxHidden)
+	within("classes", c.Classes, 0, maxClasses)
+	if c.Act == backend.Identity || c.Act > backend.SwiGLU {
+		bad("activation %v, want one of gelu, gelu_tanh, quick_gelu, swiglu", c.Act)
+	}
+	if !(c.Eps > 0 && c.Eps < 1) {
+		bad("norm epsilon %v, want over 0 and below 1", c.Eps)
+	}
+	if c.FinalNorm > NormNone {
+		bad("final norm %v, want one of tokens, pooled, none", c.FinalNorm)
+	}
+	if within("pooled spans", len(c.Pool), 1, maxSpans) && sized {
+		for _, s := range c.Pool {
+			if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > c.Tokens() {
+				bad("pooled span %d to %d, want a part of 0 to %d", s.Lo, s.Hi, c.Tokens())
+			}
+		}
+	}
+	if c.FinalNorm == NormPooled && len(c.Pool) > 1 {
+		bad("final norm %v over %d spans, want 1", c.FinalNorm, len(c.Pool))
+	}
+	if wrong == nil {
+		return nil
+	}
+	return fmt.Errorf("vit: config: %s", strings.Join(wrong, "; "))
+}
+
+// Grid returns the rows and columns of patches. Pixels behind the last whole
+// patch are not looked at.
+func (c Config) Grid() (rows, cols int) { return c.Image[0] / c.Patch[0], c.Image[1] / c.Patch[1] }
+
+// Tokens returns N, prefix tokens included.
+func (c Config) Tokens() int { r, k := c.Grid(); return c.Prefix + r*k }
+
+// Features returns the width of the pooled features, len(Pool)·C.
+func (c Config) Features() int { return len(c.Pool) * c.Dim }
+
+// Gated reports whether fc1 has two halves, gate and value.
+func (c Config) Gated() bool { return c.Act == backend.SwiGLU }
+
+// pooledRows returns how many tokens, from the first, the features are made
+// of. The last block need not compute the others.
+func (c Config) pooledRows() (rows int) {
+	for _, s := range c.Pool {
+		rows = max(rows, s.Hi)
+	}
+	return rows
+}

@@ -1,0 +1,122 @@
+package vit
+
+import (
+	"fmt"
+
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// Model is a Vision Transformer on a backend. It is immutable and safe for
+// use by several goroutines; each makes a Session of its own. Its weights
+// live as long as the backend.
+type Model struct {
+	cfg     Config
+	b       backend.Backend
+	embed   backend.PatchEmbed
+	preNorm backend.Norm // if cfg.PreNorm
+	blocks  []block      // L
+	norm    backend.Norm // unless cfg.FinalNorm is NormNone
+	head    backend.Linear
+}
+
+// New uploads weights to b. Every shape is checked against c first; the error
+// names all that are missing or wrong.
+func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := w.check(c); err != nil {
+		return nil, err
+	}
+	c.Pool = append([]backend.Span(nil), c.Pool...)
+	u := uploader{b: b, eps: c.Eps}
+	exact := backend.LinearOptions{Exact: true}
+	m := &Model{cfg: c, b: b}
+	m.embed = backend.PatchEmbed{
+		Patch:  c.Patch,
+		Proj:   u.linear(w.PatchProj, w.PatchBias, exact),
+		Prefix: u.tensor(w.Prefix),
+		Pos:    u.tensor(w.Pos),
+	}
+	m.preNorm = u.norm(w.PreNorm)
+	for i, bw := range w.Blocks {
+		// Where the features need few tokens of the last block, its queries
+		// are projected apart from its keys and values.
+		split := i == c.Depth-1 && c.pooledRows() < c.Tokens()
+		m.blocks = append(m.blocks, u.block(c, bw, split))
+	}
+	m.norm = u.norm(w.Norm)
+	m.head = u.linear(w.Head, w.HeadBias, exact)
+	if u.err != nil {
+		return nil, fmt.Errorf("vit: upload weights to %s: %w", b.Name(), u.err)
+	}
+	return m, nil
+}
+
+// Config returns the model's configuration.
+func (m *Model) Config() Config {
+	c := m.cfg
+	c.Pool = append([]backend.Span(nil), c.Pool...)
+	return c
+}
+
+// Backend returns the backend that holds the weights.
+func (m *Model) Backend() backend.Backend { return m.b }
+
+// uploader brings weights to a backend. Its first failure sticks; tensors
+// that are nil become the zero Tensor or a nil Linear.
+type uploader struct {
+	b   backend.Backend
+	eps float32
+	err error
+}
+
+func (u *uploader) tensor(t *tensor.Dense) (x backend.Tensor) {
+	if t != nil && u.err == nil {
+		x, u.err = u.b.Upload(t)
+	}
+	return x
+}
+
+func (u *uploader) norm(n NormWeights) backend.Norm {
+	return backend.Norm{Weight: u.tensor(n.Weight), Bias: u.tensor(n.Bias), Eps: u.eps}
+}
+
+func (u *uploader) linear(weight, bias *tensor.Dense, o backend.LinearOptions) (l backend.Linear) {
+	if weight != nil && u.err == nil {
+		l, u.err = u.b.NewLinear(weight, bias, o)
+	}
+	return l
+}
+
+func (u *uploader) block(c Config, w BlockWeights, split bool) block {
+	var o backend.LinearOptions
+	attn := attention.MultiHead{Heads: c.Heads, Proj: u.linear(w.Proj, w.ProjBias, o)}
+	if split {
+		attn.Query = u.linear(rows(w.QKV, 0, c.Dim), rows(w.QKVBias, 0, c.Dim), o)
+		attn.KeyValue = u.linear(rows(w.QKV, c.Dim, 3*c.Dim), rows(w.QKVBias, c.Dim, 3*c.Dim), o)
+	} else {
+		attn.QKV = u.linear(w.QKV, w.QKVBias, o)
+	}
+	return block{
+		norm1: u.norm(w.Norm1),
+		attn:  attn,
+		norm2: u.norm(w.Norm2),
+		fc1:   u.linear(w.FC1, w.FC1Bias, backend.LinearOptions{Gated: c.Gated()}),
+		fc2:   u.linear(w.FC2, w.FC2Bias, o),
+		act:   c.Act,
+	}
+}
+
+// rows returns rows lo to hi of a contiguous tensor, over the same memory.
+func rows(t *tensor.Dense, lo, hi int) *tensor.Dense {
+	if t == nil {
+		return nil
+	}
+	shape := t.Shape().Clone()
+	size := shape.TotalSize() / shape[0]
+	shape[0] = hi - lo
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(t.Float32s()[lo*size:hi*size]))
+}

@@ -1,0 +1,174 @@
+package vit
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// Weights are the host tensors that Config speaks of, all float32. They may
+// look at a memory map: New copies what it needs.
+type Weights struct {
+	PatchProj, PatchBias *tensor.Dense  // (C, 3·ph·pw), inputs ordered channel, row, column; (C) or nil
+	Prefix               *tensor.Dense  // (P, C) with positions added; nil if P is 0
+	Pos                  *tensor.Dense  // (N-P, C) patch positions; nil: none
+	PreNorm, Norm        NormWeights    // as Config says; unused ones are nil
+	Blocks               []BlockWeights // L
+	Head, HeadBias       *tensor.Dense  // (K, len(Pool)·C), (K) or nil; nil without a head
+}
+
+// NormWeights are a layer norm's vectors (C).
+type NormWeights struct{ Weight, Bias *tensor.Dense }
+
+// BlockWeights are one encoder block's. Any bias may be nil.
+type BlockWeights struct {
+	Norm1, Norm2   NormWeights
+	QKV, QKVBias   *tensor.Dense // (3C, C), rows q then k then v; (3C)
+	Proj, ProjBias *tensor.Dense // (C, C), (C)
+	FC1, FC1Bias   *tensor.Dense // (M, C) or (2M, C) gated: gate then value
+	FC2, FC2Bias   *tensor.Dense // (C, M)
+}
+
+// slot is one tensor of Weights and what Config wants of it.
+type slot struct {
+	name     string
+	at       **tensor.Dense
+	shape    tensor.Shape // nil: the configuration has no such tensor
+	optional bool
+	kind     kind
+}
+
+// kind says how Random fills a tensor.
+type kind uint8
+
+const (
+	matrix kind = iota // keeps the variance of what it is applied to
+	offset             // around zero
+	gain               // around one
+)
+
+// slots lists every tensor of w that c speaks of: the one place that knows
+// the shapes. w.Blocks has L blocks.
+func (w *Weights) slots(c Config) []slot {
+	rows, cols := c.Grid()
+	hidden := c.Hidden
+	if c.Gated() {
+		hidden *= 2
+	}
+	only := func(has bool, shape ...int) tensor.Shape {
+		if !has {
+			return nil
+		}
+		return shape
+	}
+	norm := func(name string, n *NormWeights, has bool) []slot {
+		return []slot{
+			{name + ".weight", &n.Weight, only(has, c.Dim), false, gain},
+			{name + ".bias", &n.Bias, only(has, c.Dim), false, offset},
+		}
+	}
+	linear := func(name string, weight, bias **tensor.Dense, out, in int, has bool) []slot {
+		return []slot{
+			{name + ".weight", weight, only(has, out, in), false, matrix},
+			{name + ".bias", bias, only(has, out), true, offset},
+		}
+	}
+	all := slices.Concat(
+		linear("patch projection", &w.PatchProj, &w.PatchBias, c.Dim, 3*c.Patch[0]*c.Patch[1], true),
+		[]slot{
+			{"prefix tokens", &w.Prefix, only(c.Prefix > 0, c.Prefix, c.Dim), false, offset},
+			{"patch positions", &w.Pos, tensor.Shape{rows * cols, c.Dim}, true, offset},
+		},
+		norm("pre-norm", &w.PreNorm, c.PreNorm),
+	)
+	for i := range w.Blocks {
+		b, name := &w.Blocks[i], fmt.Sprintf("block %d ", i)
+		all = slices.Concat(all,
+			norm(name+"norm1", &b.Norm1, true),
+			linear(name+"qkv", &b.QKV, &b.QKVBias, 3*c.Dim, c.Dim, true),
+			linear(name+"proj", &b.Proj, &b.ProjBias, c.Dim, c.Dim, true),
+			norm(name+"norm2", &b.Norm2, true),
+			linear(name+"fc1", &b.FC1, &b.FC1Bias, hidden, c.Dim, true),
+			linear(name+"fc2", &b.FC2, &b.FC2Bias, c.Dim, c.Hidden, true),
+		)
+	}
+	return slices.Concat(all,
+		norm("norm", &w.Norm, c.FinalNorm != NormNone),
+		linear("head", &w.Head, &w.HeadBias, c.Classes, c.Features(), c.Classes > 0),
+	)
+}
+
+// maxProblems is how many wrong tensors an error names before it counts.
+const maxProblems = 20
+
+// check says which tensors are missing, superfluous or misshapen.
+func (w *Weights) check(c Config) error {
+	if len(w.Blocks) != c.Depth {
+		return fmt.Errorf("vit: weights: %d blocks, want %d", len(w.Blocks), c.Depth)
+	}
+	var wrong []string
+	for _, s := range w.slots(c) {
+		switch t := *s.at; {
+		case s.shape == nil && t != nil:
+			wrong = append(wrong, fmt.Sprintf("%s is %v, want none", s.name, t.Shape()))
+		case s.shape == nil || t == nil && s.optional:
+		case t == nil:
+			wrong = append(wrong, fmt.Sprintf("%s is missing, want %v", s.name, s.shape))
+		case !slices.Equal(t.Shape(), s.shape):
+			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", s.name, t.Shape(), s.shape))
+		default:
+			if _, err := backend.HostFloats(t); err != nil {
+				wrong = append(wrong, fmt.Sprintf("%s: %v", s.name, err))
+			}
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	if more := len(wrong) - maxProblems; more > 0 {
+		wrong = append(wrong[:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("vit: weights: %s", strings.Join(wrong, "; "))
+}
+
+// Random returns weights that keep a token's variance through every layer,
+// the same ones for the same seed: for benchmarks and tests. It panics when
+// c is not valid.
+func Random(c Config, seed uint64) *Weights {
+	if err := c.Validate(); err != nil {
+		panic(err)
+	}
+	w := &Weights{Blocks: make([]BlockWeights, c.Depth)}
+	rng := rand.NewPCG(seed, 0)
+	for _, s := range w.slots(c) {
+		if s.shape == nil {
+			continue
+		}
+		mean, std := 0.0, 0.1
+		switch s.kind {
+		case matrix:
+			std = 1 / math.Sqrt(float64(s.shape[1]))
+		case gain:
+			mean = 1
+		}
+		values := make([]float32, s.shape.TotalSize())
+		for i := range values {
+			values[i] = float32(mean + std*bell(rng.Uint64()))
+		}
+		*s.at = tensor.New(tensor.WithShape(s.shape...), tensor.WithBacking(values))
+	}
+	return w
+}
+
+// bell turns 64 random bits into a value of mean 0 and variance 1, close to
+// normal and within ±2√3: the sum of four uniform values, each of variance
+// 1/12.
+func bell(u uint64) float64 {
+	sum := u&0xffff + u>>16&0xffff + u>>32&0xffff + u>>48
+	return (float64(sum)/0xffff - 2) * math.Sqrt(3)
+}
