@@ -1,0 +1,285 @@
+package cpu
+
+import (
+	"unsafe"
+)
+
+// attention is an operation of that name. Keys and values are packed as
+// weights are, head by head: the transposed keys in panels of tokens, the
+// values in panels of head columns. A strip of queries then takes a product,
+// a softmax and a product, its scores in the first-level cache; the N×N
+// matrix never is. What a row becomes depends on nothing but the row.
+type attention struct {
+	heads, d      int // heads, columns of a head
+	o, q, k, v    view
+	scale         float32 // given to the softmax; 1 where the queries are scaled
+	scaled        float32 // what copies of the queries are multiplied with; 0: none are made
+	bias          view
+	cos, sin      view
+	unturned      int
+	interleaved   bool
+	probs         view
+	captured      []int // rows kept in probs
+	all           bool
+	keys, values  layout
+	shared        *mem // keys and values of all heads of all images, or nil
+	packed, parts [][]part
+}
+
+// layout is that of n columns of depth values in panels of cols, the last one half
+// as wide where that is enough.
+type layout struct{ n, depth, cols int }
+
+// count returns how many there are.
+func (p layout) count() int { return (p.n + p.cols - 1) / p.cols }
+
+// width returns the columns of panel i.
+func (p layout) width(i int) int {
+	if p.n-i*p.cols <= p.cols/2 {
+		return p.cols / 2
+	}
+	return p.cols
+}
+
+// at is where panel i starts, in bytes.
+func (p layout) at(i int) int { return i * p.cols * p.depth * 4 }
+
+// bytes is the size of all.
+func (p layout) bytes() int { return roundUp(p.at(p.count()), line) }
+
+// attention compiles the operation. Where workers have whole images, each
+// packs a head for itself just before it reads it; otherwise all pack what is
+// theirs into memory of the stream, and wait.
+func (c *compiler) attention(o *op) error {
+	a := &attention{
+		heads: o.heads, d: o.x.c / o.heads, o: o.y, q: o.x, k: o.k, v: o.v, scale: o.scale,
+		bias: o.bias, cos: o.cos, sin: o.sin, unturned: o.unturned, interleaved: o.interleaved,
+		probs: o.probs, captured: c.p.ints[o.lo:o.hi], all: o.all,
+	}
+	if !a.bias.none() || !a.cos.none() || a.scale <= 0 {
+		a.scale, a.scaled = 1, o.scale
+	}
+	a.keys = layout{a.k.n, a.d, c.k.cols}
+	a.values = layout{a.d, a.k.n, c.k.cols}
+	a.parts = split(a.q.b, a.q.n, c.workers, a.q.n+1)
+	constants := []access{{a.bias, false, anything}, {a.cos, false, anything}, {a.sin, false, anything}}
+	if a.q.b%c.workers == 0 {
+		c.add((*ownAttention)(a), a.headBytes()+a.stripBytes(c.k), append(constants,
+			access{o.y, true, ownRows}, access{o.probs, true, ownImage},
+			access{o.x, false, ownRows}, access{o.k, false, ownImage}, access{o.v, false, ownImage})...)
+		return nil
+	}
+	var err error
+	if a.shared, err = c.s.shared(c.layers%2, a.q.b*a.heads*a.headBytes()/4); err != nil {
+		return err
+	}
+	c.layers++
+	a.packed = split(a.k.b, a.k.n, c.workers, a.k.n+1)
+	kv := view{mem: a.shared, b: 1, n: 1, c: a.shared.floats}
+	c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, access{kv, true, anything}, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
+	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, access{o.probs, true, anything},
+		access{o.x, false, ownRows}, access{kv, false, anything})...)
+	return nil
+}
+
+// shared returns memory for the keys and values of every second layer, so
+// that no worker waits before it packs those of the next.
+func (s *stream) shared(parity, floats int) (*mem, error) {
+	m := &s.kv[parity]
+	if m.mem == nil || m.mem.floats < floats {
+		if m.mem != nil {
+			s.arena.free(m.block)
+			s.programs = nil // they were made with the old memory
+		}
+		p, blk, err := s.arena.alloc(floats * 4)
+		if err != nil {
+			m.mem = nil
+			return nil, err
+		}
+		m.mem, m.block = &mem{base: p, floats: floats}, blk
+	}
+	return m.mem, nil
+}
+
+// headBytes is the size of the packed keys and values of a head.
+func (a *attention) headBytes() int { return a.keys.bytes() + a.values.bytes() }
+
+// scoreStride is the bytes from one row of scores to the next.
+func (a *attention) scoreStride() int { return rowStride(a.keys.count() * a.keys.cols) }
+
+// queryStride is the same of copied queries and keys.
+func (a *attention) queryStride() int { return rowStride(a.d) }
+
+// stripBytes is the size of the scores and the copied queries of a strip.
+func (a *attention) stripBytes(k *kernels) int {
+	return k.rows*a.scoreStride() + max(k.rows, k.cols)*a.queryStride()
+}
+
+// head is where the packed keys of a head lie; its values follow.
+func (a *attention) head(b, h int) unsafe.Pointer {
+	return unsafe.Add(a.shared.base, (b*a.heads+h)*a.headBytes())
+}
+
+// ownAttention packs and reads each head of the worker's own images.
+type ownAttention attention
+
+func (s *ownAttention) run(w *worker) {
+	a := (*attention)(s)
+	strip := unsafe.Add(w.scratch, a.headBytes())
+	for _, p := range a.parts[w.id] {
+		for h := range a.heads {
+			a.pack(w, w.scratch, strip, h, part{p.b, 0, a.k.n})
+			a.attend(w, w.scratch, strip, h, p)
+		}
+	}
+}
+
+// packKeysValues packs the worker's rows of keys and values.
+type packKeysValues attention
+
+func (s *packKeysValues) run(w *worker) {
+	a := (*attention)(s)
+	for _, p := range a.packed[w.id] {
+		for h := range a.heads {
+			a.pack(w, a.head(p.b, h), w.scratch, h, p)
+		}
+	}
+}
+
+// sharedAttention reads what all workers packed.
+type sharedAttention attention
+
+func (s *sharedAttention) run(w *worker) {
+	a := (*attention)(s)
+	for _, p := range a.parts[w.id] {
+		for h := range a.heads {
+			a.attend(w, a.head(p.b, h), w.scratch, h, p)
+		}
+	}
+}
+
+// pack writes the keys and values of some tokens into their panels.
+func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
+	turned := rows{unsafe.Add(strip, w.k.rows*a.scoreStride()), uintptr(a.queryStride())}
+	for i := p.lo / a.keys.cols; i*a.keys.cols < p.hi; i++ {
+		first := i * a.keys.cols
+		lo, hi := max(p.lo, first), min(p.hi, first+a.keys.cols)
+		k := a.k.at(p.b, lo).from(0, h*a.d)
+		if !a.cos.none() {
+			for j := range hi - lo {
+				a.turn(turned.row(j), k.row(j), lo+j, 1)
+			}
+			k = turned
+		}
+		panel := unsafe.Add(head, a.keys.at(i)+(lo-first)*4)
+		w.k.transpose(panel, uintptr(a.keys.width(i))*4, k.p, k.ld, hi-lo, a.d)
+	}
+	v := a.v.at(p.b, p.lo).from(0, h*a.d)
+	for i := range a.values.count() {
+		first, width := i*a.values.cols, a.values.width(i)
+		panel := unsafe.Add(head, a.keys.bytes()+a.values.at(i)+p.lo*width*4)
+		copyRows(rows{panel, uintptr(width) * 4}, v.from(0, first), p.hi-p.lo, min(width, a.d-first))
+	}
+}
+
+// attend computes some rows of a head, strip by strip.
+func (a *attention) attend(w *worker, head, strip unsafe.Pointer, h int, p part) {
+	n := p.hi - p.lo
+	strips := (n + w.k.rows - 1) / w.k.rows
+	for s := range strips {
+		lo, hi := p.lo+n*s/strips, p.lo+n*(s+1)/strips
+		a.strip(w, head, strip, h, part{p.b, lo, hi})
+	}
+}
+
+// strip computes the rows of one strip: o = softmax(q kᵀ·scale + bias) v.
+func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) {
+	r := p.hi - p.lo
+	scores := rows{strip, uintptr(a.scoreStride())}
+	q := a.q.at(p.b, p.lo).from(0, h*a.d)
+	if a.scaled != 0 {
+		copied := rows{unsafe.Add(strip, w.k.rows*a.scoreStride()), uintptr(a.queryStride())}
+		for i := range r {
+			a.turn(copied.row(i), q.row(i), p.lo+i, a.scaled)
+		}
+		q = copied
+	}
+	g := &w.args
+	g.a, g.lda, g.k, g.bias, g.acc = q.p, q.ld, uintptr(a.d), nil, 0
+	if !a.bias.none() {
+		copyRows(scores, a.bias.at(h, p.lo), r, a.keys.n)
+		g.acc = 1
+	}
+	g.ldc = scores.ld
+	for i := range a.keys.count() {
+		g.b = unsafe.Add(head, a.keys.at(i))
+		g.next = g.b
+		g.c = scores.from(0, i*a.keys.cols).p
+		w.gemm(r, a.keys.width(i))
+	}
+	w.k.softmax(scores.p, scores.ld, r, a.keys.n, a.scale)
+	a.capture(scores, h, p)
+
+	o := a.o.at(p.b, p.lo).from(0, h*a.d)
+	g.a, g.lda, g.k, g.acc = scores.p, scores.ld, uintptr(a.keys.n), 0
+	for i := range a.values.count() {
+		first, width := i*a.values.cols, a.values.width(i)
+		g.b = unsafe.Add(head, a.keys.bytes()+a.values.at(i))
+		g.next = g.b
+		if first+width <= a.d {
+			g.c, g.ldc = o.from(0, first).p, o.ld
+			w.gemm(r, width)
+			continue
+		}
+		tile := rows{w.tile, uintptr(width) * 4}
+		g.c, g.ldc = tile.p, tile.ld
+		w.gemm(r, width)
+		copyRows(o.from(0, first), tile, r, a.d-first)
+	}
+}
+
+// gemm runs the kernel for r rows and a panel that may be half as wide.
+func (w *worker) gemm(r, width int) {
+	if width < w.k.cols {
+		w.k.half[r](&w.args)
+		return
+	}
+	w.k.gemm[r](&w.args)
+}
+
+// capture keeps the probabilities of rows that were asked for.
+func (a *attention) capture(scores rows, h int, p part) {
+	switch {
+	case a.probs.none():
+	case a.all:
+		copyRows(a.probs.at(p.b, h*a.q.n+p.lo), scores, p.hi-p.lo, a.keys.n)
+	default:
+		for slot, row := range a.captured {
+			if p.lo <= row && row < p.hi {
+				copyRows(a.probs.at(p.b, h*len(a.captured)+slot), scores.from(row-p.lo, 0), 1, a.keys.n)
+			}
+		}
+	}
+}
+
+// turn copies a query or key of token t, turned by its rotary position and
+// scaled.
+func (a *attention) turn(dst, src unsafe.Pointer, t int, scale float32) {
+	y, x := floats(dst, a.d), floats(src, a.d)
+	if a.cos.none() || t < a.unturned {
+		for i := range y {
+			y[i] = x[i] * scale
+		}
+		return
+	}
+	cos, sin := floats(a.cos.at(0, t-a.unturned).p, a.d), floats(a.sin.at(0, t-a.unturned).p, a.d)
+	apart, step, pairs := a.d/2, 1, a.d/2
+	if a.interleaved {
+		apart, step = 1, 2
+	}
+	for i := range pairs {
+		p, q := i*step, i*step+apart
+		y[p] = (x[p]*cos[p] - x[q]*sin[p]) * scale
+		y[q] = (x[q]*cos[q] + x[p]*sin[q]) * scale
+	}
+}

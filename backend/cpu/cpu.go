@@ -1,0 +1,150 @@
+// Package cpu computes a Vision Transformer on the processor. The queue of a
+// stream becomes a program that every worker thread runs on its own rows of
+// tokens; weights lie in panels; the arithmetic is a table of kernels in
+// portable Go, AVX2 or AVX-512, of which the machine's fastest is chosen.
+//
+// Results are the same to the bit for any number of threads and any
+// neighbours in the batch: which rows share a kernel call decides nothing
+// about the order of a sum.
+package cpu
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+func init() {
+	backend.Register("cpu", func(o backend.Options) (backend.Backend, error) { return New(o) })
+}
+
+// Variable names the environment variable that forces an implementation of
+// the arithmetic, "portable" for example, on those who test it.
+const Variable = "VITSERVE_CPU"
+
+// Backend is the processor. It implements backend.Backend.
+type Backend struct {
+	k       *kernels
+	pool    *pool
+	weights arena // of Linears and Uploads
+	own     arena // of the workers
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[*stream]struct{}
+}
+
+var _ backend.Backend = (*Backend)(nil)
+
+// New opens the processor with the fastest kernels it can run.
+func New(o backend.Options) (*Backend, error) {
+	k, err := choose(os.Getenv(Variable))
+	if err != nil {
+		return nil, err
+	}
+	return open(o, k)
+}
+
+func open(o backend.Options, k *kernels) (*Backend, error) {
+	if o.Precision != backend.F32 {
+		return nil, fmt.Errorf("cpu: precision %v with %s kernels: %w", o.Precision, k.name, backend.ErrUnsupported)
+	}
+	threads := o.Threads
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	b := &Backend{k: k, streams: map[*stream]struct{}{}}
+	b.weights.block, b.own.block = 32<<20, 1<<20
+	var err error
+	if b.pool, err = newPool(k, threads, &b.own); err != nil {
+		b.own.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Name implements backend.Backend.
+func (b *Backend) Name() string { return "cpu/" + b.k.name }
+
+// Threads returns how many threads compute.
+func (b *Backend) Threads() int { return len(b.pool.workers) }
+
+// Bytes returns how much memory the backend holds: weights, workers' scratch
+// and the activations of open streams.
+func (b *Backend) Bytes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.weights.bytes() + b.own.bytes()
+	for s := range b.streams {
+		n += s.arena.bytes()
+	}
+	return n
+}
+
+// Upload implements backend.Backend.
+func (b *Backend) Upload(t *tensor.Dense) (backend.Tensor, error) {
+	src, err := backend.HostFloats(t)
+	if err != nil {
+		return backend.Tensor{}, fmt.Errorf("cpu: upload: %w", err)
+	}
+	if len(t.Shape()) == 0 {
+		panic("cpu: upload of a tensor without dimensions")
+	}
+	d := newTensor(t.Shape())
+	m := d.Mem.(*mem)
+	p, blk, err := b.weights.alloc(m.floats * 4)
+	if err != nil {
+		return backend.Tensor{}, fmt.Errorf("cpu: upload %v: %w", t.Shape(), err)
+	}
+	m.base = p
+	runtime.AddCleanup(m, b.weights.free, blk)
+	write(newView(d), src)
+	return d, nil
+}
+
+// write copies dense host values into a view.
+func write(v view, src []float32) {
+	for b := range v.b {
+		for i := range v.n {
+			copy(floats(v.at(b, i).p, v.c), src[(b*v.n+i)*v.c:])
+		}
+	}
+}
+
+// NewStream implements backend.Backend.
+func (b *Backend) NewStream(o backend.StreamOptions) (backend.Stream, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	s := &stream{b: b, priority: o.Priority}
+	s.arena.block = 1 << 20
+	b.streams[s] = struct{}{}
+	return s, nil
+}
+
+func (b *Backend) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
+}
+
+// Close implements backend.Backend. It waits for the programs that run.
+func (b *Backend) Close() error {
+	b.pool.close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for s := range b.streams {
+		s.arena.close()
+	}
+	clear(b.streams)
+	b.weights.close()
+	b.own.close()
+	return nil
+}

@@ -1,0 +1,234 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vitserve/vitserve/backend"
+)
+
+// program is a compiled queue. Every worker runs all steps on its own rows;
+// between segments they wait for one another.
+type program struct {
+	ops      []op
+	ints     []int
+	segments [][]step
+	pcs      []int // next step of each worker
+	scratch  int   // bytes that a worker needs at most
+}
+
+// step is a compiled operation, or two.
+type step interface {
+	run(w *worker)
+}
+
+// scope is the part of a view that one worker looks at.
+type scope uint8
+
+const (
+	ownRows  scope = iota // those of its share of the view's rows
+	ownImage              // any rows of the images that its share falls into
+	anything
+)
+
+// access is a view that a step reads or writes.
+type access struct {
+	view
+	write bool
+	scope scope
+}
+
+// compiler turns a queue into a program.
+type compiler struct {
+	s       *stream
+	k       *kernels
+	workers int
+	p       *program
+	pending []access // of the steps behind the last barrier
+	layers  int      // attentions so far
+}
+
+func (s *stream) compile() (*program, error) {
+	for i := range s.ops {
+		if err := s.resident(i); err != nil {
+			return nil, err
+		}
+	}
+	c := &compiler{s: s, k: s.b.k, workers: len(s.b.pool.workers)}
+	c.p = &program{ops: slices.Clone(s.ops), ints: slices.Clone(s.ints), segments: [][]step{nil}, pcs: make([]int, c.workers)}
+	for i := 0; i < len(c.p.ops); i++ {
+		o := &c.p.ops[i]
+		var err error
+		switch o.code {
+		case opPatchEmbed:
+			c.patchEmbed(o)
+		case opLayerNorm:
+			c.layerNorm(o)
+		case opLinear:
+			if i+1 < len(c.p.ops) && fusible(o, &c.p.ops[i+1]) {
+				i++
+				c.mlp(o, &c.p.ops[i])
+			} else {
+				c.linear(o)
+			}
+		case opAttention:
+			err = c.attention(o)
+		case opPool:
+			c.pool(o)
+		case opGather:
+			c.gather(o)
+		case opRead:
+			c.read(o)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c.p, nil
+}
+
+// resident makes sure that operation i has memory to work on. A Temp gets
+// memory where it will not be fused away.
+func (s *stream) resident(i int) error {
+	o := &s.ops[i]
+	fused := i+1 < len(s.ops) && fusible(o, &s.ops[i+1])
+	after := i > 0 && fusible(&s.ops[i-1], o)
+	for _, v := range o.views() {
+		if v.none() || v.mem.base != nil || fused && v == &o.y || after && v == &o.x {
+			continue
+		}
+		if !v.mem.temp {
+			return fmt.Errorf("cpu: tensor of %d values has no memory", v.mem.floats)
+		}
+		if err := s.back(v.mem); err != nil {
+			return fmt.Errorf("cpu: temporary of %d values: %w", v.mem.floats, err)
+		}
+	}
+	return nil
+}
+
+// views returns the views of an operation.
+func (o *op) views() [13]*view {
+	return [...]*view{&o.y, &o.x, &o.res, &o.pre, &o.weight, &o.bias, &o.prefix, &o.pos, &o.k, &o.v, &o.probs, &o.cos, &o.sin}
+}
+
+// add appends a step, behind a barrier if a worker might otherwise look at
+// what another worker has not finished with.
+func (c *compiler) add(s step, scratch int, accesses ...access) {
+	c.p.scratch = max(c.p.scratch, scratch)
+	if slices.ContainsFunc(accesses, c.waits) {
+		c.p.segments = append(c.p.segments, nil)
+		c.pending = c.pending[:0]
+	}
+	last := &c.p.segments[len(c.p.segments)-1]
+	*last = append(*last, s)
+	for _, a := range accesses {
+		if !a.none() {
+			c.pending = append(c.pending, a)
+		}
+	}
+}
+
+// waits reports whether a needs a barrier.
+func (c *compiler) waits(a access) bool {
+	if c.workers == 1 || a.none() {
+		return false
+	}
+	return slices.ContainsFunc(c.pending, func(p access) bool {
+		return (a.write || p.write) && overlap(a.view, p.view) && !c.private(a, p)
+	})
+}
+
+// private reports whether every worker finds what it looks at through one
+// access only in its own part of the other. Both views must lie alike, row in
+// row or image in image, for that.
+func (c *compiler) private(p, q access) bool {
+	if p.b != q.b || p.batch != q.batch {
+		return false
+	}
+	if p.scope == ownRows && q.scope == ownRows && p.n == q.n && p.row == q.row {
+		stride := p.row
+		if p.n == 1 {
+			stride = p.batch
+		}
+		return p.b*p.n == 1 || stride > 0 && p.off/stride == q.off/stride
+	}
+	// Workers have whole images where these divide evenly: see split.
+	whole := p.b%c.workers == 0
+	return p.scope != anything && q.scope != anything && whole && p.batch > 0 && p.off/p.batch == q.off/q.batch
+}
+
+// overlap reports whether two views have values in common, or may have.
+func overlap(p, q view) bool {
+	if p.mem != q.mem || p.off >= q.end() || q.off >= p.end() {
+		return false
+	}
+	if p.row == 0 || p.row != q.row || p.batch%p.row != 0 || q.batch%q.row != 0 {
+		return true
+	}
+	i, j := p.off%p.row, q.off%q.row
+	if i+p.c > p.row || j+q.c > q.row {
+		return true
+	}
+	return i < j+q.c && j < i+p.c
+}
+
+// end is the offset behind the last value.
+func (v view) end() int { return v.off + (v.b-1)*v.batch + (v.n-1)*v.row + v.c }
+
+// part is a run of rows of an image.
+type part struct{ b, lo, hi int }
+
+// maxRows bounds the rows that a step takes at a time, so that they stay in
+// the second-level cache while the weights pass by.
+const maxRows = 112
+
+// split gives each worker its share of b images of n rows, in parts of no
+// more than limit rows that are as even as can be. Where the images divide
+// evenly among the workers, everyone has whole images.
+func split(b, n, workers, limit int) [][]part {
+	parts := make([][]part, workers)
+	for w := range parts {
+		first, end := b*n*w/workers, b*n*(w+1)/workers
+		for first < end {
+			img := first / n
+			stop := min(end, (img+1)*n)
+			rows := stop - first
+			pieces := (rows + limit - 1) / limit
+			for i := range pieces {
+				lo := first - img*n
+				parts[w] = append(parts[w], part{img, lo + rows*i/pieces, lo + rows*(i+1)/pieces})
+			}
+			first = stop
+		}
+	}
+	return parts
+}
+
+// flatten returns views as one image each, if all of them can be.
+func flatten(views ...*view) {
+	var flat [4]view
+	for i, v := range views {
+		var ok bool
+		if flat[i], ok = v.flat(); !ok {
+			return
+		}
+	}
+	for i, v := range views {
+		*v = flat[i]
+	}
+}
+
+// same reports whether a residual is the output itself.
+func same(res, y view) bool { return res == y }
+
+// fusible reports whether two operations are the halves of an MLP whose
+// hidden layer need not exist: first writes a Temp that next reads.
+func fusible(first, next *op) bool {
+	return first.code == opLinear && next.code == opLinear &&
+		first.y.mem.temp && first.y == next.x && first.res.none() &&
+		next.act == backend.Identity && next.pre.none() &&
+		!overlap(next.y, first.x) &&
+		(first.pre.none() || !overlap(next.y, first.pre)) &&
+		(next.res.none() || same(next.res, next.y) || !overlap(next.res, next.y))
+}

@@ -1,0 +1,271 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// opcode names an operation of a queue.
+type opcode uint8
+
+const (
+	opPatchEmbed opcode = iota
+	opLayerNorm
+	opLinear
+	opAttention
+	opPool
+	opGather
+	opRead
+)
+
+// op is an operation as it was enqueued. It holds no slices, so that queues
+// compare with ==; lists are a range of stream.ints.
+type op struct {
+	code opcode
+	y, x view // output and input; Attention's o and q
+
+	l           *linear // Linear, PatchEmbed
+	act         backend.Activation
+	res, pre    view
+	weight      view // LayerNorm
+	bias        view // LayerNorm, Attention
+	eps         float32
+	prefix, pos view   // PatchEmbed
+	patch       [2]int // PatchEmbed
+	grid        [2]int // PatchEmbed: rows of a plane of pixels, patches in a row
+
+	heads       int // Attention
+	scale       float32
+	k, v, probs view
+	cos, sin    view // zero: no rope
+	unturned    int  // first tokens that rope leaves alone
+	interleaved bool
+
+	lo, hi int  // Pool's spans, Gather's and Attention's rows in stream.ints
+	all    bool // Attention: all rows are captured
+	read   int  // Read: index in stream.reads
+}
+
+// stream implements backend.Stream: it records operations, and Sync runs them.
+type stream struct {
+	b        *Backend
+	priority int
+	arena    arena
+	kv       [2]sharedMem // packed keys and values that all workers read, of every second layer
+
+	ops      []op
+	ints     []int
+	reads    [][]float32
+	programs []*program // the latest last
+	err      error
+	closed   bool
+}
+
+// sharedMem is memory that grows.
+type sharedMem struct {
+	mem   *mem
+	block *block
+}
+
+// maxPrograms bounds the cache: one program for each number of images and
+// each set of captures that are in use.
+const maxPrograms = 64
+
+func (s *stream) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// Alloc implements backend.Stream.
+func (s *stream) Alloc(shape ...int) backend.Tensor {
+	t := newTensor(shape)
+	if err := s.back(t.Mem.(*mem)); err != nil {
+		s.fail(fmt.Errorf("cpu: tensor %v: %w", t.Shape, err))
+	}
+	return t
+}
+
+// back gives memory to m.
+func (s *stream) back(m *mem) (err error) {
+	m.base, _, err = s.arena.alloc(m.floats * 4)
+	return err
+}
+
+// Temp implements backend.Stream.
+func (s *stream) Temp(shape ...int) backend.Tensor {
+	t := newTensor(shape)
+	t.Mem.(*mem).temp = true
+	return t
+}
+
+// Write implements backend.Stream.
+func (s *stream) Write(dst backend.Tensor, src *tensor.Dense) {
+	values := backend.CheckHost("Write", dst, src)
+	v := newView(dst)
+	for i := range s.ops {
+		// Operations enqueued before must not see what is written after.
+		if s.ops[i].touches(v.mem) {
+			s.run()
+			break
+		}
+	}
+	if s.closed || s.b.isClosed() {
+		s.fail(errClosed)
+	} else if v.mem.base == nil {
+		s.fail(fmt.Errorf("cpu: write to a tensor %v without memory", dst.Shape))
+	}
+	if s.err == nil {
+		write(v, values)
+	}
+}
+
+// touches reports whether an operation looks at m.
+func (o *op) touches(m *mem) bool {
+	for _, v := range o.views() {
+		if v.mem == m {
+			return true
+		}
+	}
+	return false
+}
+
+// Read implements backend.Stream.
+func (s *stream) Read(dst *tensor.Dense, src backend.Tensor) {
+	values := backend.CheckHost("Read", src, dst)
+	s.reads = append(s.reads, values)
+	s.ops = append(s.ops, op{code: opRead, x: newView(src), read: len(s.reads) - 1})
+}
+
+// PatchEmbed implements backend.Stream.
+func (s *stream) PatchEmbed(x, pixels backend.Tensor, p *backend.PatchEmbed) {
+	backend.CheckPatchEmbed(x, pixels, p)
+	s.ops = append(s.ops, op{
+		code: opPatchEmbed, y: newView(x), x: newView(pixels), l: s.own(p.Proj),
+		prefix: newView(p.Prefix), pos: newView(p.Pos), patch: p.Patch,
+		grid: [2]int{pixels.Shape[2], pixels.Shape[3] / p.Patch[1]},
+	})
+}
+
+// own returns the layer of w, which must be of this backend.
+func (s *stream) own(w backend.Linear) *linear {
+	l, ok := w.(*linear)
+	if !ok || l.owner != s.b {
+		panic(fmt.Sprintf("cpu: linear layer (%d, %d) of another backend (%T)", w.Out(), w.In(), w))
+	}
+	return l
+}
+
+// LayerNorm implements backend.Stream.
+func (s *stream) LayerNorm(y, x backend.Tensor, n backend.Norm) {
+	backend.CheckLayerNorm(y, x, n)
+	s.ops = append(s.ops, op{
+		code: opLayerNorm, y: newView(y), x: newView(x),
+		weight: newView(n.Weight), bias: newView(n.Bias), eps: n.Eps,
+	})
+}
+
+// Linear implements backend.Stream.
+func (s *stream) Linear(y, x backend.Tensor, w backend.Linear, e backend.Epilogue) {
+	l := s.own(w)
+	backend.CheckLinear(y, x, w, l.gated, e)
+	s.ops = append(s.ops, op{
+		code: opLinear, y: newView(y), x: newView(x), l: l,
+		act: e.Act, res: newView(e.Residual), pre: newView(e.Pre),
+	})
+}
+
+// Attention implements backend.Stream.
+func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
+	backend.CheckAttention(o, q, k, v, a)
+	lo := len(s.ints)
+	r := op{
+		code: opAttention, y: newView(o), x: newView(q), k: newView(k), v: newView(v),
+		heads: a.Heads, scale: a.Scale, bias: newView(a.Bias), probs: newView(a.Probs), all: a.Rows == nil,
+	}
+	if !a.Probs.IsZero() {
+		s.ints = append(s.ints, a.Rows...)
+	}
+	r.lo, r.hi = lo, len(s.ints)
+	if a.Rope != nil {
+		r.cos, r.sin = newView(a.Rope.Cos), newView(a.Rope.Sin)
+		r.unturned, r.interleaved = a.Rope.Prefix, a.Rope.Interleaved
+	}
+	s.ops = append(s.ops, r)
+}
+
+// Pool implements backend.Stream.
+func (s *stream) Pool(y, x backend.Tensor, spans ...backend.Span) {
+	backend.CheckPool(y, x, spans...)
+	lo := len(s.ints)
+	for _, span := range spans {
+		s.ints = append(s.ints, span.Lo, span.Hi)
+	}
+	s.ops = append(s.ops, op{code: opPool, y: newView(y), x: newView(x), lo: lo, hi: len(s.ints)})
+}
+
+// Gather implements backend.Stream.
+func (s *stream) Gather(y, x backend.Tensor, rows []int) {
+	backend.CheckGather(y, x, rows)
+	lo := len(s.ints)
+	s.ints = append(s.ints, rows...)
+	s.ops = append(s.ops, op{code: opGather, y: newView(y), x: newView(x), lo: lo, hi: len(s.ints)})
+}
+
+// Sync implements backend.Stream.
+func (s *stream) Sync() error {
+	if s.closed {
+		return errClosed
+	}
+	s.run()
+	err := s.err
+	s.err = nil
+	return err
+}
+
+// run runs what is queued, if nothing has failed, and empties the queue.
+func (s *stream) run() {
+	if s.err == nil && len(s.ops) > 0 {
+		p, err := s.program()
+		if err == nil {
+			err = s.b.pool.exec(p, s.reads, s.priority, &s.b.own)
+		}
+		s.err = err
+	}
+	clear(s.reads)
+	s.ops, s.ints, s.reads = s.ops[:0], s.ints[:0], s.reads[:0]
+}
+
+// program returns the compiled queue.
+func (s *stream) program() (*program, error) {
+	for i := len(s.programs) - 1; i >= 0; i-- {
+		p := s.programs[i]
+		if slices.Equal(p.ops, s.ops) && slices.Equal(p.ints, s.ints) {
+			s.programs = append(slices.Delete(s.programs, i, i+1), p)
+			return p, nil
+		}
+	}
+	p, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	if len(s.programs) == maxPrograms {
+		s.programs = slices.Delete(s.programs, 0, 1)
+	}
+	s.programs = append(s.programs, p)
+	return p, nil
+}
+
+// Close implements backend.Stream.
+func (s *stream) Close() error {
+	s.b.mu.Lock()
+	delete(s.b.streams, s)
+	s.b.mu.Unlock()
+	s.closed = true
+	s.arena.close()
+	s.programs, s.ops, s.reads = nil, nil, nil
+	return nil
+}
