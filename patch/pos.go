@@ -33,7 +33,7 @@ func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense
 		return pos
 	}
 	dim := s[1]
-	var rows, cols []taps
+	var rows, cols []posTaps
 	switch rule {
 	case PosTimm:
 		rows, cols = antialiasedTaps(from[0], to[0]), antialiasedTaps(from[1], to[1])
@@ -73,14 +73,14 @@ func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense
 	return tensor.New(tensor.WithShape(to[0]*to[1], dim), tensor.WithBacking(dst))
 }
 
-// taps are the source positions of one target position.
-type taps struct {
+// posTaps are the source positions of one target position.
+type posTaps struct {
 	first   int // index of the first weight; may lie outside
 	weights []float64
 }
 
 // index returns the source position of weight k among n, the border repeated.
-func (t taps) index(k, n int) int { return min(max(t.first+k, 0), n-1) }
+func (t posTaps) index(k, n int) int { return min(max(t.first+k, 0), n-1) }
 
 // keys is Keys' cubic kernel.
 func keys(x, a float64) float64 {
@@ -95,12 +95,12 @@ func keys(x, a float64) float64 {
 }
 
 // cubicTaps are four neighbours, whatever the scale.
-func cubicTaps(from, to int) []taps {
-	out := make([]taps, to)
+func cubicTaps(from, to int) []posTaps {
+	out := make([]posTaps, to)
 	for i := range out {
 		at := (float64(i)+0.5)*float64(from)/float64(to) - 0.5
 		floor := math.Floor(at)
-		t := taps{first: int(floor) - 1, weights: make([]float64, 4)}
+		t := posTaps{first: int(floor) - 1, weights: make([]float64, 4)}
 		for k := range t.weights {
 			t.weights[k] = keys(at-floor+1-float64(k), -0.75)
 		}
@@ -111,15 +111,15 @@ func cubicTaps(from, to int) []taps {
 
 // antialiasedTaps widen the kernel where the grid shrinks; weights beyond the
 // border are left out and the rest sum to one.
-func antialiasedTaps(from, to int) []taps {
+func antialiasedTaps(from, to int) []posTaps {
 	scale := float64(from) / float64(to)
 	widen := max(scale, 1)
-	out := make([]taps, to)
+	out := make([]posTaps, to)
 	for i := range out {
 		centre := scale * (float64(i) + 0.5)
 		lo := max(int(centre-2*widen+0.5), 0)
 		hi := min(int(centre+2*widen+0.5), from)
-		t := taps{first: lo, weights: make([]float64, hi-lo)}
+		t := posTaps{first: lo, weights: make([]float64, hi-lo)}
 		var sum float64
 		for k := range t.weights {
 			t.weights[k] = keys((float64(lo+k)-centre+0.5)/widen, -0.5)

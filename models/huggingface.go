@@ -1,0 +1,125 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/vit"
+)
+
+// hfNames are the names of a block's parts, which transformers 5 changed in
+// memory while it goes on saving the old ones.
+type hfNames struct {
+	blocks        string
+	q, k, v, proj string
+	fc1, fc2      string
+}
+
+var (
+	hfOld = hfNames{
+		blocks: "encoder.layer.",
+		q:      "attention.attention.query", k: "attention.attention.key", v: "attention.attention.value", proj: "attention.output.dense",
+		fc1: "intermediate.dense", fc2: "output.dense",
+	}
+	hfNew = hfNames{
+		blocks: "layers.",
+		q:      "attention.q_proj", k: "attention.k_proj", v: "attention.v_proj", proj: "attention.o_proj",
+		fc1: "mlp.fc1", fc2: "mlp.fc2",
+	}
+)
+
+// readHuggingFace reads the layout of transformers' ViT and DeiT, with one
+// head, two, or none.
+//
+// Names and order of operations: models/vit/modeling_vit.py and
+// models/deit/modeling_deit.py of https://github.com/huggingface/transformers.
+func readHuggingFace(l *loader) error {
+	if l.config == nil {
+		return errors.New("there is no config.json beside the weights; it would decide the number of heads, the activation, eps and the input size")
+	}
+	l.patchProjection("embeddings.patch_embeddings.projection.weight", "embeddings.patch_embeddings.projection.bias")
+	l.prefixToken("embeddings.cls_token")
+	l.prefixToken("embeddings.distillation_token")
+	image, by := [2]int{224, 224}, "transformers' default for image_size"
+	if s := l.config.ImageSize; s != nil {
+		if image, by = s.square(), "config.json: image_size"; image == [2]int{} {
+			return errors.New("config.json: image_size, want a number or a pair")
+		}
+	}
+	if err := l.positions("embeddings.position_embeddings", image, by); err != nil {
+		return err
+	}
+
+	c, n := l.cfg.Dim, hfOld
+	if l.HasUnder(hfNew.blocks) {
+		n = hfNew
+	}
+	l.cfg.Depth = l.Depth(n.blocks)
+	l.decide("depth", l.cfg.Depth, "indices of %s", n.blocks)
+	for i := range l.cfg.Depth {
+		at := fmt.Sprintf("%s%d.", n.blocks, i)
+		var b unfoldedBlock
+		b.Norm1, b.Norm2 = l.norm(at+"layernorm_before"), l.norm(at+"layernorm_after")
+		b.q, b.qBias = l.Get(at+n.q+".weight", c, c), l.Maybe(at+n.q+".bias", c)
+		b.k, b.kBias = l.Get(at+n.k+".weight", c, c), l.Maybe(at+n.k+".bias", c)
+		b.v, b.vBias = l.Get(at+n.v+".weight", c, c), l.Maybe(at+n.v+".bias", c)
+		b.Proj, b.ProjBias = l.Get(at+n.proj+".weight", c, c), l.Maybe(at+n.proj+".bias", c)
+		l.mlp(&b, at+n.fc1, at+n.fc2)
+		l.raw.blocks = append(l.raw.blocks, b)
+	}
+	l.raw.norm, l.cfg.FinalNorm = l.norm("layernorm"), vit.NormTokens
+	l.decide("last norm", "over the tokens", "tensor layernorm.weight")
+
+	l.cfg.Pool = clsPool
+	if l.Has("cls_classifier.weight") {
+		l.head("cls_classifier", c)
+		l.raw.distHead = l.Get("distillation_classifier.weight", l.cfg.Classes, c)
+		l.raw.distHeadBias = l.Maybe("distillation_classifier.bias", l.cfg.Classes)
+		l.cfg.Pool = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 2}}
+		l.decide("pool", "class and distillation token", "tensor cls_classifier.weight")
+	} else {
+		l.head("classifier", c)
+		l.decide("pool", "class token", "the layout")
+	}
+	// The pooler of a bare model is trained for no task, and classifiers do
+	// not use it; the mask token is for pretraining.
+	l.Skip("pooler.", "embeddings.mask_token")
+	return l.hfFacts()
+}
+
+// hfFacts settles what no tensor tells. Defaults are those of ViTConfig and
+// DeiTConfig, which a saved configuration may leave out.
+func (l *loader) hfFacts() error {
+	heads, by := 12, "transformers' default"
+	if l.config.Heads != nil {
+		heads, by = *l.config.Heads, "config.json: num_attention_heads"
+	}
+	if heads < 1 || l.cfg.Dim%heads != 0 {
+		return fmt.Errorf("%s: %d heads do not divide a dim of %d", by, heads, l.cfg.Dim)
+	}
+	l.cfg.Heads = heads
+	l.decide("heads", heads, "%s", by)
+
+	act, by := "gelu", "transformers' default"
+	if l.config.HiddenAct != nil {
+		act, by = *l.config.HiddenAct, "config.json: hidden_act"
+	}
+	known := false
+	if l.cfg.Act, known = activations[act]; !known {
+		return fmt.Errorf("%s: activation %q is not supported", by, act)
+	}
+	l.decide("activation", l.cfg.Act, "%s", by)
+
+	eps, by := 1e-12, "transformers' default"
+	if l.config.Eps != nil {
+		eps, by = *l.config.Eps, "config.json: layer_norm_eps"
+	}
+	if !(eps > 0 && eps <= 1) || float32(eps) == 0 || math.IsNaN(eps) {
+		return fmt.Errorf("%s: eps %g, want one above 0 and up to 1", by, eps)
+	}
+	l.cfg.Eps = float32(eps)
+	l.decide("eps", l.cfg.Eps, "%s", by)
+	return nil
+}

@@ -1,0 +1,116 @@
+package models
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// imagenet1k are the names of the 1000 classes of the ImageNet Large Scale
+// Visual Recognition Challenge 2012 by index, a line each.
+//
+//go:embed labels/imagenet1k.txt
+var imagenet1k string
+
+// labels settles the names of the classes.
+func (l *loader) labels() ([]string, error) {
+	k := l.cfg.Classes
+	if k == 0 {
+		return nil, nil
+	}
+	names := make([]string, k)
+	by := ""
+	switch {
+	case l.options.Labels != "":
+		list, err := readLabels(l.options.Labels)
+		if err != nil {
+			return nil, err
+		}
+		if len(list) != k {
+			return nil, fmt.Errorf("%s has %d labels, the model has %d classes", l.options.Labels, len(list), k)
+		}
+		copy(names, list)
+		by = l.options.Labels
+	case l.config != nil && len(l.config.LabelNames) > 0:
+		by = "config.json: label_names"
+		for i, n := range l.config.LabelNames {
+			if i >= 0 && i < k {
+				names[i] = n
+				if said := l.config.LabelDescriptions[n]; said != "" {
+					names[i] = said
+				}
+			}
+		}
+	case l.config != nil && l.config.saysLabels():
+		by = "config.json: id2label"
+		for i, n := range l.config.ID2Label {
+			if i >= 0 && i < k {
+				names[i] = n
+			}
+		}
+	case k == 1000:
+		by = "the ImageNet-1k table, for there are 1000 classes and nothing names them"
+		copy(names, strings.Split(strings.TrimSpace(imagenet1k), "\n"))
+	default:
+		by = "nothing names them"
+	}
+	for i, n := range names {
+		if n == "" {
+			names[i] = fmt.Sprintf("class %d", i)
+		}
+	}
+	l.decide("labels", fmt.Sprintf("%s, …", names[0]), "%s", by)
+	return names, nil
+}
+
+// saysLabels reports whether id2label says anything: transformers fills it
+// with LABEL_0, LABEL_1, … where nobody did.
+func (c *config) saysLabels() bool {
+	for i, n := range c.ID2Label {
+		if n != fmt.Sprintf("LABEL_%d", i) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxLabel bounds the length of a label in bytes.
+const maxLabel = 4096
+
+// readLabels reads a file of label names, a line each. Blank lines at the end
+// do not count.
+func readLabels(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxConfig {
+		return nil, fmt.Errorf("labels: %s: want a file of at most %d bytes", path, maxConfig)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
+	}
+	defer f.Close()
+	var names []string
+	s := bufio.NewScanner(io.LimitReader(f, maxConfig))
+	s.Buffer(nil, maxLabel)
+	for s.Scan() {
+		line := strings.TrimSpace(s.Text())
+		if !utf8.ValidString(line) {
+			return nil, fmt.Errorf("labels: %s: line %d is not UTF-8", path, len(names)+1)
+		}
+		names = append(names, line)
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("labels: %s: line %d: %w", path, len(names)+1, err)
+	}
+	for len(names) > 0 && names[len(names)-1] == "" {
+		names = names[:len(names)-1]
+	}
+	return names, nil
+}

@@ -1,0 +1,210 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/vit"
+)
+
+// Decision is a value of the resolved configuration and what decided it.
+type Decision struct {
+	Setting string `json:"setting"`
+	Value   string `json:"value"`
+	By      string `json:"by"`
+}
+
+// loader carries a checkpoint from its files to a vit.Config.
+type loader struct {
+	*Reader
+	config    *config    // nil: no config.json
+	processor *processor // nil: no preprocessor_config.json
+	options   Options
+
+	raw       unfolded
+	cfg       vit.Config
+	saved     [2]int // height, width of the input that the checkpoint says
+	posGrid   [2]int // rows and columns of the stored positions
+	decisions []Decision
+	note      string
+}
+
+func (l *loader) decide(setting string, value any, by string, args ...any) {
+	l.decisions = append(l.decisions, Decision{setting, fmt.Sprint(value), fmt.Sprintf(by, args...)})
+}
+
+// layout is a way of naming and storing tensors.
+type layout struct {
+	name   string
+	anchor string // a tensor that every file of the layout has, and no other
+	read   func(*loader) error
+}
+
+var layouts = []layout{
+	{"timm", "patch_embed.proj.weight", readTimm},
+	{"huggingface", "embeddings.patch_embeddings.projection.weight", readHuggingFace},
+}
+
+// layoutOf recognises a layout by its anchor.
+func (l *loader) layoutOf() (layout, error) {
+	for _, layout := range layouts {
+		if l.Has(layout.anchor) {
+			return layout, nil
+		}
+	}
+	if len(l.tensors) == 0 {
+		return layout{}, errors.New("the file holds no tensors")
+	}
+	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s (timm) or %s (transformers)", len(l.tensors), layouts[0].anchor, layouts[1].anchor)
+}
+
+// patchProjection reads the patch projection and with it the dim and the
+// patch size.
+func (l *loader) patchProjection(weight, bias string) {
+	l.cfg.Dim = l.Dim(weight, 0, 4)
+	l.cfg.Patch = [2]int{l.Dim(weight, 2, 4), l.Dim(weight, 3, 4)}
+	l.raw.proj = l.Get(weight, l.cfg.Dim, 3, l.cfg.Patch[0], l.cfg.Patch[1])
+	l.raw.projBias = l.Maybe(bias, l.cfg.Dim)
+	l.decide("dim", l.cfg.Dim, "shape of %s", weight)
+	l.decide("patch", sizeText(l.cfg.Patch), "shape of %s", weight)
+}
+
+// prefixToken reads n prefix tokens, where they are there.
+func (l *loader) prefixToken(name string) {
+	if !l.Has(name) {
+		return
+	}
+	n := 1
+	if s := l.Shape(name); len(s) >= 2 {
+		n = s[len(s)-2]
+	}
+	l.raw.prefix = append(l.raw.prefix, l.Get(name, n, l.cfg.Dim))
+	l.cfg.Prefix += n
+	l.decide("prefix token", n, "tensor %s", name)
+}
+
+// positions reads the position embeddings, whose rows may or may not begin
+// with those of the prefix tokens, and settles the grid and the image size.
+// image is what the configuration says, zero if nothing; by says who.
+func (l *loader) positions(name string, image [2]int, by string) error {
+	patch := l.cfg.Patch
+	if image == [2]int{} && !l.Has(name) {
+		return fmt.Errorf("input size is not known: there is neither a %s nor a size in a config.json", name)
+	}
+	if image != [2]int{} && (image[0] < patch[0] || image[1] < patch[1]) {
+		return fmt.Errorf("%s: input size %s is below the patch size %s", by, sizeText(image), sizeText(patch))
+	}
+	// The last pixels are not looked at where the size is no multiple: SigLIP
+	// has 27 patches of 14 in 384.
+	grid := [2]int{image[0] / patch[0], image[1] / patch[1]}
+	if !l.Has(name) {
+		l.decide("positions", "none", "no tensor %s", name)
+		return l.inputSize(image, grid, by)
+	}
+	rows := 0
+	if s := l.Shape(name); len(s) >= 2 {
+		rows = s[len(s)-2]
+	}
+	l.raw.pos = l.Get(name, rows, l.cfg.Dim)
+	switch rows {
+	case grid[0]*grid[1] + l.cfg.Prefix:
+		l.raw.posPrefix = l.cfg.Prefix
+	case grid[0] * grid[1]:
+	default:
+		// The configuration speaks of another size than the file was saved
+		// at, or says nothing: positions are then taken for a square.
+		if by != "" {
+			by += ", positions resampled"
+		}
+		stored, ok := squareGrid(rows, l.cfg.Prefix)
+		if !ok {
+			return fmt.Errorf("%s has %d rows, which is neither the grid of %s with or without %d prefix tokens, nor a square; input_size (timm) or image_size (transformers) in config.json would decide it", name, rows, sizeText(image), l.cfg.Prefix)
+		}
+		if image == [2]int{} {
+			grid, by = stored, "rows of "+name+", taken for a square"
+			image = [2]int{grid[0] * patch[0], grid[1] * patch[1]}
+		}
+		l.raw.posPrefix = rows - stored[0]*stored[1]
+		grid = stored
+	}
+	l.decide("positions", fmt.Sprintf("%s patches, %d prefix tokens", sizeText(grid), l.raw.posPrefix), "shape of %s", name)
+	return l.inputSize(image, grid, by)
+}
+
+// inputSize settles the size of the input: the caller's, or image.
+func (l *loader) inputSize(image, grid [2]int, by string) error {
+	l.saved, l.posGrid, l.cfg.Image = image, grid, image
+	if size := l.options.ImageSize; size != [2]int{} {
+		if err := inRange(size[0], size[1]); err != nil {
+			return err
+		}
+		if size[0] < l.cfg.Patch[0] || size[1] < l.cfg.Patch[1] {
+			return fmt.Errorf("input size %s is below the patch size %s", sizeText(size), sizeText(l.cfg.Patch))
+		}
+		l.cfg.Image, by = size, fmt.Sprintf("the caller; the checkpoint says %s", sizeText(image))
+	}
+	l.decide("input size", sizeText(l.cfg.Image), "%s", by)
+	return nil
+}
+
+// squareGrid finds the square grid in a number of position rows, of which
+// either all prefix tokens own one, or none. One of them is a square at most
+// as long as the prefix is shorter than the step between squares.
+func squareGrid(rows, prefix int) ([2]int, bool) {
+	var found [][2]int
+	for _, own := range []int{prefix, 0} {
+		side := int(math.Sqrt(float64(max(rows-own, 0))))
+		if side > 0 && side*side == rows-own {
+			found = append(found, [2]int{side, side})
+			if prefix == 0 {
+				break
+			}
+		}
+	}
+	if len(found) != 1 {
+		return [2]int{}, false
+	}
+	return found[0], true
+}
+
+// norm reads a layer norm's two vectors.
+func (l *loader) norm(name string) vit.NormWeights {
+	return vit.NormWeights{Weight: l.Get(name+".weight", l.cfg.Dim), Bias: l.Get(name+".bias", l.cfg.Dim)}
+}
+
+// mlp reads the two layers of a block's MLP. A first layer with twice the
+// rows that the second has columns is gated.
+func (l *loader) mlp(b *unfoldedBlock, fc1, fc2 string) {
+	hidden, rows := l.Dim(fc2+".weight", 1, 2), l.Dim(fc1+".weight", 0, 2)
+	if rows != 2*hidden {
+		rows = hidden
+	}
+	b.FC1, b.FC1Bias = l.Get(fc1+".weight", rows, l.cfg.Dim), l.Maybe(fc1+".bias", rows)
+	b.FC2, b.FC2Bias = l.Get(fc2+".weight", l.cfg.Dim, hidden), l.Maybe(fc2+".bias", l.cfg.Dim)
+	if l.cfg.Hidden == 0 {
+		l.cfg.Hidden = hidden
+		l.decide("MLP width", hidden, "shape of %s.weight", fc2)
+		if rows == 2*hidden {
+			l.cfg.Act = backend.SwiGLU
+		}
+	}
+}
+
+// head reads a classification head of width columns. It reports false where
+// there is none.
+func (l *loader) head(name string, width int) bool {
+	if !l.Has(name + ".weight") {
+		l.decide("classes", 0, "no tensor %s.weight", name)
+		return false
+	}
+	l.cfg.Classes = l.Dim(name+".weight", 0, 2)
+	l.raw.head = l.Get(name+".weight", l.cfg.Classes, width)
+	l.raw.headBias = l.Maybe(name+".bias", l.cfg.Classes)
+	l.decide("classes", l.cfg.Classes, "shape of %s.weight", name)
+	return true
+}
+
+// sizeText is "height×width".
+func sizeText(s [2]int) string { return fmt.Sprintf("%d×%d", s[0], s[1]) }

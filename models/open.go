@@ -1,0 +1,229 @@
+package models
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+)
+
+// Open opens a model by the name of an embedded one, by folder, or by file.
+// The empty name is the default model. An embedded model goes before a folder
+// of the same name, which "./name" reaches.
+func Open(name string, o Options) (*Checkpoint, error) {
+	if name == "" {
+		name = embedded[0].name
+	}
+	c := &Checkpoint{}
+	dir, err := c.find(name)
+	if err == nil {
+		err = c.load(dir, o)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("models: open %s: %w", name, err), c.Close())
+	}
+	return c, nil
+}
+
+// find opens the weight files of a model and returns the folder of its
+// configuration.
+func (c *Checkpoint) find(name string) (fs.FS, error) {
+	for _, e := range embedded {
+		if e.name == name {
+			return c.findEmbedded(e)
+		}
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: neither an embedded model (%s) nor a path", ErrNotFound, strings.Join(Embedded(), ", "))
+	}
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	c.Source = path
+	weights, dir := path, filepath.Dir(path)
+	if info.IsDir() {
+		dir = path
+		if weights, err = weightsIn(dir); err != nil {
+			return nil, err
+		}
+	}
+	c.Name = filepath.Base(dir)
+	if base := filepath.Base(weights); !info.IsDir() && base != "model.safetensors" && base != indexFile {
+		c.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	if err := refuseFormat(weights); err != nil {
+		return nil, err
+	}
+	beside := os.DirFS(dir)
+	if strings.HasSuffix(weights, ".safetensors.index.json") {
+		c.files, err = openShards(beside, dir, filepath.Base(weights))
+		return beside, err
+	}
+	f, err := openFile(weights)
+	if err != nil {
+		return nil, err
+	}
+	c.files = []*file{f}
+	return beside, nil
+}
+
+// weightsIn returns the weight file of a folder.
+func weightsIn(dir string) (string, error) {
+	for _, name := range []string{"model.safetensors", indexFile} {
+		usual := filepath.Join(dir, name)
+		if _, err := os.Stat(usual); err == nil {
+			return usual, nil
+		}
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var found, others []string
+	for _, e := range list {
+		switch path := filepath.Join(dir, e.Name()); {
+		case e.IsDir():
+		case filepath.Ext(path) == ".safetensors":
+			found = append(found, path)
+		case refuseFormat(path) != nil:
+			others = append(others, path)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", fmt.Errorf("several weight files, name one: %s", strings.Join(found, ", "))
+	case len(others) > 0:
+		return "", refuseFormat(others[0])
+	}
+	return "", fmt.Errorf("%w: no .safetensors file in the folder", ErrNotFound)
+}
+
+// refuseFormat refuses weight files that are not read here, with advice.
+func refuseFormat(path string) error {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".bin", ".pth", ".pt", ".ckpt", ".pkl":
+		return fmt.Errorf("%s is a PyTorch pickle, which is a program and is not run here; convert it once: vitserve convert %s", path, filepath.Base(path))
+	case ".onnx":
+		return fmt.Errorf("%s is an ONNX graph, which has no layout to read weights by; use the safetensors file it was exported from", path)
+	case ".h5", ".msgpack", ".npz", ".gguf", ".tflite":
+		return fmt.Errorf("%s: %s files are not read; use the safetensors file of the same model", path, ext)
+	}
+	return nil
+}
+
+// load reads the checkpoint whose weight files are open.
+func (c *Checkpoint) load(dir fs.FS, o Options) error {
+	c.revision = sync.OnceValue(c.sum)
+	l := &loader{options: o}
+	var err error
+	if l.config, err = readConfig(dir); err != nil {
+		return err
+	}
+	var p processor
+	if found, err := readJSON(dir, "preprocessor_config.json", &p); err != nil {
+		return err
+	} else if found {
+		l.processor = &p
+	}
+	return guard(c.files, func() error { return c.read(l) })
+}
+
+// read recognises the layout, reads every tensor, and settles everything that
+// tensors do not tell.
+func (c *Checkpoint) read(l *loader) error {
+	var err error
+	if l.Reader, err = newReader(c.files...); err != nil {
+		return err
+	}
+	layout, err := l.layoutOf()
+	if err != nil {
+		return err
+	}
+	c.Layout = layout.name
+	// A file that does not fit its layout fails in both ways; the tensors
+	// say more.
+	failed := layout.read(l)
+	if err := l.Err(); err != nil {
+		return errors.Join(err, failed)
+	}
+	if failed != nil {
+		return failed
+	}
+	if c.Transform, err = l.transform(); err != nil {
+		return err
+	}
+	if c.Labels, err = l.labels(); err != nil {
+		return err
+	}
+	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
+		return err
+	}
+	if err := l.cfg.Validate(); err != nil {
+		return err
+	}
+	c.Config, c.Decisions, c.Skipped = l.cfg, l.decisions, l.skipped
+	if l.note != "" {
+		c.Note = l.note
+	}
+	if l.config != nil {
+		c.Arch = l.config.arch()
+		c.MultiLabel = l.config.ProblemType != nil && *l.config.ProblemType == "multi_label_classification"
+	}
+	return nil
+}
+
+// weights folds what was read, with positions for the input size.
+func (l *loader) weights(rule patch.PosRule, t patch.Transform) (*vit.Weights, error) {
+	w := l.raw.fold(t.Mean, t.Std)
+	for _, v := range slices.Concat(w.PatchProj.Float32s(), w.PatchBias.Float32s()) {
+		if v-v != 0 {
+			return nil, fmt.Errorf("std %v makes the patch projection infinite", t.Std)
+		}
+	}
+	rows, cols := l.cfg.Grid()
+	if w.Pos != nil {
+		w.Pos = patch.ResamplePos(w.Pos, l.posGrid, [2]int{rows, cols}, rule)
+	}
+	return w, nil
+}
+
+// arch returns the architecture that the configuration names.
+func (c *config) arch() string {
+	if c.Architecture == "" && len(c.Architectures) > 0 {
+		return c.Architectures[0]
+	}
+	return c.Architecture
+}
+
+// sum returns the revision, see Revision.
+func (c *Checkpoint) sum() string {
+	all := sha256.New()
+	var sum string
+	for _, f := range c.files {
+		var err error
+		if sum, err = f.sum(); err != nil {
+			return ""
+		}
+		all.Write([]byte(sum))
+	}
+	if len(c.files) == 1 {
+		return sum
+	}
+	return hex.EncodeToString(all.Sum(nil))
+}

@@ -1,0 +1,324 @@
+"""Tiny random models of every checkpoint layout, with what timm and
+transformers compute from them.
+
+    python make_golden.py [FAMILY...]
+
+writes golden/FAMILY/ beside this file: the checkpoint as its library saves it
+(config.json, preprocessor_config.json, *.safetensors) and, as .npy of float32,
+
+    pixels    (B, 3, H, W) in [0, 1], before the model's normalisation
+    tokens    (L+1, B, N, C) the embedding, then the output of every block
+    attention (L, B, H, N, N) the probabilities of every layer
+    features  (B, F) what the head is applied to
+    logits    (B, K), where there is a head
+
+Made with the versions that golden/versions.txt names, which a run writes:
+torch 2.15.0, timm 1.0.31, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
+"""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import timm
+import torch
+import transformers
+from timm.models import save_for_hf
+
+HERE = Path(__file__).parent
+INCEPTION = dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+FAMILIES = {}
+
+
+def family(f):
+    FAMILIES[f.__name__] = f
+    return f
+
+
+def randomise(model, seed, dtype=torch.float32):
+    """Weights far from their initial values, so that no term is lost in a tolerance."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            r = torch.randn(p.shape, generator=g)
+            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight")):
+                r = 1 + 0.2 * r
+            elif p.ndim > 1 and "pos" not in name and "token" not in name:
+                r = r * (1.2 / p[0].numel() ** 0.5)  # keeps the variance of what it multiplies
+            else:
+                r = 0.3 * r
+            p.copy_(r.to(dtype).float())
+    return model.eval()
+
+
+def normalise(pixels, mean, std):
+    m, s = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+    return (pixels - m) / s
+
+
+def pixels_of(size, seed):
+    return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def write(folder, **arrays):
+    for name, a in arrays.items():
+        if a is not None:
+            np.save(folder / f"{name}.npy", np.ascontiguousarray(a.detach().float().numpy()))
+
+
+def folder_of(name):
+    folder = HERE / "golden" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    return folder
+
+
+# --- timm ---------------------------------------------------------------
+
+
+def run_timm(model, x):
+    tokens, attn = [], []
+    hooks = [model.blocks[0].register_forward_pre_hook(lambda m, a: tokens.append(a[0]))]
+    for b in model.blocks:
+        b.attn.fused_attn = False
+        hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o)))
+        hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
+    with torch.no_grad():
+        y = model.forward_features(x)
+        features = model.forward_head(y, pre_logits=True)
+        if isinstance(features, tuple):
+            features = torch.cat(features, 1)
+        tokens, attn = tokens[:], attn[:]
+        logits = model.forward_head(y) if model.num_classes else None
+        if isinstance(features, torch.Tensor) and hasattr(model, "head_dist"):
+            features = torch.cat([y[:, 0], y[:, 1]], 1)
+    for h in hooks:
+        h.remove()
+    return dict(tokens=torch.stack(tokens), attention=torch.stack(attn), features=features, logits=logits)
+
+
+def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype=torch.float32, **args):
+    args = dict(img_size=size, patch_size=8, embed_dim=32, depth=2, num_heads=2) | args
+    model = randomise(timm.create_model(arch, **args), seed, dtype)
+    cfg = dict(input_size=(3, *size), crop_pct=0.9, crop_mode="center", interpolation="bicubic") | norm | (data or {})
+    model.pretrained_cfg = dict(model.pretrained_cfg) | cfg
+    model.default_cfg = model.pretrained_cfg
+    folder = folder_of(name)
+    save_for_hf(model, folder, model_args=args, safe_serialization=True)
+    for extra in ("README.md",):
+        (folder / extra).unlink(missing_ok=True)
+    if dtype != torch.float32:
+        recast(folder, dtype)
+    if edit:
+        edit(folder)
+    pixels = pixels_of(size, seed + 1)
+    write(folder, pixels=pixels, **run_timm(model, normalise(pixels, **norm)))
+    return model
+
+
+def recast(folder, dtype):
+    path = folder / "model.safetensors"
+    state = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({k: v.to(dtype) for k, v in state.items()}, path, metadata={"format": "pt"})
+
+
+def rewrite(change):
+    """Renames the tensors of a folder's file."""
+
+    def edit(folder):
+        path = folder / "model.safetensors"
+        state = safetensors.torch.load_file(path)
+        safetensors.torch.save_file(change(state), path, metadata={"format": "pt"})
+
+    return edit
+
+
+@family
+def timm_vit():
+    timm_case("timm_vit", "vit_tiny_patch16_224", 10, INCEPTION, num_classes=7)
+
+
+@family
+def timm_vit_f16():
+    timm_case("timm_vit_f16", "vit_tiny_patch16_224", 20, INCEPTION, num_classes=5, dtype=torch.float16)
+
+
+@family
+def timm_vit_bf16():
+    timm_case("timm_vit_bf16", "vit_tiny_patch16_224", 30, INCEPTION, num_classes=5, dtype=torch.bfloat16)
+
+
+@family
+def timm_deit_distilled():
+    timm_case("timm_deit_distilled", "deit_tiny_distilled_patch16_224", 40, IMAGENET, num_classes=7)
+
+
+@family
+def timm_deit3():
+    """LayerScale, and positions for the patches alone; not square; stored with a wrapper's prefix."""
+    timm_case(
+        "timm_deit3", "deit3_small_patch16_224", 50, IMAGENET, size=(24, 40), num_classes=6,
+        edit=rewrite(lambda s: {"module." + k: v for k, v in s.items()}),
+    )
+
+
+@family
+def timm_reg_gap():
+    """Registers, no class token, the norm after the mean."""
+    timm_case("timm_reg_gap", "vit_mediumd_patch16_reg4_gap_256", 60, INCEPTION, num_classes=6)
+
+
+@family
+def timm_reg_cls():
+    """A class token with registers whose positions the class token owns: DINOv2's."""
+    timm_case("timm_reg_cls", "vit_small_patch14_reg4_dinov2", 70, IMAGENET, num_classes=0)
+
+
+@family
+def timm_dino():
+    """DINO: no head."""
+    timm_case("timm_dino", "vit_small_patch16_224", 80, IMAGENET, num_classes=0)
+
+
+@family
+def timm_pre_norm():
+    """CLIP's image tower, fine-tuned: a norm before the blocks, no patch bias, another eps, QuickGELU."""
+    timm_case("timm_pre_norm", "vit_base_patch16_clip_quickgelu_224", 90, INCEPTION, num_classes=4)
+
+
+# --- transformers -------------------------------------------------------
+
+HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, image_size=32, patch_size=8)
+
+
+def run_hf(model, x, **kw):
+    norm, features = [], []
+    base = getattr(model, model.base_model_prefix, model)
+    hook = base.layernorm.register_forward_hook(lambda m, a, o: norm.append(o))
+    with torch.no_grad():
+        out = model(x, output_hidden_states=True, output_attentions=True, **kw)
+    hook.remove()
+    blocks = list(out.hidden_states)
+    # transformers may put the normed tokens last; the block's own output is the norm's input.
+    caught = []
+    hook = base.layernorm.register_forward_pre_hook(lambda m, a: caught.append(a[0]))
+    with torch.no_grad():
+        model(x, **kw)
+    hook.remove()
+    blocks = blocks[: HF["num_hidden_layers"]] + [caught[0]]
+    both = "WithTeacher" in type(model).__name__
+    features = torch.cat([norm[0][:, 0], norm[0][:, 1]], 1) if both else norm[0][:, 0]
+    logits = getattr(out, "logits", None)
+    return dict(tokens=torch.stack(blocks), attention=torch.stack(list(out.attentions)), features=features, logits=logits)
+
+
+def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, shards=None, **kw):
+    config._attn_implementation = "eager"
+    model = randomise(cls(config), seed)
+    folder = folder_of(name)
+    model.save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
+    for extra in folder.glob("generation*"):
+        extra.unlink()
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    if edit:
+        edit(folder)
+    pixels = pixels_of(size, seed + 1)
+    write(folder, pixels=pixels, **run_hf(model, normalise(pixels, **norm), **kw))
+    return model
+
+
+def processor(kind, norm, **kw):
+    return dict(
+        image_processor_type=kind, do_resize=True, do_rescale=True, rescale_factor=1 / 255, do_normalize=True,
+        image_mean=list(norm["mean"]), image_std=list(norm["std"]), size={"height": 32, "width": 32}, resample=2,
+    ) | kw
+
+
+LABELS = {i: n for i, n in enumerate(["ant", "bee", "cat", "dog", "eel"])}
+
+
+@family
+def hf_vit():
+    hf_case(
+        "hf_vit", transformers.ViTForImageClassification,
+        transformers.ViTConfig(**HF, id2label=LABELS, label2id={v: k for k, v in LABELS.items()}),
+        processor("ViTImageProcessor", INCEPTION), 110, INCEPTION,
+    )
+
+
+@family
+def hf_vit_sharded():
+    hf_case(
+        "hf_vit_sharded", transformers.ViTForImageClassification,
+        transformers.ViTConfig(**HF, id2label=LABELS, problem_type="multi_label_classification", qkv_bias=False, layer_norm_eps=1e-6, hidden_act="gelu_new"),
+        processor("ViTImageProcessor", INCEPTION), 120, INCEPTION, shards="60KB",
+    )
+
+
+@family
+def hf_deit():
+    """A distilled backbone with one head, on the class token."""
+    hf_case(
+        "hf_deit", transformers.DeiTForImageClassification, transformers.DeiTConfig(**HF, num_labels=6),
+        processor("DeiTImageProcessor", IMAGENET, size={"height": 36, "width": 36}, crop_size={"height": 32, "width": 32}, do_center_crop=True, resample=3),
+        130, IMAGENET,
+    )
+
+
+@family
+def hf_deit_distilled():
+    hf_case(
+        "hf_deit_distilled", transformers.DeiTForImageClassificationWithTeacher, transformers.DeiTConfig(**HF, num_labels=6),
+        processor("DeiTImageProcessor", IMAGENET, size=36, crop_size=32, do_center_crop=True, resample=3), 140, IMAGENET,
+    )
+
+
+@family
+def hf_dino():
+    """DINO as transformers stores it: a bare ViTModel, with a pooler that nobody trained."""
+    hf_case(
+        "hf_dino", transformers.ViTModel, transformers.ViTConfig(**HF),
+        processor("ViTImageProcessor", IMAGENET, resample=3), 150, IMAGENET,
+    )
+
+
+# --- another input size -------------------------------------------------
+
+
+@family
+def timm_resized():
+    """timm's rule for positions at another size: bicubic, antialiased; 32×32 to 40×24."""
+    small = timm_case("timm_resized", "vit_tiny_patch16_224", 160, INCEPTION, num_classes=7)
+    folder = HERE / "golden" / "timm_resized"
+    small.set_input_size(img_size=(40, 24))
+    pixels = pixels_of((40, 24), 161)
+    write(folder, pixels=pixels, positions=small.pos_embed[0], **run_timm(small, normalise(pixels, **INCEPTION)))
+
+
+@family
+def hf_resized():
+    """transformers' rule: bicubic, not antialiased; 32×32 to 24×56."""
+    hf_case(
+        "hf_resized", transformers.ViTForImageClassification, transformers.ViTConfig(**HF, id2label=LABELS),
+        processor("ViTImageProcessor", INCEPTION), 170, INCEPTION, size=(24, 56), interpolate_pos_encoding=True,
+    )
+
+
+def main():
+    for name in sys.argv[1:] or FAMILIES:
+        print(name)
+        FAMILIES[name]()
+    (HERE / "golden" / "versions.txt").write_text(
+        f"python {platform.python_version()}\ntorch {torch.__version__.split('+')[0]}\ntimm {timm.__version__}\n"
+        f"transformers {transformers.__version__}\nsafetensors {safetensors.__version__}\nnumpy {np.__version__}\n"
+    )
+
+
+main()
