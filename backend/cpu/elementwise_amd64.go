@@ -41,6 +41,11 @@ func softmaxAVX512(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 //go:noescape
 func layerNormAVX512(y, x, w, b unsafe.Pointer, n int, eps float32)
 
+// transposeAVX512 is kernels.transpose.
+//
+//go:noescape
+func transposeAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
 // geluAVX2 is kernels.act; see gelu.
 //
 //go:noescape
@@ -75,3 +80,8 @@ func softmaxAVX2(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 //
 //go:noescape
 func layerNormAVX2(y, x, w, b unsafe.Pointer, n int, eps float32)
+
+// transposeAVX2 is kernels.transpose.
+//
+//go:noescape
+func transposeAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)

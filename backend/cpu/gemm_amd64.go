@@ -4,7 +4,7 @@
 
 package cpu
 
-// gemmAVX512x1 to 14 are kernels.gemm or kernels.half; see there.
+// gemmAVX512x1 to 14 are kernels.gemm; see there.
 //
 //go:noescape
 func gemmAVX512x1(args *gemmArgs)
@@ -65,7 +65,7 @@ var gemmAVX512x = []func(*gemmArgs){
 	14: gemmAVX512x14,
 }
 
-// gemmHalfAVX512x1 to 14 are kernels.gemm or kernels.half; see there.
+// gemmHalfAVX512x1 to 14 are kernels.half; see there.
 //
 //go:noescape
 func gemmHalfAVX512x1(args *gemmArgs)
@@ -126,7 +126,190 @@ var gemmHalfAVX512x = []func(*gemmArgs){
 	14: gemmHalfAVX512x14,
 }
 
-// gemmAVX2x1 to 6 are kernels.gemm or kernels.half; see there.
+// gemmBF16AVX512x1 to 14 are kernels.gemmBF16; see there.
+//
+//go:noescape
+func gemmBF16AVX512x1(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x2(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x3(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x4(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x5(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x6(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x7(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x8(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x9(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x10(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x11(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x12(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x13(args *gemmArgs)
+
+//go:noescape
+func gemmBF16AVX512x14(args *gemmArgs)
+
+var gemmBF16AVX512x = []func(*gemmArgs){
+	1:  gemmBF16AVX512x1,
+	2:  gemmBF16AVX512x2,
+	3:  gemmBF16AVX512x3,
+	4:  gemmBF16AVX512x4,
+	5:  gemmBF16AVX512x5,
+	6:  gemmBF16AVX512x6,
+	7:  gemmBF16AVX512x7,
+	8:  gemmBF16AVX512x8,
+	9:  gemmBF16AVX512x9,
+	10: gemmBF16AVX512x10,
+	11: gemmBF16AVX512x11,
+	12: gemmBF16AVX512x12,
+	13: gemmBF16AVX512x13,
+	14: gemmBF16AVX512x14,
+}
+
+// gemmHalfBF16AVX512x1 to 14 are kernels.halfBF16; see there.
+//
+//go:noescape
+func gemmHalfBF16AVX512x1(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x2(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x3(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x4(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x5(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x6(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x7(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x8(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x9(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x10(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x11(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x12(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x13(args *gemmArgs)
+
+//go:noescape
+func gemmHalfBF16AVX512x14(args *gemmArgs)
+
+var gemmHalfBF16AVX512x = []func(*gemmArgs){
+	1:  gemmHalfBF16AVX512x1,
+	2:  gemmHalfBF16AVX512x2,
+	3:  gemmHalfBF16AVX512x3,
+	4:  gemmHalfBF16AVX512x4,
+	5:  gemmHalfBF16AVX512x5,
+	6:  gemmHalfBF16AVX512x6,
+	7:  gemmHalfBF16AVX512x7,
+	8:  gemmHalfBF16AVX512x8,
+	9:  gemmHalfBF16AVX512x9,
+	10: gemmHalfBF16AVX512x10,
+	11: gemmHalfBF16AVX512x11,
+	12: gemmHalfBF16AVX512x12,
+	13: gemmHalfBF16AVX512x13,
+	14: gemmHalfBF16AVX512x14,
+}
+
+// gemmInt8AVX512x1 to 14 are kernels.gemmInt8; see there.
+//
+//go:noescape
+func gemmInt8AVX512x1(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x2(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x3(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x4(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x5(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x6(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x7(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x8(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x9(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x10(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x11(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x12(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x13(args *gemmArgs)
+
+//go:noescape
+func gemmInt8AVX512x14(args *gemmArgs)
+
+var gemmInt8AVX512x = []func(*gemmArgs){
+	1:  gemmInt8AVX512x1,
+	2:  gemmInt8AVX512x2,
+	3:  gemmInt8AVX512x3,
+	4:  gemmInt8AVX512x4,
+	5:  gemmInt8AVX512x5,
+	6:  gemmInt8AVX512x6,
+	7:  gemmInt8AVX512x7,
+	8:  gemmInt8AVX512x8,
+	9:  gemmInt8AVX512x9,
+	10: gemmInt8AVX512x10,
+	11: gemmInt8AVX512x11,
+	12: gemmInt8AVX512x12,
+	13: gemmInt8AVX512x13,
+	14: gemmInt8AVX512x14,
+}
+
+// gemmAVX2x1 to 6 are kernels.gemm; see there.
 //
 //go:noescape
 func gemmAVX2x1(args *gemmArgs)
@@ -155,7 +338,7 @@ var gemmAVX2x = []func(*gemmArgs){
 	6: gemmAVX2x6,
 }
 
-// gemmHalfAVX2x1 to 6 are kernels.gemm or kernels.half; see there.
+// gemmHalfAVX2x1 to 6 are kernels.half; see there.
 //
 //go:noescape
 func gemmHalfAVX2x1(args *gemmArgs)

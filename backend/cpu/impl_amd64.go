@@ -37,7 +37,7 @@ var wide = kernels{
 	softmax:   softmaxAVX512,
 	layerNorm: layerNormAVX512,
 	add:       addAVX512,
-	transpose: portable.transpose,
+	transpose: transposeAVX512,
 	peak:      peakAVX512,
 	peakOps:   2 * 24 * 16,
 }
@@ -58,7 +58,7 @@ var narrow = kernels{
 	softmax:   softmaxAVX2,
 	layerNorm: layerNormAVX2,
 	add:       addAVX2,
-	transpose: portable.transpose,
+	transpose: transposeAVX2,
 	peak:      peakAVX2,
 	peakOps:   2 * 12 * 8,
 }

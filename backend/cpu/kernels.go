@@ -72,6 +72,11 @@ type gemmArgs struct {
 	bias unsafe.Pointer // cols values, or nil
 	acc  uintptr        // 1: add to c
 	next unsafe.Pointer // where the next panel lies, to be prefetched; never nil
+
+	// For gemmInt8 only.
+	offset   unsafe.Pointer // cols int32: -128·Σ over k of b
+	rowScale unsafe.Pointer // r float32
+	colScale unsafe.Pointer // cols float32
 }
 
 // The activations that act has an entry for.

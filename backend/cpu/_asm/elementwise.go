@@ -13,6 +13,7 @@ func elementwise(f *file) {
 		add(f, s)
 		softmax(f, s)
 		layerNorm(f, s)
+		transpose(f, s)
 	}
 }
 

@@ -57,6 +57,31 @@ func (w *fn) i(lines string, args ...any) {
 	}
 }
 
+// evex writes an instruction of AVX512_BF16, which Go's assembler does not
+// know: EVEX.512.prefix.0F38.W0 op /r with registers in Intel's order. For an
+// instruction of two operands src1 is Z0.
+func (w *fn) evex(prefix, op int, dst, src1, src2 string) {
+	number := func(reg string) (n int) {
+		fmt.Sscanf(reg[1:], "%d", &n)
+		return n
+	}
+	d, v, m := number(dst), number(src1), number(src2)
+	not := func(x, bit int) int { return ^(x >> bit) & 1 }
+	bytes := [...]int{
+		0x62,
+		not(d, 3)<<7 | not(m, 4)<<6 | not(m, 3)<<5 | not(d, 4)<<4 | 2,
+		(^v&15)<<3 | 1<<2 | map[int]int{0x66: 1, 0xf3: 2, 0xf2: 3}[prefix],
+		2<<5 | not(v, 4)<<3,
+		op,
+		0xc0 | (d&7)<<3 | m&7,
+	}
+	var line []string
+	for _, b := range bytes {
+		line = append(line, fmt.Sprintf("BYTE $0x%02x", b))
+	}
+	w.i(strings.Join(line, "; "))
+}
+
 // pin returns a register that holds a constant during the whole function.
 func (w *fn) pin(name string) string {
 	if r, ok := w.pinned[name]; ok {

@@ -5,22 +5,54 @@ import "fmt"
 // Offsets of the fields of gemmArgs.
 const (
 	argA, argLDA, argB, argC, argLDC, argK, argBias, argAcc, argNext = 0, 8, 16, 24, 32, 40, 48, 56, 64
+	argOffset, argRowScale, argColScale                              = 72, 80, 88
 )
 
 // bases point at every third row of a: rows 3i, 3i+1 and 3i+2 are (base),
 // (base)(R12*1) and (base)(R12*2).
 var bases = []string{"R8", "R9", "R10", "R11", "R13"}
 
-// product is a way to multiply and add vectors of 32-bit elements.
+// product is a way to multiply and add vectors of four-byte elements.
 type product struct {
-	broadcast string                        // of an element of a
-	fma       func(acc, a, b string) string // acc += a·b
-	add       string
+	broadcast string                                        // of an element of a
+	fma       func(w *fn, acc, a, b string)                 // acc += a·b
+	init      int                                           // offset of what accumulators begin with
+	finish    func(w *fn, rows, vectors int, free []string) // makes float32 of the accumulators, or nil
 }
 
-var f32 = product{"VBROADCASTSS", func(acc, a, b string) string {
-	return fmt.Sprintf("VFMADD231PS %s, %s, %s", a, b, acc)
-}, "VADDPS"}
+var f32 = product{broadcast: "VBROADCASTSS", init: argBias, fma: func(w *fn, acc, a, b string) {
+	w.i("VFMADD231PS %s, %s, %s", a, b, acc)
+}}
+
+// bf16 multiplies pairs: acc += a₁b₁ + a₀b₀.
+var bf16 = product{broadcast: "VPBROADCASTD", init: argBias, fma: func(w *fn, acc, a, b string) {
+	w.evex(0xf3, 0x52, acc, b, a) // VDPBF16PS
+}}
+
+// int8 multiplies fours, of which a's are unsigned.
+var int8 = product{broadcast: "VPBROADCASTD", init: argOffset, fma: func(w *fn, acc, a, b string) {
+	w.i("VPDPBUSD %s, %s, %s", b, a, acc)
+}, finish: dequantize}
+
+// dequantize turns accumulators into acc·rowScale[i]·colScale[j] + bias[j].
+func dequantize(w *fn, rows, vectors int, free []string) {
+	scale, bias := free[:vectors], free[vectors:2*vectors]
+	w.i("MOVQ %d(DI), BX\nMOVQ %d(DI), R8\nMOVQ %d(DI), R9", argBias, argRowScale, argColScale)
+	for j := range vectors {
+		w.i("VMOVUPS %d(R9), %s\nVPXORD %[3]s, %[3]s, %[3]s", j*w.size, scale[j], bias[j])
+	}
+	w.i("TESTQ BX, BX\nJZ unbiased")
+	for j := range vectors {
+		w.i("VMOVUPS %d(BX), %s", j*w.size, bias[j])
+	}
+	w.i("unbiased:")
+	for i := range rows {
+		for j := range vectors {
+			acc := w.v(i*vectors + j)
+			w.i("VCVTDQ2PS %[1]s, %[1]s\nVMULPS.BCST %[2]d(R8), %[1]s, %[1]s\nVFMADD213PS %[3]s, %[4]s, %[1]s", acc, 4*i, bias[j], scale[j])
+		}
+	}
+}
 
 func strip(table string, rows int) string { return fmt.Sprintf("%s%d", table, rows) }
 
@@ -31,15 +63,20 @@ func gemms(f *file) {
 		name string
 		isa
 		rows, vectors int
+		product
+		field string
 	}{
-		{"gemmAVX512x", avx512, 14, 2},
-		{"gemmHalfAVX512x", avx512, 14, 1},
-		{"gemmAVX2x", avx2, 6, 2},
-		{"gemmHalfAVX2x", avx2, 6, 1},
+		{"gemmAVX512x", avx512, 14, 2, f32, "gemm"},
+		{"gemmHalfAVX512x", avx512, 14, 1, f32, "half"},
+		{"gemmBF16AVX512x", avx512, 14, 2, bf16, "gemmBF16"},
+		{"gemmHalfBF16AVX512x", avx512, 14, 1, bf16, "halfBF16"},
+		{"gemmInt8AVX512x", avx512, 14, 2, int8, "gemmInt8"},
+		{"gemmAVX2x", avx2, 6, 2, f32, "gemm"},
+		{"gemmHalfAVX2x", avx2, 6, 1, f32, "half"},
 	} {
-		fmt.Fprintf(&f.decl, "\n// %s1 to %d are kernels.gemm or kernels.half; see there.\n", t.name, t.rows)
+		fmt.Fprintf(&f.decl, "\n// %s1 to %d are kernels.%s; see there.\n", t.name, t.rows, t.field)
 		for r := 1; r <= t.rows; r++ {
-			microkernel(f, t.isa, strip(t.name, r), r, t.vectors, f32)
+			microkernel(f, t.isa, strip(t.name, r), r, t.vectors, t.product)
 		}
 		f.table(t.name, t.rows)
 	}
@@ -58,7 +95,7 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 		MOVQ %d(DI), SI
 		MOVQ %d(DI), CX
 		MOVQ %d(DI), BX
-		MOVQ %d(DI), DX`, argA, argLDA, argB, argK, argBias, argNext)
+		MOVQ %d(DI), DX`, argA, argLDA, argB, argK, p.init, argNext)
 	groups := (rows + 2) / 3
 	for i := 1; i < groups; i++ {
 		w.i("LEAQ (%s)(R12*2), %s\nADDQ R12, %s", bases[i-1], bases[i], bases[i])
@@ -93,7 +130,7 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 			a := s.v(first + i%min(spare, 4))
 			w.i("%s %s, %s", p.broadcast, element, a)
 			for j := range vectors {
-				w.i(p.fma(acc(i, j), a, b(j)))
+				p.fma(w, acc(i, j), a, b(j))
 			}
 		}
 	}
@@ -112,11 +149,19 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 	w.i("DECQ AX\nJNZ loop\ntail:\nANDQ $%d, CX\nJZ done\nrest:", unroll-1)
 	step(0)
 	advance(1)
-	w.i("DECQ CX\nJNZ rest\ndone:\nMOVQ %d(DI), AX\nMOVQ %d(DI), BX\nMOVQ %d(DI), CX\nTESTQ CX, CX\nJZ store", argC, argLDC, argAcc)
+	w.i("DECQ CX\nJNZ rest\ndone:")
+	if p.finish != nil {
+		var free []string
+		for i := first; i < s.regs; i++ {
+			free = append(free, s.v(i))
+		}
+		p.finish(w, rows, vectors, free)
+	}
+	w.i("MOVQ %d(DI), AX\nMOVQ %d(DI), BX\nMOVQ %d(DI), CX\nTESTQ CX, CX\nJZ store", argC, argLDC, argAcc)
 	w.i("MOVQ AX, DX")
 	for i := range rows {
 		for j := range vectors {
-			w.i("%s %d(DX), %s, %s", p.add, j*s.size, acc(i, j), acc(i, j))
+			w.i("VADDPS %d(DX), %s, %s", j*s.size, acc(i, j), acc(i, j))
 		}
 		if i < rows-1 {
 			w.i("ADDQ BX, DX")
