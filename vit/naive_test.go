@@ -1,0 +1,200 @@
+package vit
+
+import (
+	"math"
+
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// naive is a Vision Transformer in float64 that shares no code with the
+// encoder or with a backend: one image, matrices as slices of rows, straight
+// from the papers' equations. Everything is computed for every token.
+type naive struct {
+	logits, features []float64
+	tokens           [][][]float64   // [block+1][token][dim], the embedding first
+	probs            [][][][]float64 // [block][head][query][key]
+}
+
+func runNaive(c Config, w *Weights, image []float32) *naive {
+	out := &naive{}
+	x := naiveEmbed(c, w, image)
+	if c.PreNorm {
+		x = naiveNorm(x, w.PreNorm, c.Eps)
+	}
+	out.tokens = append(out.tokens, x)
+	for _, b := range w.Blocks {
+		qkv := naiveLinear(naiveNorm(x, b.Norm1, c.Eps), b.QKV, b.QKVBias)
+		o := make([][]float64, len(x))
+		for i := range o {
+			o[i] = make([]float64, c.Dim)
+		}
+		var probs [][][]float64
+		d := c.Dim / c.Heads
+		for h := 0; h < c.Heads; h++ {
+			var p [][]float64
+			for i := range x {
+				row := make([]float64, len(x))
+				sum := 0.0
+				for j := range x {
+					var qk float64
+					for t := 0; t < d; t++ {
+						qk += qkv[i][h*d+t] * qkv[j][c.Dim+h*d+t]
+					}
+					// No maximum is taken off: the test's logits are small.
+					row[j] = math.Exp(qk / math.Sqrt(float64(d)))
+					sum += row[j]
+				}
+				for j := range row {
+					row[j] /= sum
+					for t := 0; t < d; t++ {
+						o[i][h*d+t] += row[j] * qkv[j][2*c.Dim+h*d+t]
+					}
+				}
+				p = append(p, row)
+			}
+			probs = append(probs, p)
+		}
+		out.probs = append(out.probs, probs)
+		x = naiveAdd(x, naiveLinear(o, b.Proj, b.ProjBias))
+		hidden := naiveLinear(naiveNorm(x, b.Norm2, c.Eps), b.FC1, b.FC1Bias)
+		for i := range hidden {
+			hidden[i] = naiveAct(c, hidden[i])
+		}
+		x = naiveAdd(x, naiveLinear(hidden, b.FC2, b.FC2Bias))
+		out.tokens = append(out.tokens, x)
+	}
+	if c.FinalNorm == NormTokens {
+		x = naiveNorm(x, w.Norm, c.Eps)
+	}
+	for _, s := range c.Pool {
+		mean := make([]float64, c.Dim)
+		for _, token := range x[s.Lo:s.Hi] {
+			for j, v := range token {
+				mean[j] += v / float64(s.Hi-s.Lo)
+			}
+		}
+		out.features = append(out.features, mean...)
+	}
+	if c.FinalNorm == NormPooled {
+		out.features = naiveNorm([][]float64{out.features}, w.Norm, c.Eps)[0]
+	}
+	if w.Head != nil {
+		out.logits = naiveLinear([][]float64{out.features}, w.Head, w.HeadBias)[0]
+	}
+	return out
+}
+
+// naiveEmbed is the patch projection as the convolution that it is.
+func naiveEmbed(c Config, w *Weights, image []float32) (x [][]float64) {
+	for i := 0; i < c.Prefix; i++ {
+		var token []float64
+		for j := 0; j < c.Dim; j++ {
+			token = append(token, at(w.Prefix, i, j))
+		}
+		x = append(x, token)
+	}
+	for top := 0; top+c.Patch[0] <= c.Image[0]; top += c.Patch[0] {
+		for left := 0; left+c.Patch[1] <= c.Image[1]; left += c.Patch[1] {
+			n := len(x) - c.Prefix
+			token := make([]float64, c.Dim)
+			for j := range token {
+				k := 0
+				for channel := 0; channel < 3; channel++ {
+					for i := 0; i < c.Patch[0]; i++ {
+						for l := 0; l < c.Patch[1]; l++ {
+							pixel := image[(channel*c.Image[0]+top+i)*c.Image[1]+left+l]
+							token[j] += float64(pixel) * at(w.PatchProj, j, k)
+							k++
+						}
+					}
+				}
+				if w.PatchBias != nil {
+					token[j] += at(w.PatchBias, j)
+				}
+				if w.Pos != nil {
+					token[j] += at(w.Pos, n, j)
+				}
+			}
+			x = append(x, token)
+		}
+	}
+	return x
+}
+
+func naiveNorm(x [][]float64, n NormWeights, eps float32) (y [][]float64) {
+	for _, token := range x {
+		var sum, squares float64
+		for _, v := range token {
+			sum += v
+			squares += v * v
+		}
+		mean := sum / float64(len(token))
+		variance := squares/float64(len(token)) - mean*mean
+		row := make([]float64, len(token))
+		for j, v := range token {
+			row[j] = (v-mean)/math.Sqrt(variance+float64(eps))*at(n.Weight, j) + at(n.Bias, j)
+		}
+		y = append(y, row)
+	}
+	return y
+}
+
+func naiveLinear(x [][]float64, weight, bias *tensor.Dense) (y [][]float64) {
+	for _, token := range x {
+		row := make([]float64, weight.Shape()[0])
+		for i := range row {
+			for j, v := range token {
+				row[i] += v * at(weight, i, j)
+			}
+			if bias != nil {
+				row[i] += at(bias, i)
+			}
+		}
+		y = append(y, row)
+	}
+	return y
+}
+
+func naiveAct(c Config, x []float64) (y []float64) {
+	phi := func(v float64) float64 { return (1 + math.Erf(v/math.Sqrt2)) / 2 }
+	logistic := func(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
+	if c.Act == backend.SwiGLU {
+		for i := 0; i < c.Hidden; i++ {
+			y = append(y, x[i]*logistic(x[i])*x[c.Hidden+i])
+		}
+		return y
+	}
+	for _, v := range x {
+		switch c.Act {
+		case backend.GELU:
+			v *= phi(v)
+		case backend.GELUTanh:
+			v *= (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*math.Pow(v, 3)))) / 2
+		case backend.QuickGELU:
+			v *= logistic(1.702 * v)
+		}
+		y = append(y, v)
+	}
+	return y
+}
+
+func naiveAdd(x, y [][]float64) (z [][]float64) {
+	for i := range x {
+		row := make([]float64, len(x[i]))
+		for j := range row {
+			row[j] = x[i][j] + y[i][j]
+		}
+		z = append(z, row)
+	}
+	return z
+}
+
+// at returns an element of a host tensor.
+func at(t *tensor.Dense, index ...int) float64 {
+	i := 0
+	for d, n := range t.Shape() {
+		i = i*n + index[d]
+	}
+	return float64(t.Float32s()[i])
+}
