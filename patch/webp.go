@@ -2,6 +2,8 @@ package patch
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"image"
 	"io"
 
@@ -10,7 +12,66 @@ import (
 
 func webpConfig(r io.Reader) (image.Config, error) { return webp.DecodeConfig(r) }
 
+// decodeWebP reads a still picture or the first frame of an animation, which
+// is placed on its canvas over black, as PIL has it after dropping alpha.
 func decodeWebP(data []byte) (*image.NRGBA, error) {
+	f, moving := webpFrame(data)
+	if !moving {
+		return webpStill(data)
+	}
+	c, err := webpConfig(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	m, err := webp.DecodeConfig(bytes.NewReader(f.file))
+	if err != nil {
+		return nil, err
+	}
+	if f.x+m.Width > c.Width || f.y+m.Height > c.Height {
+		return nil, fmt.Errorf("frame %d×%d at (%d, %d) leaves the canvas %d×%d", m.Width, m.Height, f.x, f.y, c.Width, c.Height)
+	}
+	n, err := webpStill(f.file)
+	if err != nil || n.Rect == image.Rect(0, 0, c.Width, c.Height) {
+		return n, err
+	}
+	canvas := image.NewNRGBA(image.Rect(0, 0, c.Width, c.Height))
+	for i := 3; i < len(canvas.Pix); i += 4 {
+		canvas.Pix[i] = 255
+	}
+	for y := range n.Rect.Dy() {
+		copy(canvas.Pix[canvas.PixOffset(f.x, f.y+y):], n.Pix[y*n.Stride:][:4*n.Rect.Dx()])
+	}
+	return canvas, nil
+}
+
+// frame is an animation's first frame as a file of its own, and its place.
+type frame struct {
+	file []byte
+	x, y int
+}
+
+// webpFrame finds the first ANMF chunk: 16 bytes of header with the place in
+// units of two pixels and the size, then the chunks of a still picture.
+func webpFrame(data []byte) (frame, bool) {
+	const header = 16
+	body := chunk(data[12:], binary.LittleEndian, false, "ANMF")
+	if len(body) < header {
+		return frame{}, false
+	}
+	u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+	chunks := body[header:]
+	var out []byte
+	if matches(chunks, "ALPH") {
+		// Alpha needs the extended header: its flag and the frame's size.
+		out = append(out, "VP8X\x0a\x00\x00\x00\x10\x00\x00\x00"...)
+		out = append(out, body[6:12]...)
+	}
+	out = append(out, chunks...)
+	riff := binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(out)+4))
+	return frame{append(append(riff, "WEBP"...), out...), 2 * u24(body), 2 * u24(body[3:])}, true
+}
+
+func webpStill(data []byte) (*image.NRGBA, error) {
 	m, err := webp.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ Pillow 13.0.0 (libjpeg-turbo 3.2.0, libwebp 1.6.0), numpy 2.4.6,
 torchvision 0.29.2, timm 1.0.31 and transformers 5.23.0.
 """
 
+import hashlib
 import io
 import json
 import pathlib
@@ -162,6 +163,8 @@ def others():
     save("lossless.webp", small, lossless=True)
     save("losslessalpha.webp", rgba, lossless=True, exact=True)
     save("lossyalpha.webp", rgba, quality=70)
+    save("animated.webp", rgba, save_all=True, append_images=[soft.resize((40, 30)).convert("RGBA")], lossless=True, exact=True)
+    save("animatedlossy.webp", small, save_all=True, append_images=[soft.resize((40, 30))], quality=80)
     paletted = small.quantize(64)
     save("plain.gif", paletted)
     save("transparent.gif", paletted, transparency=5)
@@ -259,6 +262,17 @@ def transforms():
         for mode in ["center", "squash", "border"]:
             timm_case(photo, (24, 24), 0.9, mode, "bicubic")
         hf_case(photo, (24, 24), 26, "lanczos")
+
+    # The normalised tensor, as the file that numpy.save would write.
+    receipts = []
+    for photo, mode in [("97x61.png", "center"), ("31x75.png", "squash"), ("64x48.png", "border")]:
+        f = transforms_imagenet_eval(img_size=(24, 24), crop_pct=0.9, crop_mode=mode, interpolation="bicubic", mean=mean, std=std)
+        buf = io.BytesIO()
+        np.save(buf, f(Image.open(HERE / "photos" / photo).convert("RGB")).numpy())
+        fit = {"center": "short", "squash": "squash", "border": "long"}[mode]
+        t = {"size": (24, 24), "fit": fit, "resize": (26, 26), "interpolation": "bicubic", "rounding": "torchvision", "mean": mean, "std": std}
+        receipts.append({"photo": photo, "transform": t, "sha256": hashlib.sha256(buf.getvalue()).hexdigest()})
+    (HERE / "receipts.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in receipts) + "\n]\n")
 
     # torchvision's rounding of odd margins and its padding, where nothing is resized.
     for photo in ["97x61.png", "31x75.png", "3x2.png"]:

@@ -1,0 +1,103 @@
+package patch
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+
+	"gorgonia.org/tensor"
+)
+
+// Receipt is what was done to a picture and what came of it, for comparison
+// with other people's preprocessing.
+type Receipt struct {
+	NPY      []byte   `json:"-"`      // the normalised tensor, (3, H, W) float32, as numpy.save writes it
+	SHA256   string   `json:"sha256"` // of NPY, in hexadecimal
+	Shape    [3]int   `json:"shape"`
+	Steps    []string `json:"steps"`
+	Geometry Geometry `json:"geometry"`
+}
+
+// Receipt preprocesses a picture and normalises it as the reference does,
+// (x - mean)/std with x in [0, 1]: the tensor that timm or transformers would
+// hand to the model.
+func (t Transform) Receipt(data []byte, o Options) (*Receipt, error) {
+	h, w := t.Size[0], t.Size[1]
+	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, h, w))
+	p, err := Decode(data, o)
+	if err != nil {
+		return nil, err
+	}
+	g, err := t.PhotoPixels(dst, p)
+	if err != nil {
+		return nil, err
+	}
+	x := dst.Float32s()
+	for c := range 3 {
+		plane := x[c*h*w : (c+1)*h*w]
+		for i, v := range plane {
+			plane[i] = (v - t.Mean[c]) / t.Std[c]
+		}
+	}
+	r := &Receipt{NPY: npy(x, 3, h, w), Shape: [3]int{3, h, w}, Geometry: g}
+	sum := sha256.Sum256(r.NPY)
+	r.SHA256 = hex.EncodeToString(sum[:])
+	r.Steps, err = t.steps(p)
+	return r, err
+}
+
+// steps tells in order what PhotoPixels does to p.
+func (t Transform) steps(p *Photo) ([]string, error) {
+	w, h := p.Image.Rect.Dx(), p.Image.Rect.Dy()
+	pl, err := t.plan(w, h)
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	add := func(format string, a ...any) { steps = append(steps, fmt.Sprintf(format, a...)) }
+	add("decode %s, drop alpha", p.Format)
+	if p.Orientation != 1 {
+		add("undo EXIF orientation %d: %d×%d", p.Orientation, w, h)
+	} else {
+		add("no rotation: %d×%d", w, h)
+	}
+	if pl.rw != w || pl.rh != h {
+		add("resize to %d×%d, %s, antialiased, eight bits between the passes", pl.rw, pl.rh, pl.how)
+	}
+	if pl.crop != (window{0, 0, pl.rw, pl.rh}) {
+		add("crop %d×%d at (%d, %d), rounded as %s", pl.crop.w, pl.crop.h, pl.crop.x, pl.crop.y, t.Rounding)
+	}
+	if pl.inside != pl.crop {
+		add("fill outside the photo with (%d, %d, %d)", pl.fill[0], pl.fill[1], pl.fill[2])
+	}
+	add("divide by 255")
+	add("subtract mean (%g, %g, %g), divide by std (%g, %g, %g)", t.Mean[0], t.Mean[1], t.Mean[2], t.Std[0], t.Std[1], t.Std[2])
+	return steps, nil
+}
+
+// npy is numpy's file format, version 1.0: a header padded to 64 bytes, then
+// the values in row-major order.
+func npy(x []float32, shape ...int) []byte {
+	dims := ""
+	for i, n := range shape {
+		if i > 0 {
+			dims += ", "
+		}
+		dims += fmt.Sprint(n)
+	}
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
+	const fixed = 10 // magic, version, length
+	for (fixed+len(header)+1)%64 != 0 {
+		header += " "
+	}
+	out := make([]byte, 0, fixed+len(header)+1+4*len(x))
+	out = append(out, "\x93NUMPY\x01\x00"...)
+	out = binary.LittleEndian.AppendUint16(out, uint16(len(header)+1))
+	out = append(out, header+"\n"...)
+	for _, v := range x {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+	}
+	return out
+}
