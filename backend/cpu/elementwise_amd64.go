@@ -6,80 +6,80 @@ package cpu
 
 import "unsafe"
 
-// geluAVX512 is kernels.act; see gelu.
+// geluAVX512 is kernels.gelu.
 //
 //go:noescape
-func geluAVX512(c unsafe.Pointer, ldc uintptr, r, n int)
+func geluAVX512(x unsafe.Pointer, ldx uintptr, r, n int)
 
-// geluTanhAVX512 is kernels.act; see geluTanh.
+// geluTanhAVX512 is kernels.geluTanh.
 //
 //go:noescape
-func geluTanhAVX512(c unsafe.Pointer, ldc uintptr, r, n int)
+func geluTanhAVX512(x unsafe.Pointer, ldx uintptr, r, n int)
 
-// quickGELUAVX512 is kernels.act; see quickGELU.
+// quickGELUAVX512 is kernels.quickGELU.
 //
 //go:noescape
-func quickGELUAVX512(c unsafe.Pointer, ldc uintptr, r, n int)
+func quickGELUAVX512(x unsafe.Pointer, ldx uintptr, r, n int)
 
 // swigluAVX512 is kernels.swiglu.
 //
 //go:noescape
 func swigluAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
-// addAVX512 is kernels.add.
-//
-//go:noescape
-func addAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
-
 // softmaxAVX512 is kernels.softmax.
 //
 //go:noescape
 func softmaxAVX512(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 
-// layerNormAVX512 is kernels.layerNorm; see layerNormPortable.
+// layerNormAVX512 is kernels.layerNorm.
 //
 //go:noescape
 func layerNormAVX512(y, x, w, b unsafe.Pointer, n int, eps float32)
+
+// addAVX512 is kernels.add.
+//
+//go:noescape
+func addAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
 // transposeAVX512 is kernels.transpose.
 //
 //go:noescape
 func transposeAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
-// geluAVX2 is kernels.act; see gelu.
+// geluAVX2 is kernels.gelu.
 //
 //go:noescape
-func geluAVX2(c unsafe.Pointer, ldc uintptr, r, n int)
+func geluAVX2(x unsafe.Pointer, ldx uintptr, r, n int)
 
-// geluTanhAVX2 is kernels.act; see geluTanh.
+// geluTanhAVX2 is kernels.geluTanh.
 //
 //go:noescape
-func geluTanhAVX2(c unsafe.Pointer, ldc uintptr, r, n int)
+func geluTanhAVX2(x unsafe.Pointer, ldx uintptr, r, n int)
 
-// quickGELUAVX2 is kernels.act; see quickGELU.
+// quickGELUAVX2 is kernels.quickGELU.
 //
 //go:noescape
-func quickGELUAVX2(c unsafe.Pointer, ldc uintptr, r, n int)
+func quickGELUAVX2(x unsafe.Pointer, ldx uintptr, r, n int)
 
 // swigluAVX2 is kernels.swiglu.
 //
 //go:noescape
 func swigluAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
-// addAVX2 is kernels.add.
-//
-//go:noescape
-func addAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
-
 // softmaxAVX2 is kernels.softmax.
 //
 //go:noescape
 func softmaxAVX2(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 
-// layerNormAVX2 is kernels.layerNorm; see layerNormPortable.
+// layerNormAVX2 is kernels.layerNorm.
 //
 //go:noescape
 func layerNormAVX2(y, x, w, b unsafe.Pointer, n int, eps float32)
+
+// addAVX2 is kernels.add.
+//
+//go:noescape
+func addAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
 // transposeAVX2 is kernels.transpose.
 //

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
+
+	"github.com/vitserve/vitserve/backend"
 )
 
 //go:generate go run -C _asm . -out ..
@@ -40,6 +42,41 @@ var wide = kernels{
 	transpose: transposeAVX512,
 	peak:      peakAVX512,
 	peakOps:   2 * 24 * 16,
+	missing: [...][]string{
+		backend.BF16: lacking(hasBF16),
+		backend.Int8: lacking(hasBF16, hasVNNI),
+	},
+	lowPrecision: wideLow(),
+}
+
+var (
+	hasBF16 = feature{"AVX512_BF16", cpu.X86.HasAVX512BF16}
+	hasVNNI = feature{"AVX512_VNNI", cpu.X86.HasAVX512VNNI}
+)
+
+// wideLow are the bf16 and int8 kernels that this machine can run.
+func wideLow() lowPrecision {
+	var l lowPrecision
+	if hasBF16.has {
+		l = lowPrecision{
+			gemmBF16: gemmBF16AVX512x,
+			halfBF16: gemmHalfBF16AVX512x,
+			toBF16:   toBF16AVX512,
+			pairs:    pairsAVX512,
+			actBF16: [numActs]func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int){
+				actGELU:      geluBF16AVX512,
+				actGELUTanh:  geluTanhBF16AVX512,
+				actQuickGELU: quickGELUBF16AVX512,
+			},
+			swigluBF16:    swigluBF16AVX512,
+			softmaxBF16:   softmaxBF16AVX512,
+			layerNormBF16: layerNormBF16AVX512,
+		}
+		if hasVNNI.has {
+			l.gemmInt8, l.toU8 = gemmInt8AVX512x, toU8AVX512
+		}
+	}
+	return l
 }
 
 // narrow is the arithmetic in AVX2.
@@ -61,4 +98,5 @@ var narrow = kernels{
 	transpose: transposeAVX2,
 	peak:      peakAVX2,
 	peakOps:   2 * 12 * 8,
+	missing:   portable.missing,
 }

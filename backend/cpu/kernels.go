@@ -59,6 +59,51 @@ type kernels struct {
 	// transpose is y[j][i] = x[i][j] over r rows of n values of four bytes,
 	// whatever they are: keys become a panel with ldy = 4·cols.
 	transpose func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// missing names the features for which this machine cannot compute in a
+	// precision with these kernels. Where it has any, the entries below that
+	// belong to the precision are nil. int8 needs those of bf16 as well.
+	missing [backend.Int8 + 1][]string
+
+	lowPrecision
+}
+
+// lowPrecision are the kernels of bf16 and int8. Rows of bf16 have an even
+// number of values, the last one zero if need be, and rows of u8 a multiple
+// of four, 128 behind the last: that is how gemm takes them.
+type lowPrecision struct {
+	// gemmBF16 and halfBF16 are gemm and half for pairs of bf16: a is
+	// [r][K/2][2], b [K/2][cols][2], and gemmArgs.k is the number of pairs,
+	// K/2 rounded up. bias and c are float32.
+	gemmBF16, halfBF16 []func(*gemmArgs)
+
+	// gemmInt8 is gemm for fours of u8 with zero point 128, [r][K/4][4], and
+	// of s8, [K/4][cols][4]; gemmArgs.k is K/4 rounded up:
+	//
+	//	s := offset[j]
+	//	for k := range K { s += a[i][k] * b[k][j] }
+	//	c[i][j] = s·rowScale[i]·colScale[j] + bias[j] // or += with acc
+	gemmInt8 []func(*gemmArgs)
+
+	// toBF16 rounds r rows of n float32 to bf16, the nearest, ties to even.
+	toBF16 func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// pairs is toBF16 for a panel: y[i/2][j][i%2] = x[i][j]. An odd last row
+	// has zeros for a partner. ldy is from one pair of rows to the next,
+	// 4·cols in a panel.
+	pairs func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+	// toU8 is, for each of r rows of n float32,
+	// scales[i] = max|x[i]|/127, y[i][j] = 128 + round(x[i][j]/scales[i]).
+	// The scale of a row with a NaN is NaN.
+	toU8 func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int, scales unsafe.Pointer)
+
+	// These are act, swiglu, softmax and layerNorm with the result in bf16.
+	// They may spoil x, except that layerNormBF16 does not.
+	actBF16       [numActs]func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+	swigluBF16    func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+	softmaxBF16   func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
+	layerNormBF16 func(y, x, w, b unsafe.Pointer, n int, eps float32)
 }
 
 // gemmArgs are a strip and a panel. The assembly reads the fields by offset.

@@ -3,6 +3,8 @@ package cpu
 import (
 	"math"
 	"unsafe"
+
+	"github.com/vitserve/vitserve/backend"
 )
 
 // portable is the arithmetic in plain Go: what machines without assembly of
@@ -35,7 +37,14 @@ var portable = kernels{
 	transpose: transposePortable,
 	peak:      peakPortable,
 	peakOps:   2 * 2 * 4 * 64,
+	missing:   [...][]string{backend.BF16: bf16Features, backend.Int8: int8Features},
 }
+
+// What bf16 and int8 need, for kernels that never have them.
+var (
+	bf16Features = []string{"AVX512_BF16"}
+	int8Features = []string{"AVX512_BF16", "AVX512_VNNI"}
+)
 
 // portableCols is a cache line of float32.
 const portableCols = 16

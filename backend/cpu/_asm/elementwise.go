@@ -1,20 +1,23 @@
 package main
 
-import "fmt"
-
 // elementwise writes the activations, softmax and layer norm. The portable
 // functions of the same names explain the formulas.
 func elementwise(f *file) {
 	for _, s := range []isa{avx512, avx2} {
-		activation(f, s, "gelu", (*fn).gelu)
-		activation(f, s, "geluTanh", (*fn).geluTanh)
-		activation(f, s, "quickGELU", (*fn).quickGELU)
-		swiglu(f, s)
+		rounded(f, s, false)
 		add(f, s)
-		softmax(f, s)
-		layerNorm(f, s)
 		transpose(f, s)
 	}
+}
+
+// rounded are the functions that there are for results in float32 and bf16.
+func rounded(f *file, s isa, to sink) {
+	activation(f, s, "gelu", (*fn).gelu, to)
+	activation(f, s, "geluTanh", (*fn).geluTanh, to)
+	activation(f, s, "quickGELU", (*fn).quickGELU, to)
+	swiglu(f, s, to)
+	softmax(f, s, to)
+	layerNorm(f, s, to)
 }
 
 // tail holds the lanes of a last, partial vector.
@@ -24,13 +27,17 @@ type tail struct {
 }
 
 // split divides the count in a register into whole vectors, in full, and the
-// lanes of a last vector, of which there is at least one.
-func (w *fn) split(n, full string) tail {
+// lanes of a last vector, of which there is at least one. AVX-512 has them
+// rounded up to a multiple in K4.
+func (w *fn) split(n, full string, multiple int) tail {
 	shift := map[int]int{64: 4, 32: 3}[w.size]
 	w.i("LEAQ -1(%s), %s\nSHRQ $%d, %s", n, full, shift, full)
 	w.i("MOVQ %s, R15\nSHLQ $%d, R15\nSUBQ %s, R15\nNEGQ R15", full, shift, n)
 	if w.wide() {
 		w.i("MOVL $16, R14\nSUBQ R15, R14\nMOVL $0xffff, R15\nSHRXL R14, R15, R15\nKMOVW R15, K1")
+		if multiple > 1 {
+			w.i("ANDQ $-%d, R14\nMOVL $0xffff, R15\nSHRXL R14, R15, R15\nKMOVW R15, K4", multiple)
+		}
 		return tail{w, "K1"}
 	}
 	w.f.lanes()
@@ -66,13 +73,22 @@ func (t tail) clear(x string) {
 	}
 }
 
+// cursor is a register that goes along a row, and its bytes a vector.
+type cursor struct {
+	reg  string
+	step int
+}
+
+// along is the cursor of a row of four-byte values.
+func (w *fn) along(reg string) cursor { return cursor{reg, w.size} }
+
 // loop writes the body for every whole vector of a row, whose number is in
-// full; SI and, where it is used, DI go along. It leaves them at the tail.
-func (w *fn) loop(label, full string, body func(), cursors ...string) {
+// full. It leaves the cursors at the tail.
+func (w *fn) loop(label, full string, body func(), cursors ...cursor) {
 	w.i("MOVQ %s, R10\nTESTQ R10, R10\nJZ %sTail\n%s:", full, label, label)
 	body()
 	for _, c := range cursors {
-		w.i("ADDQ $%d, %s", w.size, c)
+		w.i("ADDQ $%d, %s", c.step, c.reg)
 	}
 	w.i("DECQ R10\nJNZ %s\n%sTail:", label, label)
 }
@@ -150,61 +166,75 @@ func (w *fn) gelu(x, z string) {
 	w.i("VMAXPS %s, %s, %s\nVFMADD231PS %s, %s, %s", x, w.pin("zero"), z, a, f, z) // x second: NaN stays
 }
 
-// activation writes a function in place.
-func activation(f *file, s isa, name string, body func(w *fn, x, z string)) {
-	fmt.Fprintf(&f.decl, "\n// %s%s is kernels.act; see %s.\n//\n", name, s.name, name)
-	w := f.begin(s, name+s.name, "c unsafe.Pointer, ldc uintptr, r, n int", 32)
-	w.i("MOVQ c+0(FP), AX\nMOVQ ldc+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX")
-	last := w.split("DX", "R8")
-	w.i("row:\nMOVQ AX, SI")
+// activation writes kernels.act, in place, or kernels.actBF16.
+func activation(f *file, s isa, name string, body func(w *fn, x, z string), to sink) {
+	var w *fn
+	if to {
+		w = to.begin(f, s, name, rowsParams, 48)
+		w.rowsArgs()
+	} else {
+		w = to.begin(f, s, name, "x unsafe.Pointer, ldx uintptr, r, n int", 32)
+		w.i("MOVQ x+0(FP), AX\nMOVQ ldx+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX\nMOVQ AX, R11\nMOVQ BX, R12")
+	}
+	last := w.split("DX", "R8", 2)
+	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI")
 	x, z := w.v(0), w.v(1)
 	w.loop("vector", "R8", func() {
 		w.i("VMOVUPS (SI), %s", x)
 		body(w, x, z)
-		w.i("VMOVUPS %s, (SI)", z)
-	}, "SI")
+		to.put(w, z, "(DI)")
+	}, w.along("SI"), to.step(w, "DI"))
 	last.load("(SI)", x)
 	body(w, x, z)
-	last.store(z, "(SI)")
-	w.i("ADDQ BX, AX\nDECQ CX\nJNZ row")
+	to.putTail(last, z, "(DI)")
+	w.nextRow()
 	w.end()
 }
 
-func swiglu(f *file, s isa) {
-	fmt.Fprintf(&f.decl, "\n// swiglu%s is kernels.swiglu.\n//\n", s.name)
-	w := f.begin(s, "swiglu"+s.name, "y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int", 48)
+// rowsParams are two matrices of r rows; rowsArgs puts y into R11 (R12 apart)
+// and x into AX (BX apart), r into CX and n into DX. nextRow goes on to "row".
+const rowsParams = "y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int"
+
+func (w *fn) rowsArgs() {
 	w.i("MOVQ y+0(FP), R11\nMOVQ ldy+8(FP), R12\nMOVQ x+16(FP), AX\nMOVQ ldx+24(FP), BX\nMOVQ r+32(FP), CX\nMOVQ n+40(FP), DX")
-	last := w.split("DX", "R8")
+}
+
+func (w *fn) nextRow() { w.i("ADDQ BX, AX\nADDQ R12, R11\nDECQ CX\nJNZ row") }
+
+func swiglu(f *file, s isa, to sink) {
+	w := to.begin(f, s, "swiglu", rowsParams, 48)
+	w.rowsArgs()
+	last := w.split("DX", "R8", 2)
 	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI")
 	x, z := w.v(0), w.v(1)
 	w.loop("vector", "R8", func() {
 		w.i("VMOVUPS (SI), %s\nVMOVAPS %s, %s", x, x, z)
 		w.timesSigmoid(x, z)
-		w.i("VMULPS (SI)(DX*4), %s, %s\nVMOVUPS %s, (DI)", z, z, z)
-	}, "SI", "DI")
+		w.i("VMULPS (SI)(DX*4), %s, %s", z, z)
+		to.put(w, z, "(DI)")
+	}, w.along("SI"), to.step(w, "DI"))
 	last.load("(SI)", x)
 	w.i("VMOVAPS %s, %s", x, z)
 	w.timesSigmoid(x, z)
 	last.load("(SI)(DX*4)", x)
 	w.i("VMULPS %s, %s, %s", x, z, z)
-	last.store(z, "(DI)")
-	w.i("ADDQ BX, AX\nADDQ R12, R11\nDECQ CX\nJNZ row")
+	to.putTail(last, z, "(DI)")
+	w.nextRow()
 	w.end()
 }
 
 func add(f *file, s isa) {
-	fmt.Fprintf(&f.decl, "\n// add%s is kernels.add.\n//\n", s.name)
-	w := f.begin(s, "add"+s.name, "y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int", 48)
-	w.i("MOVQ y+0(FP), R11\nMOVQ ldy+8(FP), R12\nMOVQ x+16(FP), AX\nMOVQ ldx+24(FP), BX\nMOVQ r+32(FP), CX\nMOVQ n+40(FP), DX")
-	last := w.split("DX", "R8")
+	w := sink(false).begin(f, s, "add", rowsParams, 48)
+	w.rowsArgs()
+	last := w.split("DX", "R8", 1)
 	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI")
 	w.loop("vector", "R8", func() {
 		w.i("VMOVUPS (SI), %s\nVADDPS (DI), %s, %s\nVMOVUPS %s, (DI)", w.v(0), w.v(0), w.v(0), w.v(0))
-	}, "SI", "DI")
+	}, w.along("SI"), w.along("DI"))
 	last.load("(SI)", w.v(0))
 	last.load("(DI)", w.v(1))
 	w.i("VADDPS %s, %s, %s", w.v(1), w.v(0), w.v(0))
 	last.store(w.v(0), "(DI)")
-	w.i("ADDQ BX, AX\nADDQ R12, R11\nDECQ CX\nJNZ row")
+	w.nextRow()
 	w.end()
 }

@@ -34,6 +34,7 @@ type fn struct {
 	bytes  int // of the arguments
 	body   bytes.Buffer
 	consts []string
+	used   int // registers from the lowest up
 	pinned map[string]string
 }
 
@@ -87,17 +88,23 @@ func (w *fn) pin(name string) string {
 	if r, ok := w.pinned[name]; ok {
 		return r
 	}
-	r := w.v(w.regs - 1 - len(w.consts))
+	r := w.isa.v(w.regs - 1 - len(w.consts))
 	w.consts = append(w.consts, name)
 	w.pinned[name] = r
 	w.f.constant(name)
 	return r
 }
 
+// v returns a register for what the body computes.
+func (w *fn) v(i int) string {
+	w.used = max(w.used, i+1)
+	return w.isa.v(i)
+}
+
 // reserve returns a register for the whole function.
 func (w *fn) reserve() string {
 	w.consts = append(w.consts, "")
-	return w.v(w.regs - len(w.consts))
+	return w.isa.v(w.regs - len(w.consts))
 }
 
 // k returns an operand for a constant: a register or memory.
@@ -114,6 +121,9 @@ func (w *fn) k(name string) string {
 
 // end writes the function out.
 func (w *fn) end() {
+	if w.used+len(w.consts) > w.regs {
+		panic(fmt.Sprintf("%s: %d registers and %d constants", w.name, w.used, len(w.consts)))
+	}
 	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", w.name, w.bytes)
 	for _, c := range w.consts {
 		if c == "" {
@@ -167,8 +177,9 @@ var constants = map[string]float64{
 	"erfA1": -0.5 * 0.254829592, "erfA2": -0.5 * -0.284496736, "erfA3": -0.5 * 1.421413741,
 	"erfA4": -0.5 * -1.453152027, "erfA5": -0.5 * 1.061405429,
 	"tanhLinear": 2 * math.Sqrt(2/math.Pi), "tanhCubic": 2 * 0.044715 * math.Sqrt(2/math.Pi),
-	"quick": 1.702,
+	"quick":   1.702,
+	"u8Least": 1e-35, "u8Range": 127,
 }
 
 // words are constants that are not numbers.
-var words = map[string]uint32{"signBit": 1 << 31, "notSign": 1<<31 - 1}
+var words = map[string]uint32{"signBit": 1 << 31, "notSign": 1<<31 - 1, "u8Zero": 128}

@@ -20,17 +20,17 @@ type product struct {
 	finish    func(w *fn, rows, vectors int, free []string) // makes float32 of the accumulators, or nil
 }
 
-var f32 = product{broadcast: "VBROADCASTSS", init: argBias, fma: func(w *fn, acc, a, b string) {
+var productF32 = product{broadcast: "VBROADCASTSS", init: argBias, fma: func(w *fn, acc, a, b string) {
 	w.i("VFMADD231PS %s, %s, %s", a, b, acc)
 }}
 
-// bf16 multiplies pairs: acc += a₁b₁ + a₀b₀.
-var bf16 = product{broadcast: "VPBROADCASTD", init: argBias, fma: func(w *fn, acc, a, b string) {
+// productBF16 multiplies pairs: acc += a₁b₁ + a₀b₀.
+var productBF16 = product{broadcast: "VPBROADCASTD", init: argBias, fma: func(w *fn, acc, a, b string) {
 	w.evex(0xf3, 0x52, acc, b, a) // VDPBF16PS
 }}
 
-// int8 multiplies fours, of which a's are unsigned.
-var int8 = product{broadcast: "VPBROADCASTD", init: argOffset, fma: func(w *fn, acc, a, b string) {
+// productInt8 multiplies fours, of which a's are unsigned.
+var productInt8 = product{broadcast: "VPBROADCASTD", init: argOffset, fma: func(w *fn, acc, a, b string) {
 	w.i("VPDPBUSD %s, %s, %s", b, a, acc)
 }, finish: dequantize}
 
@@ -66,13 +66,13 @@ func gemms(f *file) {
 		product
 		field string
 	}{
-		{"gemmAVX512x", avx512, 14, 2, f32, "gemm"},
-		{"gemmHalfAVX512x", avx512, 14, 1, f32, "half"},
-		{"gemmBF16AVX512x", avx512, 14, 2, bf16, "gemmBF16"},
-		{"gemmHalfBF16AVX512x", avx512, 14, 1, bf16, "halfBF16"},
-		{"gemmInt8AVX512x", avx512, 14, 2, int8, "gemmInt8"},
-		{"gemmAVX2x", avx2, 6, 2, f32, "gemm"},
-		{"gemmHalfAVX2x", avx2, 6, 1, f32, "half"},
+		{"gemmAVX512x", avx512, 14, 2, productF32, "gemm"},
+		{"gemmHalfAVX512x", avx512, 14, 1, productF32, "half"},
+		{"gemmBF16AVX512x", avx512, 14, 2, productBF16, "gemmBF16"},
+		{"gemmHalfBF16AVX512x", avx512, 14, 1, productBF16, "halfBF16"},
+		{"gemmInt8AVX512x", avx512, 14, 2, productInt8, "gemmInt8"},
+		{"gemmAVX2x", avx2, 6, 2, productF32, "gemm"},
+		{"gemmHalfAVX2x", avx2, 6, 1, productF32, "half"},
 	} {
 		fmt.Fprintf(&f.decl, "\n// %s1 to %d are kernels.%s; see there.\n", t.name, t.rows, t.field)
 		for r := 1; r <= t.rows; r++ {

@@ -20,6 +20,7 @@ func main() {
 		"gemm":        gemms,
 		"peak":        peaks,
 		"elementwise": elementwise,
+		"lowp":        lowPrecision,
 	} {
 		f := newFile()
 		write(f)

@@ -16,12 +16,21 @@ func (w *fn) across(op string, r, other int) {
 	w.i("VBROADCASTSS X%d, %s", r, x(w.reg, r))
 }
 
-func softmax(f *file, s isa) {
-	fmt.Fprintf(&f.decl, "\n// softmax%s is kernels.softmax.\n//\n", s.name)
-	w := f.begin(s, "softmax"+s.name, "x unsafe.Pointer, ldx uintptr, r, n int, scale float32", 36)
+func softmax(f *file, s isa, to sink) {
+	var w *fn
+	if to {
+		w = to.begin(f, s, "softmax", rowsParams+", scale float32", 52)
+	} else {
+		w = to.begin(f, s, "softmax", "x unsafe.Pointer, ldx uintptr, r, n int, scale float32", 36)
+	}
 	scale, largest, sum, x, p := w.v(8), w.v(7), w.v(6), w.v(0), w.v(3)
-	w.i("MOVQ x+0(FP), AX\nMOVQ ldx+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX\nVBROADCASTSS scale+32(FP), %s", scale)
-	last := w.split("DX", "R8")
+	if to {
+		w.rowsArgs()
+		w.i("VBROADCASTSS scale+48(FP), %s", scale)
+	} else {
+		w.i("MOVQ x+0(FP), AX\nMOVQ ldx+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX\nVBROADCASTSS scale+32(FP), %s", scale)
+	}
+	last := w.split("DX", "R8", 2)
 	exp := func() {
 		w.i("VFMSUB213PS %s, %s, %s", largest, scale, x)
 		w.expNeg(x, w.v(1), w.v(2), p)
@@ -38,7 +47,7 @@ func softmax(f *file, s isa) {
 
 	w.i("row:\nMOVQ AX, SI")
 	w.i("VMOVUPS %s, %s", w.k("minusInf"), largest)
-	w.loop("max", "R8", func() { w.i("VMAXPS (SI), %s, %s", largest, largest) }, "SI")
+	w.loop("max", "R8", func() { w.i("VMAXPS (SI), %s, %s", largest, largest) }, w.along("SI"))
 	load(x)
 	w.i("VMAXPS %s, %s, %s", x, largest, largest)
 	w.across("VMAXPS", 7, 0)
@@ -49,7 +58,7 @@ func softmax(f *file, s isa) {
 		w.i("VMOVUPS (SI), %s", x)
 		exp()
 		w.i("VADDPS %s, %s, %s\nVMOVUPS %s, (SI)", p, sum, sum, p)
-	}, "SI")
+	}, w.along("SI"))
 	load(x)
 	exp()
 	last.clear(p)
@@ -57,26 +66,35 @@ func softmax(f *file, s isa) {
 	w.across("VADDPS", 6, 0)
 	w.i("VDIVPS %s, %s, %s", sum, w.pin("one"), sum)
 
-	// The tail is still in p; whole vectors are stored behind the row, zeros
-	// in the lanes that are not its own, to the next multiple of 16.
+	// The tail is still in p, zero in the lanes that are not its own.
 	w.i("MOVQ AX, SI")
-	w.loop("scale", "R8", func() { w.i("VMULPS (SI), %s, %s\nVMOVUPS %s, (SI)", sum, x, x) }, "SI")
-	w.i("VMULPS %s, %s, %s", sum, p, p)
-	last.clear(p)
-	w.i("VMOVUPS %s, (SI)", p)
-	if !w.wide() {
-		w.i("TESTQ $1, R8\nJNZ next\nVXORPS %[1]s, %[1]s, %[1]s\nVMOVUPS %[1]s, 32(SI)\nnext:", x)
+	if to {
+		w.i("MOVQ R11, DI")
+		w.loop("scale", "R8", func() {
+			w.i("VMULPS (SI), %s, %s", sum, x)
+			to.put(w, x, "(DI)")
+		}, w.along("SI"), to.step(w, "DI"))
+		w.i("VMULPS %s, %s, %s", sum, p, p)
+		to.putTail(last, p, "(DI)")
+		w.i("ADDQ R12, R11")
+	} else {
+		w.loop("scale", "R8", func() { w.i("VMULPS (SI), %s, %s\nVMOVUPS %s, (SI)", sum, x, x) }, w.along("SI"))
+		w.i("VMULPS %s, %s, %s", sum, p, p)
+		last.clear(p) // again, after a sum of NaN
+		w.i("VMOVUPS %s, (SI)", p)
+		if !w.wide() { // to the next multiple of 16
+			w.i("TESTQ $1, R8\nJNZ next\nVXORPS %[1]s, %[1]s, %[1]s\nVMOVUPS %[1]s, 32(SI)\nnext:", x)
+		}
 	}
 	w.i("ADDQ BX, AX\nDECQ CX\nJNZ row")
 	w.end()
 }
 
 // layerNorm needs the number of values as a vector, to divide by.
-func layerNorm(f *file, s isa) {
-	fmt.Fprintf(&f.decl, "\n// layerNorm%s is kernels.layerNorm; see layerNormPortable.\n//\n", s.name)
-	w := f.begin(s, "layerNorm"+s.name, "y, x, w, b unsafe.Pointer, n int, eps float32", 44)
+func layerNorm(f *file, s isa, to sink) {
+	w := to.begin(f, s, "layerNorm", "y, x, w, b unsafe.Pointer, n int, eps float32", 44)
 	w.i("MOVQ y+0(FP), DI\nMOVQ x+8(FP), AX\nMOVQ w+16(FP), R11\nMOVQ b+24(FP), R12\nMOVQ n+32(FP), DX")
-	last := w.split("DX", "R8")
+	last := w.split("DX", "R8", 2)
 	count, mean, x := w.v(10), w.v(9), w.v(8)
 	w.i("VCVTSI2SSQ DX, X10, X10\nVBROADCASTSS X10, %s", count)
 	w.i("MOVQ R8, R9\nSHRQ $2, R9\nANDQ $3, R8") // four whole vectors at a time, and one
@@ -87,7 +105,7 @@ func layerNorm(f *file, s isa) {
 			each(j, fmt.Sprintf("%d(SI)", j*w.size))
 		}
 		w.i("ADDQ $%d, SI\nDECQ R10\nJNZ %sFours\n%sOnes:", 4*w.size, label, label)
-		w.loop(label, "R8", func() { each(0, "(SI)") }, "SI")
+		w.loop(label, "R8", func() { each(0, "(SI)") }, w.along("SI"))
 		last.load("(SI)", x)
 		end()
 	}
@@ -136,13 +154,14 @@ func layerNorm(f *file, s isa) {
 	w.loop("norm", "R8", func() {
 		w.i("VMOVUPS (SI), %s", x)
 		normal()
-		w.i("VMOVUPS (R11), %[1]s\nVFMADD213PS (R12), %[1]s, %[2]s\nVMOVUPS %[2]s, (DI)", w.v(1), x)
-	}, "SI", "DI", "R11", "R12")
+		w.i("VMOVUPS (R11), %[1]s\nVFMADD213PS (R12), %[1]s, %[2]s", w.v(1), x)
+		to.put(w, x, "(DI)")
+	}, w.along("SI"), to.step(w, "DI"), w.along("R11"), w.along("R12"))
 	last.load("(SI)", x)
 	normal()
 	last.load("(R11)", w.v(1))
 	last.load("(R12)", w.v(2))
 	w.i("VFMADD213PS %s, %s, %s", w.v(2), w.v(1), x)
-	last.store(x, "(DI)")
+	to.putTail(last, x, "(DI)")
 	w.end()
 }
