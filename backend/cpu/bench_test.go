@@ -4,15 +4,17 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/vitserve/vitserve/backend"
 )
 
 // shapes are the linear layers of ViT-B and DeiT-Ti at 197 tokens.
 var shapes = []struct {
-	name        string
-	k, n, times int // times: how often per layer
+	name string
+	k, n int
 }{
-	{"B_qkv", 768, 2304, 1}, {"B_proj", 768, 768, 1}, {"B_fc1", 768, 3072, 1}, {"B_fc2", 3072, 768, 1},
-	{"Ti_qkv", 192, 576, 1}, {"Ti_proj", 192, 192, 1}, {"Ti_fc1", 192, 768, 1}, {"Ti_fc2", 768, 192, 1},
+	{"B_qkv", 768, 2304}, {"B_proj", 768, 768}, {"B_fc1", 768, 3072}, {"B_fc2", 3072, 768},
+	{"Ti_qkv", 192, 576}, {"Ti_proj", 192, 192}, {"Ti_fc1", 192, 768}, {"Ti_fc2", 768, 192},
 }
 
 // BenchmarkGEMM runs the linear layers on one core: GFLOP/s, and the fraction
@@ -20,12 +22,27 @@ var shapes = []struct {
 func BenchmarkGEMM(b *testing.B) {
 	for _, k := range available() {
 		for _, s := range shapes {
-			b.Run(k.name+"/"+s.name, func(b *testing.B) { benchmarkGEMM(b, k, s.k, s.n) })
+			b.Run(k.name+"/"+s.name, func(b *testing.B) { benchmarkGEMM(b, k, k.gemm, s.k, s.n, 1) })
 		}
 	}
 }
 
-func benchmarkGEMM(b *testing.B, k *kernels, depth, n int) {
+// BenchmarkGEMMLow is the same in bf16 and int8; the peak is that of float32.
+func BenchmarkGEMMLow(b *testing.B) {
+	for _, k := range available() {
+		for _, s := range shapes {
+			if len(k.missing[backend.BF16]) == 0 {
+				b.Run(k.name+"/bf16/"+s.name, func(b *testing.B) { benchmarkGEMM(b, k, k.gemmBF16, s.k, s.n, 2) })
+			}
+			if len(k.missing[backend.Int8]) == 0 {
+				b.Run(k.name+"/int8/"+s.name, func(b *testing.B) { benchmarkGEMM(b, k, k.gemmInt8, s.k, s.n, 4) })
+			}
+		}
+	}
+}
+
+// benchmarkGEMM times a layer whose elements of four bytes hold a number of values.
+func benchmarkGEMM(b *testing.B, k *kernels, gemm []func(*gemmArgs), depth, n, values int) {
 	const tokens = 99 // of 197, on each of two cores
 	// Weights of many layers, so that they come from memory as they do in a model.
 	layers := max(1, 64<<20/(4*depth*n))
@@ -34,11 +51,12 @@ func benchmarkGEMM(b *testing.B, k *kernels, depth, n int) {
 	c := newMatrix(tokens, n, 16, 0)
 	bias := newMatrix(1, n, 0, 0).fill(source(3), 0, 1)
 	flops := 2 * float64(tokens) * float64(depth) * float64(n)
+	depth /= values
 	best, peak := time.Duration(1<<62), 0.0
 	layer := 0
 	for b.Loop() {
 		start := time.Now()
-		panels(k, a, unsafe.Add(w.p(), 4*layer*n*depth), bias, c, depth, n)
+		panels(gemm, k.cols, a, unsafe.Add(w.p(), 4*layer*n*depth), bias, c, depth, n)
 		best = min(best, time.Since(start))
 		layer = (layer + 1) % layers
 		peak = max(peak, peakOf(k, 20000))
@@ -51,20 +69,21 @@ func benchmarkGEMM(b *testing.B, k *kernels, depth, n int) {
 }
 
 // panels multiplies as a stream does: a panel at a time, strip by strip.
-func panels(k *kernels, a *matrix, w unsafe.Pointer, bias, c *matrix, depth, n int) {
-	strips := (a.r + k.rows - 1) / k.rows
-	size := 4 * depth * k.cols
+func panels(gemm []func(*gemmArgs), cols int, a *matrix, w unsafe.Pointer, bias, c *matrix, depth, n int) {
+	strips := (a.r + len(gemm) - 2) / (len(gemm) - 1)
+	size := 4 * depth * cols
 	g := gemmArgs{lda: a.ld(), ldc: c.ld(), k: uintptr(depth)}
-	for j := 0; j < n; j += k.cols {
+	for j := 0; j < n; j += cols {
 		g.b = unsafe.Add(w, 4*j*depth)
 		g.bias = unsafe.Pointer(&bias.line(0)[j])
+		g.offset, g.rowScale, g.colScale = g.bias, bias.p(), g.bias
 		first := 0
 		for s := range strips {
 			r := (a.r - first) / (strips - s)
 			g.a = unsafe.Add(a.p(), uintptr(first)*a.ld())
 			g.c = unsafe.Add(c.p(), uintptr(first)*c.ld()+uintptr(4*j))
 			g.next = unsafe.Add(g.b, size+s*size/strips)
-			k.gemm[r](&g)
+			gemm[r](&g)
 			first += r
 		}
 	}
@@ -89,4 +108,3 @@ func BenchmarkPeak(b *testing.B) {
 		})
 	}
 }
-
