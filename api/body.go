@@ -1,0 +1,236 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/labstack/echo/v4"
+	v1 "github.com/vitserve/vitserve/api/v1"
+)
+
+// upload is one picture of a request.
+type upload struct {
+	name string
+	data []byte
+	url  string // to be fetched from; data is empty then
+}
+
+// budget bounds the bytes of all request bodies in memory. It is charged as
+// bytes arrive, so a slow sender holds no more than it has sent, and it never
+// waits, so two senders cannot wait for each other.
+type budget struct{ free atomic.Int64 }
+
+// body is the memory that one request has charged to the budget.
+type body struct {
+	of   *budget
+	held int64
+}
+
+func (b *body) charge(n int64) error {
+	if b.of.free.Add(-n) < 0 {
+		b.of.free.Add(n)
+		return errBodies
+	}
+	b.held += n
+	return nil
+}
+
+// release gives everything back. The request's bytes must not be used after.
+func (b *body) release() {
+	b.of.free.Add(b.held)
+	b.held = 0
+}
+
+// read reads r to its end. size is how much there will be, or -1.
+func (b *body) read(r io.Reader, size int64) ([]byte, error) {
+	const first = 16 << 10
+	var buf []byte
+	for next := int64(first); ; next *= 2 {
+		if size >= 0 && next > size {
+			next = size + 1 // one more, to see the end without growing again
+		}
+		if next <= int64(len(buf)) {
+			next = 2 * int64(len(buf))
+		}
+		if err := b.charge(next - int64(cap(buf))); err != nil {
+			return nil, err
+		}
+		buf = append(make([]byte, 0, next), buf...)
+		for len(buf) < cap(buf) {
+			n, err := r.Read(buf[len(buf):cap(buf)])
+			buf = buf[:len(buf)+n]
+			if err == io.EOF {
+				return buf, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// uploads reads the pictures of a request, and the parameters beside them.
+func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
+	r := c.Request()
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, s.cfg.MaxBody)
+	if r.ContentLength > s.cfg.MaxBody {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, r.ContentLength, s.cfg.MaxBody)
+	}
+	contentType := r.Header.Get(echo.HeaderContentType)
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil && contentType != "" {
+		return nil, fmt.Errorf("%w: content type %s: %v", errSyntax, clip(contentType), err)
+	}
+	var ups []upload
+	switch media {
+	case "multipart/form-data":
+		ups, err = s.form(multipart.NewReader(r.Body, params["boundary"]), params["boundary"], a, b)
+	case "application/json":
+		ups, err = s.json(r, a, b)
+	default:
+		// Any other type is one picture: what it is is told by its bytes.
+		var data []byte
+		if data, err = b.read(r.Body, r.ContentLength); err == nil && len(data) == 0 {
+			err = fmt.Errorf("%w: no picture in the request", errSyntax)
+		}
+		ups = []upload{{data: data}}
+	}
+	if err != nil {
+		return nil, bodyError(r, err)
+	}
+	if len(ups) == 0 {
+		return nil, fmt.Errorf("%w: no picture in the request", errSyntax)
+	}
+	return ups, nil
+}
+
+// bodyError says whose fault it is that a body could not be read.
+func bodyError(r *http.Request, err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case r.Context().Err() != nil:
+		return fmt.Errorf("%w: %w", errClientGone, err)
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("%w: more than the limit of %d bytes", errTooLarge, tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: the request did not arrive in time", errSlow)
+	case errors.Is(err, errSyntax), errors.Is(err, errValue), errors.Is(err, errTooLarge), errors.Is(err, errBodies):
+		return err
+	}
+	// What is left are truncated and malformed bodies.
+	return fmt.Errorf("%w: body: %v", errSyntax, err)
+}
+
+// form reads a multipart form as it arrives: files are pictures under any
+// field name, other fields are parameters.
+func (s *Server) form(r *multipart.Reader, boundary string, a *ask, b *body) ([]upload, error) {
+	const longest = 4 << 10 // of a parameter
+	if boundary == "" {
+		return nil, fmt.Errorf("%w: multipart without a boundary", errSyntax)
+	}
+	var ups []upload
+	given := map[string]bool{}
+	for {
+		part, err := r.NextPart()
+		if err == io.EOF {
+			return ups, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		name := part.FormName()
+		if part.FileName() == "" && part.Header.Get(echo.HeaderContentType) == "" && name != "file" {
+			v, err := b.read(io.LimitReader(part, longest+1), -1)
+			if err != nil {
+				return nil, err
+			}
+			switch {
+			case len(v) > longest:
+				return nil, fmt.Errorf("%w: field %s is longer than %d bytes", errSyntax, clip(name), longest)
+			case given[name]:
+				return nil, fmt.Errorf("%w: field %s is given twice", errSyntax, clip(name))
+			}
+			given[name] = true
+			if err := a.set(name, string(v)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if len(ups) == s.cfg.MaxImages {
+			return nil, fmt.Errorf("%w: more than %d pictures", errTooLarge, s.cfg.MaxImages)
+		}
+		data, err := b.read(part, -1)
+		if err != nil {
+			return nil, err
+		}
+		ups = append(ups, upload{name: part.FileName(), data: data})
+	}
+}
+
+// json reads a JSON body: images, and parameters as members beside them.
+func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
+	raw, err := b.read(r.Body, r.ContentLength)
+	if err != nil {
+		return nil, err
+	}
+	// Members and base64 are copies of what was read, and no larger.
+	if err := b.charge(2 * int64(len(raw))); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("%w: want a JSON object", errSyntax)
+	}
+	var images []v1.Image
+	given := map[string]bool{}
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+		}
+		name, ok := t.(string)
+		if !ok || given[name] {
+			return nil, fmt.Errorf("%w: JSON: member %s twice", errSyntax, clip(name))
+		}
+		given[name] = true
+		if name == "images" {
+			if err := dec.Decode(&images); err != nil {
+				return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
+			}
+			continue
+		}
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+		}
+		if err := a.member(name, v); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%w: more than one JSON value", errSyntax)
+	}
+	if len(images) > s.cfg.MaxImages {
+		return nil, fmt.Errorf("%w: %d pictures, the limit is %d", errTooLarge, len(images), s.cfg.MaxImages)
+	}
+	ups := make([]upload, len(images))
+	for i, m := range images {
+		if (len(m.B64) == 0) == (m.URL == "") {
+			return nil, fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, i+1)
+		}
+		ups[i] = upload{name: m.Name, data: m.B64, url: m.URL}
+	}
+	return ups, nil
+}

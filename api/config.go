@@ -1,0 +1,231 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
+)
+
+// Config is everything a Server is told. DefaultConfig is where to start;
+// LoadConfig reads one from a file and the environment.
+type Config struct {
+	Addr      string `json:"addr" yaml:"addr"`             // host:port to listen on
+	DebugAddr string `json:"debug_addr" yaml:"debug_addr"` // loopback host:port of pprof and metrics; "": none
+	TLSCert   string `json:"tls_cert" yaml:"tls_cert"`     // PEM file; "": plain HTTP
+	TLSKey    string `json:"tls_key" yaml:"tls_key"`       // PEM file
+
+	Backend   string `json:"backend" yaml:"backend"`     // registered name
+	Precision string `json:"precision" yaml:"precision"` // f32, bf16 or int8
+	Threads   int    `json:"threads" yaml:"threads"`     // of the backend; 0: all
+
+	Models       []ModelConfig `json:"models" yaml:"models"`               // the first is the default; none: the embedded one
+	MemoryBudget int64         `json:"memory_budget" yaml:"memory_budget"` // bytes that resident models may take together; 0: no limit
+
+	MaxBatch        int      `json:"max_batch" yaml:"max_batch"`                 // pictures classified together
+	MaxQueue        int      `json:"max_queue" yaml:"max_queue"`                 // pictures of each priority that may wait for a model
+	BatchDelay      Duration `json:"batch_delay" yaml:"batch_delay"`             // how long an idle model waits for company
+	ExplainMaxBatch int      `json:"explain_max_batch" yaml:"explain_max_batch"` // pictures explained together
+	ExplainMaxQueue int      `json:"explain_max_queue" yaml:"explain_max_queue"`
+
+	MaxBody      int64 `json:"max_body" yaml:"max_body"`           // bytes of one request
+	BodyBudget   int64 `json:"body_budget" yaml:"body_budget"`     // bytes of all request bodies in memory
+	MaxImages    int   `json:"max_images" yaml:"max_images"`       // pictures in one request
+	MaxPixels    int   `json:"max_pixels" yaml:"max_pixels"`       // declared size of one picture
+	DecodePixels int   `json:"decode_pixels" yaml:"decode_pixels"` // pixels of all pictures decoded at the same time
+
+	ReadHeaderTimeout Duration `json:"read_header_timeout" yaml:"read_header_timeout"`
+	ReadTimeout       Duration `json:"read_timeout" yaml:"read_timeout"`         // of a whole request
+	RequestTimeout    Duration `json:"request_timeout" yaml:"request_timeout"`   // from the request's last byte to its answer
+	WriteTimeout      Duration `json:"write_timeout" yaml:"write_timeout"`       // from the request's header to the answer's last byte
+	IdleTimeout       Duration `json:"idle_timeout" yaml:"idle_timeout"`         // between requests of one connection
+	DrainDelay        Duration `json:"drain_delay" yaml:"drain_delay"`           // not ready, but serving, before shutdown
+	ShutdownTimeout   Duration `json:"shutdown_timeout" yaml:"shutdown_timeout"` // for accepted requests to be answered
+
+	Keys        []Key    `json:"keys" yaml:"keys"`                 // API keys; none: everybody
+	RateLimit   float64  `json:"rate_limit" yaml:"rate_limit"`     // requests a second of one key, or one address without keys; 0: no limit
+	RateBurst   int      `json:"rate_burst" yaml:"rate_burst"`     // requests at once
+	CORSOrigins []string `json:"cors_origins" yaml:"cors_origins"` // that browsers may call from; "*": any
+	ImageHosts  []string `json:"image_hosts" yaml:"image_hosts"`   // hosts that images may be fetched from; none: no fetching
+
+	Logger  *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
+	Version string       `json:"-" yaml:"-"` // of the program, for /version
+}
+
+// ModelConfig is a model that a Server may load.
+type ModelConfig struct {
+	ID     string `json:"id" yaml:"id"`         // in requests; "": the checkpoint's own name, see models.Open
+	Path   string `json:"path" yaml:"path"`     // what models.Open takes
+	Labels string `json:"labels" yaml:"labels"` // file of label names; "": what the checkpoint says
+	Lazy   bool   `json:"lazy" yaml:"lazy"`     // loaded by the first request, not at the start
+}
+
+// Key is an API key.
+type Key struct {
+	Name   string  `json:"name" yaml:"name"`     // in logs
+	SHA256 string  `json:"sha256" yaml:"sha256"` // of the key, hexadecimal: the key itself is nowhere
+	Admin  bool    `json:"admin" yaml:"admin"`   // may load and unload models
+	Rate   float64 `json:"rate" yaml:"rate"`     // requests a second; 0: RateLimit
+}
+
+// HashKey returns what Key.SHA256 is for a key.
+func HashKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// Duration is a time.Duration that is written as "1.5s".
+type Duration time.Duration
+
+// MarshalText writes "1.5s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads "1.5s".
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+func (d Duration) std() time.Duration { return time.Duration(d) }
+
+// DefaultConfig serves the embedded model on the CPU to this machine.
+func DefaultConfig() Config {
+	return Config{
+		Addr:      "127.0.0.1:8080",
+		Backend:   "cpu",
+		Precision: backend.F32.String(),
+
+		MaxBatch:        8,
+		MaxQueue:        64,
+		ExplainMaxBatch: 2,
+		ExplainMaxQueue: 32,
+
+		MaxBody:      32 << 20,
+		BodyBudget:   256 << 20,
+		MaxImages:    64,
+		MaxPixels:    patch.DefaultMaxPixels,
+		DecodePixels: 2 * patch.DefaultMaxPixels,
+
+		ReadHeaderTimeout: Duration(5 * time.Second),
+		ReadTimeout:       Duration(30 * time.Second),
+		RequestTimeout:    Duration(30 * time.Second),
+		WriteTimeout:      Duration(75 * time.Second),
+		IdleTimeout:       Duration(2 * time.Minute),
+		ShutdownTimeout:   Duration(45 * time.Second),
+
+		RateBurst: 16,
+	}
+}
+
+// Validate says everything that is wrong with c, if anything.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("api: "+format, args...)) }
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		bad("addr %q, want host:port: %v", c.Addr, err)
+	}
+	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
+		bad("debug_addr %q, want a loopback address such as 127.0.0.1:6060: pprof shows the memory of the process", c.DebugAddr)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		bad("tls_cert %q with tls_key %q, want both or none", c.TLSCert, c.TLSKey)
+	}
+	if _, err := backend.ParsePrecision(c.Precision); err != nil {
+		bad("precision: %v", err)
+	}
+	for _, n := range []struct {
+		name string
+		v    int64
+		min  int64
+	}{
+		{"threads", int64(c.Threads), 0},
+		{"memory_budget", c.MemoryBudget, 0},
+		{"max_batch", int64(c.MaxBatch), 1},
+		{"max_queue", int64(c.MaxQueue), 1},
+		{"explain_max_batch", int64(c.ExplainMaxBatch), 1},
+		{"explain_max_queue", int64(c.ExplainMaxQueue), 1},
+		{"max_body", c.MaxBody, 1},
+		{"body_budget", c.BodyBudget, c.MaxBody},
+		{"max_images", int64(c.MaxImages), 1},
+		{"max_pixels", int64(c.MaxPixels), 1},
+		{"decode_pixels", int64(c.DecodePixels), int64(c.MaxPixels)},
+		{"rate_burst", int64(c.RateBurst), 1},
+	} {
+		if n.v < n.min {
+			bad("%s %d, want at least %d", n.name, n.v, n.min)
+		}
+	}
+	for _, d := range []struct {
+		name string
+		v    Duration
+		min  Duration
+	}{
+		{"batch_delay", c.BatchDelay, 0},
+		{"read_header_timeout", c.ReadHeaderTimeout, 1},
+		{"read_timeout", c.ReadTimeout, 1},
+		{"request_timeout", c.RequestTimeout, 1},
+		// An answer that is allowed to be ready must be allowed to be written.
+		{"write_timeout", c.WriteTimeout, c.ReadTimeout + c.RequestTimeout},
+		{"idle_timeout", c.IdleTimeout, 1},
+		{"drain_delay", c.DrainDelay, 0},
+		{"shutdown_timeout", c.ShutdownTimeout, 1},
+	} {
+		if d.v < d.min {
+			bad("%s %v, want at least %v", d.name, d.v.std(), d.min.std())
+		}
+	}
+	if !(c.RateLimit >= 0) {
+		bad("rate_limit %g, want at least 0", c.RateLimit)
+	}
+	ids := map[string]bool{}
+	for i, m := range c.Models {
+		if m.ID != "" && ids[m.ID] {
+			bad("models: id %q twice", m.ID)
+		}
+		if strings.Contains(m.ID, "/") {
+			bad("models: id %q, want no slash", m.ID)
+		}
+		if m.ID == "" && m.Lazy {
+			bad("models: number %d is lazy and has no id", i+1)
+		}
+		ids[m.ID] = true
+	}
+	for _, k := range c.Keys {
+		if sum, err := hex.DecodeString(k.SHA256); err != nil || len(sum) != sha256.Size {
+			bad("keys: sha256 of %q, want %d hexadecimal digits", k.Name, 2*sha256.Size)
+		}
+		if !(k.Rate >= 0) {
+			bad("keys: rate %g of %q, want at least 0", k.Rate, k.Name)
+		}
+	}
+	for _, o := range c.CORSOrigins {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "") {
+			bad("cors_origins: %q, want * or an origin such as https://example.org", o)
+		}
+	}
+	for _, h := range c.ImageHosts {
+		if h == "" || strings.ContainsAny(h, "/:*@") {
+			bad("image_hosts: %q, want a host name", h)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loopback reports whether addr is an address of this machine only.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

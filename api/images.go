@@ -1,0 +1,286 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/internal/batch"
+
+	"github.com/vitserve/vitserve/patch"
+	"golang.org/x/sync/errgroup"
+	"gorgonia.org/tensor"
+)
+
+// seen is a picture brought to a model.
+type seen struct {
+	pixels   *tensor.Dense // (3, H, W)
+	photo    *patch.Photo  // only if it is to be drawn on
+	geometry patch.Geometry
+	timings  v1.Timings
+	release  func() // gives the room of photo back
+}
+
+// look decodes a picture and prepares it for a model. Pictures wait here for
+// each other, so that those in memory at the same time are bounded in number
+// and in pixels.
+func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (*seen, error) {
+	o := r.exif
+	o.MaxPixels = s.cfg.MaxPixels
+	w, h, err := patch.Declared(data, o)
+	if err != nil {
+		return nil, err
+	}
+	room := int64(w) * int64(h)
+	if err := s.pixels.Acquire(ctx, room); err != nil {
+		return nil, err
+	}
+	v := &seen{release: func() { s.pixels.Release(room) }}
+	if err := s.decoders.Acquire(ctx, 1); err != nil {
+		v.release()
+		return nil, err
+	}
+	err = v.decode(r.see, o, data)
+	s.decoders.Release(1)
+	if !keep || err != nil {
+		v.photo = nil
+		v.release()
+		v.release = func() {}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.met.stage("decode", v.timings.Decode)
+	s.met.stage("preprocess", v.timings.Preprocess)
+	return v, nil
+}
+
+func (v *seen) decode(t patch.Transform, o patch.Options, data []byte) (err error) {
+	start := time.Now()
+	if v.photo, err = patch.Decode(data, o); err != nil {
+		return err
+	}
+	decoded := time.Now()
+	v.pixels = tensor.New(tensor.WithShape(3, t.Size[0], t.Size[1]), tensor.Of(tensor.Float32))
+	v.geometry, err = t.PhotoPixels(v.pixels, v.photo)
+	v.timings.Decode, v.timings.Preprocess = ms(decoded.Sub(start)), ms(time.Since(decoded))
+	return err
+}
+
+// busy tells the sender when to come back to a full queue.
+func busy[In, Out any](m *resident, q *batch.Queue[In, Out], err error) error {
+	if errors.Is(err, batch.ErrBusy) {
+		err = hint{fmt.Errorf("model %s: %w", m.id, err), q.RetryAfter()}
+	}
+	return err
+}
+
+// answer is what became of one picture.
+type answer struct {
+	predictions []v1.Prediction
+	logits      []float32
+	geometry    patch.Geometry
+	timings     v1.Timings
+	batch       int
+	focus       *attention.Map
+	png         []byte
+	err         error // of the picture itself
+}
+
+// each answers every upload, a few at a time. Of many pictures a broken one is
+// an error of its own; whatever else fails, fails the request.
+func (s *Server) each(ctx context.Context, r *request, one func(context.Context, *request, upload) (*answer, error)) ([]*answer, error) {
+	answers := make([]*answer, len(r.ups))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.cfg.MaxBatch)
+	for i, up := range r.ups {
+		g.Go(func() error {
+			a, err := s.fetched(ctx, r, up, one)
+			if err != nil && (len(r.ups) == 1 || !ofPicture(err)) {
+				return err
+			}
+			if err != nil {
+				a = &answer{err: err}
+			}
+			answers[i] = a
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return answers, nil
+}
+
+// ofPicture reports whether err is the fault of a picture, not of the request.
+func ofPicture(err error) bool {
+	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, errFetch} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// request is one that has been received.
+type request struct {
+	*ask
+	model  *resident
+	ups    []upload
+	method attention.Method
+	see    patch.Transform
+	body   body
+	cancel context.CancelFunc
+}
+
+// receive reads a request: what it asks for and its pictures. The context
+// ends when the answer is of no use. A request must be released.
+func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.Context, err error) {
+	r := &request{ask: newAsk(explains), body: body{of: &s.bodies}, cancel: func() {}}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
+	if err := r.query(c.QueryParams()); err != nil {
+		return nil, nil, err
+	}
+	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
+		return nil, nil, err
+	}
+	limit := s.cfg.RequestTimeout.std()
+	if r.timeout > 0 {
+		limit = min(limit, r.timeout)
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), limit)
+	r.cancel = cancel
+	if r.model, err = s.models.get(ctx, r.ask.model); err != nil {
+		return nil, nil, err
+	}
+	c.Set(keyModel, r.model.id)
+	r.method, r.see, err = r.model.check(r.ask)
+	return r, ctx, err
+}
+
+// release lets the model go and gives the memory of the pictures back.
+func (r *request) release() {
+	r.cancel()
+	if r.model != nil {
+		r.model.held.Done()
+	}
+	r.body.release()
+}
+
+// Classify is POST /v1/classify.
+func (s *Server) Classify(c echo.Context, _ v1.ClassifyParams) error {
+	r, ctx, err := s.receive(c, false)
+	if err != nil {
+		return err
+	}
+	defer r.release()
+	answers, err := s.each(ctx, r, s.classify)
+	if err != nil {
+		return err
+	}
+	out := v1.ClassifyAnswer{
+		Model: r.model.id, Revision: r.model.revision, Note: r.model.note, Results: make([]v1.ClassifyResult, len(answers)),
+	}
+	for i, a := range answers {
+		o := &out.Results[i]
+		o.Image = r.ups[i].name
+		if a.err != nil {
+			o.Error = problem(a.err, "")
+			continue
+		}
+		o.Predictions, o.Logits, o.Batch = &a.predictions, a.logits, a.batch
+		o.Geometry, o.TimingsMs = geometryOf(a.geometry), a.timings
+	}
+	serverTiming(c, answers)
+	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, out)
+}
+
+// classify answers one picture.
+func (s *Server) classify(ctx context.Context, r *request, up upload) (*answer, error) {
+	// The place comes first: a full queue must not cost a decoding.
+	slot, err := r.model.classify.Reserve(r.priority)
+	if err != nil {
+		return nil, busy(r.model, r.model.classify, err)
+	}
+	defer slot.Release()
+	v, err := s.look(ctx, r, up.data, false)
+	if err != nil {
+		return nil, err
+	}
+	res, err := slot.Do(ctx, v.pixels)
+	if err != nil {
+		return nil, err
+	}
+	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch}
+	a.timings.Queue, a.timings.Infer = ms(res.Queued), ms(res.Ran)
+	a.label(r, res.Out)
+	s.met.answered(r.model.id, a)
+	return a, nil
+}
+
+// label turns logits into the predictions that were asked for.
+func (a *answer) label(r *request, logits []float32) {
+	start := time.Now()
+	top := r.model.top(logits, r.topK, r.minScore)
+	a.predictions = make([]v1.Prediction, len(top))
+	for i, p := range top {
+		a.predictions[i] = v1.Prediction{Index: p.Index, Label: p.Label, Score: p.Score}
+	}
+	if r.logits {
+		a.logits = logits
+	}
+	a.timings.Encode = ms(time.Since(start))
+}
+
+// writeJSON marshals before it writes, so that a failure is still an answer.
+func writeJSON(c echo.Context, code int, contentType string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("api: encode answer: %w", err)
+	}
+	return c.Blob(code, contentType, append(b, '\n'))
+}
+
+// serverTiming says where the time went, https://www.w3.org/TR/server-timing/.
+func serverTiming(c echo.Context, answers []*answer) {
+	var t v1.Timings
+	for _, a := range answers {
+		t.Decode += a.timings.Decode
+		t.Preprocess += a.timings.Preprocess
+		t.Queue += a.timings.Queue
+		t.Infer += a.timings.Infer
+		t.Explain += a.timings.Explain
+		t.Encode += a.timings.Encode
+	}
+	c.Response().Header().Set("Server-Timing", fmt.Sprintf(
+		"decode;dur=%.3f, preprocess;dur=%.3f, queue;dur=%.3f, infer;dur=%.3f, explain;dur=%.3f, encode;dur=%.3f",
+		t.Decode, t.Preprocess, t.Queue, t.Infer, t.Explain, t.Encode))
+}
+
+// ms returns milliseconds to the microsecond.
+func ms(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }
+
+func geometryOf(g patch.Geometry) v1.Geometry {
+	return v1.Geometry{
+		Photo: g.Photo[:], Orientation: g.Orientation, Input: g.Input[:], Coverage: g.Coverage,
+		Seen: v1.Rect{X: g.Seen.X, Y: g.Seen.Y, W: g.Seen.W, H: g.Seen.H},
+	}
+}
+
+func transformOf(t patch.Transform) v1.Transform {
+	return v1.Transform{
+		Size: t.Size[:], Fit: string(t.Fit), Resize: t.Resize[:], Interpolation: string(t.Interpolation),
+		Rounding: string(t.Rounding), Mean: t.Mean[:], Std: t.Std[:],
+	}
+}

@@ -1,0 +1,386 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
+)
+
+// registry holds the models of a server, in memory or not.
+type registry struct {
+	cfg     Config
+	backend backend.Backend
+	met     *metrics
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	slots  []*slot // in the order of the configuration
+	closed bool
+	loads  sync.WaitGroup
+
+	opening sync.Mutex // one load at a time, or two could take the same room
+}
+
+// again is how long a failed load is not tried anew by requests.
+const again = 5 * time.Second
+
+// slot is the place of one model. Its fields are guarded by the registry's mu.
+type slot struct {
+	model  ModelConfig
+	live   *resident // nil: not in memory
+	load   *loading  // nil: none under way
+	reason string    // why the last load failed
+	failed time.Time // when it did
+	used   time.Time
+	loaded bool // it has been in memory
+}
+
+// loading is a load that others may wait for.
+type loading struct {
+	done chan struct{} // closed at the end
+	live *resident
+	err  error
+}
+
+func newRegistry(cfg Config, b backend.Backend, met *metrics, log *slog.Logger) *registry {
+	r := &registry{cfg: cfg, backend: b, met: met, log: log}
+	configured := cfg.Models
+	if len(configured) == 0 {
+		configured = []ModelConfig{{ID: models.Embedded()[0]}}
+	}
+	for _, m := range configured {
+		if m.Path == "" {
+			m.Path = m.ID
+		}
+		r.slots = append(r.slots, &slot{model: m})
+	}
+	return r
+}
+
+// find returns the slot of a model; the empty id is the default. The caller
+// holds mu.
+func (r *registry) find(id string) (*slot, error) {
+	if id == "" {
+		return r.slots[0], nil
+	}
+	var ids []string
+	for _, s := range r.slots {
+		if s.model.ID == id {
+			return s, nil
+		}
+		ids = append(ids, s.model.ID)
+	}
+	return nil, fmt.Errorf("%w: %s, want one of %s", models.ErrNotFound, clip(id), strings.Join(ids, ", "))
+}
+
+// get returns a model in memory, which stays there until it is released. The
+// first request for a model that is not there loads it and waits; others are
+// told to come back.
+func (r *registry) get(ctx context.Context, id string) (*resident, error) {
+	for {
+		live, l, err := r.hold(id)
+		if live != nil || err != nil {
+			return live, err
+		}
+		if _, err := l.wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			// Not the chain of err: that a configured model's files are not
+			// there is no 404.
+			return nil, hint{fmt.Errorf("%w: %v", errUnavailable, err), again}
+		}
+	}
+}
+
+// hold returns the model held, or the load that it has begun.
+func (r *registry) hold(id string) (*resident, *loading, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, err := r.find(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.used = time.Now()
+	switch {
+	case s.live != nil:
+		s.live.held.Add(1)
+		return s.live, nil, nil
+	case s.load != nil:
+		return nil, nil, fmt.Errorf("%w: %s", errLoading, s.model.ID)
+	case time.Since(s.failed) < again:
+		return nil, nil, hint{fmt.Errorf("%w: %s", errUnavailable, s.reason), again}
+	}
+	l, err := r.start(s)
+	return nil, l, err
+}
+
+func (l *loading) wait(ctx context.Context) (*resident, error) {
+	select {
+	case <-l.done:
+		return l.live, l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// reload loads a model, or loads it anew; what serves goes on serving until
+// the new one is ready.
+func (r *registry) reload(ctx context.Context, id string) error {
+	r.mu.Lock()
+	s, err := r.find(id)
+	if err != nil {
+		r.mu.Unlock()
+		return err
+	}
+	l := s.load
+	if l == nil {
+		if l, err = r.start(s); err != nil {
+			r.mu.Unlock()
+			return err
+		}
+	}
+	r.mu.Unlock()
+	if _, err := l.wait(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %v", errLoad, err)
+	}
+	return nil
+}
+
+// start begins a load that goes on when its caller leaves. The caller holds mu.
+func (r *registry) start(s *slot) (*loading, error) {
+	if r.closed {
+		return nil, errDraining
+	}
+	l := &loading{done: make(chan struct{})}
+	s.load = l
+	id := s.model.ID
+	r.loads.Go(func() {
+		r.opening.Lock()
+		defer r.opening.Unlock()
+		begin := time.Now()
+		l.live, l.err = r.open(s)
+		r.mu.Lock()
+		old := s.live
+		s.load, s.reason, s.failed = nil, "", time.Time{}
+		if l.err == nil {
+			s.live, s.model.ID, s.loaded = l.live, l.live.id, true
+		} else {
+			s.reason, s.failed = l.err.Error(), time.Now()
+		}
+		r.mu.Unlock()
+		close(l.done)
+		if l.err != nil {
+			r.log.Error("model not loaded", "model", id, "error", l.err, "still_serving", old != nil)
+			return
+		}
+		r.log.Info("model loaded", "model", l.live.id, "revision", l.live.revision, "bytes", l.live.bytes, "seconds", time.Since(begin).Seconds())
+		if old != nil {
+			old.close()
+		}
+	})
+	return l, nil
+}
+
+// open opens the model of s and makes room for it.
+func (r *registry) open(s *slot) (live *resident, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("api: load %s: panic: %v", s.model.ID, p)
+		}
+	}()
+	live, err = open(s.model, r.backend, r.cfg, r.met)
+	if err != nil {
+		return nil, fmt.Errorf("api: load %s: %w", s.model.ID, err)
+	}
+	if err := r.makeRoom(s, live.bytes); err != nil {
+		live.close()
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.slots {
+		if other != s && other.model.ID == live.id {
+			defer live.close()
+			return nil, fmt.Errorf("api: load: two models call themselves %s: give one an id", live.id)
+		}
+	}
+	return live, nil
+}
+
+// makeRoom unloads what has not been used for longest until need bytes more
+// are within the budget.
+func (r *registry) makeRoom(s *slot, need int64) error {
+	if r.cfg.MemoryBudget == 0 {
+		return nil
+	}
+	if need > r.cfg.MemoryBudget {
+		return fmt.Errorf("api: load %s: it takes %d bytes, the budget is %d", s.model.ID, need, r.cfg.MemoryBudget)
+	}
+	for {
+		r.mu.Lock()
+		var idle *slot
+		taken := need
+		for _, other := range r.slots {
+			if other.live == nil || other == s {
+				continue
+			}
+			taken += other.live.bytes
+			if idle == nil || other.used.Before(idle.used) {
+				idle = other
+			}
+		}
+		if taken <= r.cfg.MemoryBudget {
+			r.mu.Unlock()
+			return nil
+		}
+		old := idle.live
+		idle.live = nil
+		r.mu.Unlock()
+		r.log.Info("model unloaded to make room", "model", old.id, "for", s.model.ID)
+		old.close()
+	}
+}
+
+// unload takes a model out of memory when what waits for it is answered.
+func (r *registry) unload(ctx context.Context, id string) error {
+	r.mu.Lock()
+	s, err := r.find(id)
+	if err != nil {
+		r.mu.Unlock()
+		return err
+	}
+	if r.closed {
+		r.mu.Unlock()
+		return errDraining
+	}
+	old := s.live
+	if old == nil {
+		r.mu.Unlock()
+		return nil
+	}
+	s.live = nil
+	done := make(chan struct{})
+	r.loads.Go(func() { old.close(); close(done) })
+	r.mu.Unlock()
+	select {
+	case <-done:
+		r.log.Info("model unloaded", "model", old.id)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// preload loads what the configuration does not call lazy, and returns the
+// first failure.
+func (r *registry) preload(ctx context.Context) error {
+	for _, s := range slices.Clone(r.slots) {
+		if s.model.Lazy {
+			continue
+		}
+		r.mu.Lock()
+		l, err := s.load, error(nil)
+		if l == nil {
+			l, err = r.start(s)
+		}
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if _, err := l.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready reports whether every model that is not lazy has been loaded once.
+func (r *registry) ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.slots {
+		if !s.model.Lazy && !s.loaded {
+			return fmt.Errorf("%w: %s", errLoading, s.model.ID)
+		}
+	}
+	return nil
+}
+
+// cards describes all models.
+func (r *registry) cards() []v1.Model {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var cards []v1.Model
+	for _, s := range r.slots {
+		card := r.card(s)
+		card.Labels = nil
+		cards = append(cards, card)
+	}
+	return cards
+}
+
+// one describes a model, with its labels.
+func (r *registry) one(id string) (v1.Model, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, err := r.find(id)
+	if err != nil {
+		return v1.Model{}, err
+	}
+	return r.card(s), nil
+}
+
+// card describes the model of s. The caller holds mu.
+func (r *registry) card(s *slot) v1.Model {
+	card := v1.Model{ID: s.model.ID, State: v1.Unloaded}
+	switch {
+	case s.live != nil:
+		card = s.live.card
+		card.State = v1.Ready
+	case s.load != nil:
+		card.State = v1.Loading
+	case s.reason != "":
+		card.State = v1.Failed
+	}
+	card.Reason = s.reason
+	card.Default = s == r.slots[0]
+	return card
+}
+
+// close answers what is waiting and takes everything out of memory.
+func (r *registry) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.loads.Wait()
+	for _, s := range r.slots {
+		if s.live != nil {
+			s.live.close()
+		}
+	}
+}
+
+// resident returns the models in memory.
+func (r *registry) resident() []*resident {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var live []*resident
+	for _, s := range r.slots {
+		if s.live != nil {
+			live = append(live, s.live)
+		}
+	}
+	return live
+}

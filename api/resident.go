@@ -1,0 +1,250 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/internal/batch"
+	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
+)
+
+// resident is a model in memory with its two lanes: one classifies, the other
+// explains with lower priority. It is replaced, never changed.
+type resident struct {
+	id        string
+	revision  string
+	note      string
+	transform patch.Transform
+	config    vit.Config
+	pooled    bool // no class token
+	top       func(logits []float32, k int, min float64) []models.Prediction
+	card      v1.Model // without state and default
+	bytes     int64
+	held      sync.WaitGroup // requests that use the model
+
+	classify *batch.Queue[*tensor.Dense, []float32] // (3, H, W) to logits (K)
+	explain  *batch.Queue[focusIn, focusOut]
+	lanes    [2]*lane
+}
+
+// focusIn is a picture to be explained.
+type focusIn struct {
+	pixels  *tensor.Dense // (3, H, W)
+	method  attention.Method
+	options attention.Options
+}
+
+// focusOut is a picture explained.
+type focusOut struct {
+	logits []float32 // (K)
+	focus  *attention.Map
+	maps   time.Duration // from attention to the maps of the whole batch
+	err    error         // of the map
+}
+
+// open reads a checkpoint, puts it on the backend and starts its lanes.
+func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident, error) {
+	ck, err := models.Open(m.Path, models.Options{Labels: m.Labels})
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close() // the backend has copied the weights
+	if ck.Config.Classes == 0 {
+		return nil, fmt.Errorf("api: model %s has no classification head", ck.Name)
+	}
+	model, err := vit.New(b, ck.Config, ck.Weights)
+	if err != nil {
+		return nil, err
+	}
+	id := m.ID
+	if id == "" {
+		id = ck.Name
+	}
+	r := &resident{
+		id: id, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top,
+		pooled: !slices.Contains(ck.Config.Pool, backend.Span{Lo: 0, Hi: 1}),
+		bytes:  footprint(ck.Config, cfg.MaxBatch, cfg.ExplainMaxBatch),
+	}
+	rows, cols := r.config.Grid()
+	r.card = v1.Model{
+		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
+		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
+		Methods: attention.MethodNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
+	}
+
+	// A stream of higher priority takes over at a layer's end, so an
+	// explanation that runs does not hold up a classification.
+	if r.lanes[0], err = newLane(model, cfg.MaxBatch, 1); err != nil {
+		return nil, err
+	}
+	if r.lanes[1], err = newLane(model, cfg.ExplainMaxBatch, 0); err != nil {
+		r.lanes[0].close()
+		return nil, err
+	}
+	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
+	r.classify = batch.New(batch.Options{MaxBatch: cfg.MaxBatch, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
+		func(in []*tensor.Dense) ([][]float32, error) {
+			batches.Observe(float64(len(in)))
+			out, err := r.lanes[0].forward(in, vit.Wants{})
+			if err != nil {
+				return nil, err
+			}
+			return split(out.Logits), nil
+		})
+	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
+		func(in []focusIn) ([]focusOut, error) {
+			explained.Observe(float64(len(in)))
+			return r.focus(in)
+		})
+	return r, nil
+}
+
+// close waits for the requests that use the model and frees the memory. The
+// model must not be in the registry any more.
+func (r *resident) close() {
+	r.held.Wait()
+	r.classify.Close()
+	r.explain.Close()
+	for _, l := range r.lanes {
+		l.close()
+	}
+}
+
+// record is what the focus maps know of the model before a forward pass.
+func (r *resident) record() attention.Record {
+	rows, cols := r.config.Grid()
+	return attention.Record{Grid: [2]int{rows, cols}, Prefix: r.config.Prefix, Pooled: r.pooled}
+}
+
+// check says what of a is impossible for this model.
+func (r *resident) check(a *ask) (attention.Method, patch.Transform, error) {
+	t, err := r.transform.With(a.preprocess)
+	if err != nil || !a.explains {
+		return attention.Method{}, t, err
+	}
+	m, err := attention.Find(a.method)
+	if err != nil {
+		return m, t, err
+	}
+	if err := m.Check(a.options, r.record().Grid, r.config.Depth, r.config.Heads); err != nil {
+		return m, t, err
+	}
+	return m, t, a.style.Check()
+}
+
+// focus explains a batch. Pictures that need other rows of the attention are
+// computed apart, so that none depends on its company.
+func (r *resident) focus(in []focusIn) ([]focusOut, error) {
+	out := make([]focusOut, len(in))
+	done := make([]bool, len(in))
+	var maps time.Duration
+	for i := range in {
+		if done[i] {
+			continue
+		}
+		rec := r.record()
+		rows, full := in[i].method.Rows(&rec, in[i].options)
+		var group []int
+		var pixels []*tensor.Dense
+		for j := i; j < len(in); j++ {
+			if rj, fj := in[j].method.Rows(&rec, in[j].options); !done[j] && fj == full && slices.Equal(rj, rows) {
+				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
+			}
+		}
+		f, err := r.lanes[1].forward(pixels, vit.Wants{AttnRows: rows, AttnFull: full})
+		if err != nil {
+			return nil, err
+		}
+		rec.Attn, rec.Rows = f.Attn, rows
+		logits := split(f.Logits)
+		start := time.Now()
+		for b, j := range group {
+			m, err := in[j].method.Map(&rec, b, in[j].options)
+			out[j] = focusOut{logits: logits[b], focus: m, err: err}
+		}
+		maps += time.Since(start)
+	}
+	for i := range out {
+		out[i].maps = maps
+	}
+	return out, nil
+}
+
+// lane is a session and the pixels of its batches. One goroutine at a time.
+type lane struct {
+	model   *vit.Model
+	o       vit.SessionOptions
+	session *vit.Session // nil: to be made anew
+	pixels  []float32    // (MaxBatch, 3, H, W)
+}
+
+func newLane(m *vit.Model, maxBatch, priority int) (*lane, error) {
+	c := m.Config()
+	l := &lane{
+		model: m, o: vit.SessionOptions{MaxBatch: maxBatch, Priority: priority},
+		pixels: make([]float32, maxBatch*3*c.Image[0]*c.Image[1]),
+	}
+	var err error
+	l.session, err = m.NewSession(l.o)
+	return l, err
+}
+
+// forward computes in, each (3, H, W).
+func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err error) {
+	if l.session == nil {
+		if l.session, err = l.model.NewSession(l.o); err != nil {
+			return nil, err
+		}
+	}
+	ok := false
+	defer func() {
+		if !ok {
+			// After a panic or a device's failure nobody knows what is
+			// queued in the session.
+			l.close()
+			l.session = nil
+		}
+	}()
+	c := l.model.Config()
+	each := 3 * c.Image[0] * c.Image[1]
+	for i, t := range in {
+		copy(l.pixels[i*each:(i+1)*each], t.Float32s())
+	}
+	x := tensor.New(tensor.WithShape(len(in), 3, c.Image[0], c.Image[1]), tensor.WithBacking(l.pixels[:len(in)*each]))
+	out, err = l.session.Forward(x, w)
+	ok = err == nil
+	return out, err
+}
+
+func (l *lane) close() {
+	if l.session != nil {
+		_ = l.session.Close()
+	}
+}
+
+// split returns the rows of t (B, K).
+func split(t *tensor.Dense) [][]float32 {
+	s := t.Shape()
+	rows := make([][]float32, s[0])
+	for i := range rows {
+		rows[i] = t.Float32s()[i*s[1] : (i+1)*s[1]]
+	}
+	return rows
+}
+
+// footprint estimates the bytes that a model takes: its weights in f32, the
+// activations of its two sessions and one batch of full attention.
+func footprint(c vit.Config, classify, explain int) int64 {
+	n := int64(c.Tokens())
+	tokens := int64(classify+explain) * n * int64(6*c.Dim+c.Hidden)
+	attn := int64(explain) * int64(c.Depth) * int64(c.Heads) * n * n
+	return 4 * (vit.Params(c) + tokens + attn)
+}
