@@ -72,7 +72,7 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 		return nil, fmt.Errorf("header of %d bytes in a file of %d: the file is truncated", n, size)
 	}
 	text := make([]byte, n)
-	if _, err := r.ReadAt(text, 8); err != nil {
+	if _, err := io.ReadFull(io.NewSectionReader(r, 8, int64(n)), text); err != nil {
 		return nil, fmt.Errorf("reading the header: %w", err)
 	}
 	return parseHeader(text, size-8-int64(n))

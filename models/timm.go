@@ -148,8 +148,7 @@ var timmHeads = []struct {
 	{"", 1408, 16}, // giant
 	{"", 1664, 16}, // gigantic
 	{"giantopt", 1536, 16},
-	{"dinov2", 1536, 24},
-	{"tipsv2", 1536, 24},
+	{"vit_giant_", 1536, 24},
 }
 
 // timmActs are the architectures whose MLP has another activation than the

@@ -1,0 +1,218 @@
+package models
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
+)
+
+// loaderFor is a loader for a model of 224×224 with the given files.
+func loaderFor(t *testing.T, config, processorText string) *loader {
+	t.Helper()
+	l := &loader{Reader: &Reader{}}
+	l.cfg.Image, l.saved = [2]int{224, 224}, [2]int{224, 224}
+	if config != "" {
+		c, err := readConfig(fstest.MapFS{"config.json": {Data: []byte(config)}})
+		require.NoError(t, err)
+		l.config = c
+	}
+	if processorText != "" {
+		l.processor = new(processor)
+		require.NoError(t, json.Unmarshal([]byte(processorText), l.processor))
+	}
+	return l
+}
+
+// TestTimmFacts compares what is settled without a tensor with timm's own
+// models: testdata/make_archs.py.
+func TestTimmFacts(t *testing.T) {
+	f, err := os.Open("testdata/timm_archs.csv")
+	require.NoError(t, err)
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	require.Greater(t, len(rows), 140)
+	for _, row := range rows[1:] {
+		t.Run(row[0], func(t *testing.T) {
+			l := &loader{config: &config{Architecture: row[0]}}
+			l.cfg.Dim, err = strconv.Atoi(row[1])
+			require.NoError(t, err)
+			if row[4] == "swiglu" { // which shapes tell
+				l.cfg.Act = backend.SwiGLU
+			}
+			require.NoError(t, l.timmFacts())
+			require.Equal(t, row[2], strconv.Itoa(l.cfg.Heads), "heads")
+			require.Equal(t, row[3], strconv.FormatFloat(float64(l.cfg.Eps), 'e', -1, 32), "eps")
+			require.Equal(t, row[4], l.cfg.Act.String(), "activation")
+		})
+	}
+}
+
+func TestTimmFactsSaidOrRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, args string
+		arch       string
+		dim        int
+		heads      int
+		act        backend.Activation
+		err        string
+	}{
+		{"said", `{"num_heads":4,"act_layer":"gelu_tanh"}`, "vit_tiny_patch16_224", 192, 4, backend.GELUTanh, ""},
+		{"null", `{"num_heads":null,"act_layer":null,"norm_layer":null}`, "vit_tiny_patch16_224", 192, 3, backend.GELU, ""},
+		{"no division", `{"num_heads":5}`, "vit_tiny_patch16_224", 192, 0, 0, "5 heads do not divide"},
+		{"no heads", `{"num_heads":0}`, "", 192, 0, 0, "0 heads"},
+		{"negative heads", `{"num_heads":-3}`, "", 192, 0, 0, "-3 heads"},
+		{"not 64", `{}`, "mine", 100, 0, 0, "num_heads in config.json's model_args would decide"},
+		{"giant or giantopt", `{}`, "", 1536, 0, 0, "would decide"},
+		{"giantopt", `{}`, "vit_giantopt_patch16_siglip_gap_256", 1536, 16, backend.GELUTanh, ""},
+		{"wrong type", `{"num_heads":"3"}`, "", 192, 0, 0, "model_args.num_heads"},
+		{"unknown activation", `{"act_layer":"mish"}`, "", 192, 0, 0, `"mish" is not supported`},
+		{"other norm", `{"norm_layer":"rmsnorm"}`, "", 192, 0, 0, `model_args.norm_layer = "rmsnorm" is not supported`},
+		{"norm after the block", `{}`, "vit_base_patch16_rpn_224", 768, 0, 0, "norms after its blocks"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := loaderFor(t, `{"architecture":"`+c.arch+`","pretrained_cfg":{},"model_args":`+c.args+`}`, "")
+			l.cfg.Dim = c.dim
+			err := l.timmFacts()
+			if c.err != "" {
+				require.ErrorContains(t, err, c.err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.heads, l.cfg.Heads)
+			require.Equal(t, c.act, l.cfg.Act)
+		})
+	}
+}
+
+func TestTransform(t *testing.T) {
+	inception := [3]float32{0.5, 0.5, 0.5}
+	timm := func(fit patch.Fit, resize int, how patch.Interpolation) patch.Transform {
+		return patch.Transform{
+			Size: [2]int{224, 224}, Fit: fit, Resize: [2]int{resize, resize}, Interpolation: how, Rounding: patch.RoundTorchvision,
+			Mean: imagenetMean, Std: imagenetStd,
+		}
+	}
+	hf := func(fit patch.Fit, resize int, how patch.Interpolation, mean, std [3]float32) patch.Transform {
+		return patch.Transform{Size: [2]int{224, 224}, Fit: fit, Resize: [2]int{resize, resize}, Interpolation: how, Rounding: patch.RoundFloor, Mean: mean, Std: std}
+	}
+	const vit = `{"model_type":"vit"}`
+	for _, c := range []struct {
+		name, config, processor string
+		want                    patch.Transform
+		err                     string
+	}{
+		{name: "timm", config: `{"architecture":"a","pretrained_cfg":{"input_size":[3,224,224],"crop_pct":0.9,"crop_mode":"center","interpolation":"bicubic","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}}`, want: timm("short", 248, "bicubic")},
+		{name: "timm's defaults", config: `{"architecture":"a","pretrained_cfg":{}}`, want: timm("short", 256, "bicubic")},
+		{name: "timm, keys at the top", config: `{"architecture":"a","crop_pct":1.0,"interpolation":"bilinear"}`, want: timm("short", 224, "bilinear")},
+		{name: "timm, squash", config: `{"architecture":"a","pretrained_cfg":{"crop_pct":1.0,"crop_mode":"squash"}}`, want: timm("squash", 224, "bicubic")},
+		{name: "timm, border", config: `{"architecture":"a","pretrained_cfg":{"crop_pct":0.95,"crop_mode":"border","interpolation":"lanczos"}}`, want: timm("long", 235, "lanczos")},
+		{name: "timm, random interpolation", config: `{"architecture":"a","pretrained_cfg":{"interpolation":"random"}}`, err: `interpolation "random"`},
+		{name: "timm, crop mode", config: `{"architecture":"a","pretrained_cfg":{"crop_mode":"five"}}`, err: `crop_mode "five"`},
+		{name: "timm, crop of nothing", config: `{"architecture":"a","pretrained_cfg":{"crop_pct":0}}`, err: "crop_pct 0"},
+		{name: "timm, crop to a huge size", config: `{"architecture":"a","pretrained_cfg":{"crop_pct":0.011}}`, err: "resize"},
+		{name: "timm, std 0", config: `{"architecture":"a","pretrained_cfg":{"std":[0,0,0]}}`, err: "std"},
+
+		{name: "vit without a file", config: vit, want: hf("squash", 224, "bilinear", inception, inception)},
+		{name: "deit without a file", config: `{"model_type":"deit"}`, err: "preprocessor_config.json"},
+		{name: "no files", err: "pretrained_cfg"},
+		{name: "vit", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","size":{"height":224,"width":224},"resample":3,"image_mean":[0.485,0.456,0.406],"image_std":[0.229,0.224,0.225]}`, want: hf("squash", 224, "bicubic", imagenetMean, imagenetStd)},
+		{name: "vit of 2021", config: vit, processor: `{"feature_extractor_type":"ViTFeatureExtractor","size":224}`, want: hf("squash", 224, "bilinear", inception, inception)},
+		{name: "deit's defaults", config: vit, processor: `{"image_processor_type":"DeiTImageProcessor"}`, want: withSize(hf("squash", 256, "bicubic", inception, inception), 224)},
+		{name: "deit of 2021", config: vit, processor: `{"feature_extractor_type":"DeiTFeatureExtractor","size":256,"crop_size":224,"do_center_crop":true,"resample":3,"image_mean":[0.485,0.456,0.406],"image_std":[0.229,0.224,0.225]}`, want: hf("squash", 256, "bicubic", imagenetMean, imagenetStd)},
+		{name: "shortest edge", config: vit, processor: `{"image_processor_type":"BitImageProcessor","size":{"shortest_edge":256},"crop_size":{"height":224,"width":224},"image_mean":0.5,"image_std":[0.5]}`, want: hf("short", 256, "bicubic", inception, inception)},
+		{name: "a number is the shortest edge of CLIP", config: vit, processor: `{"image_processor_type":"CLIPImageProcessor","size":224}`, want: hf("short", 224, "bicubic", clipMean, clipStd)},
+		{name: "no normalisation", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_normalize":false}`, want: hf("squash", 224, "bilinear", [3]float32{}, [3]float32{1, 1, 1})},
+		{name: "no resize", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_resize":false}`, want: hf("none", 0, "bilinear", inception, inception)},
+		{name: "crop alone", config: vit, processor: `{"image_processor_type":"DeiTImageProcessor","do_resize":false}`, want: hf("crop", 0, "bicubic", inception, inception)},
+		{name: "other size", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","size":384}`, err: "makes photos of 384×384, the model's input is 224×224"},
+		{name: "no crop", config: vit, processor: `{"image_processor_type":"BitImageProcessor","do_center_crop":false}`, err: "not cropped"},
+		{name: "unknown class", config: vit, processor: `{"image_processor_type":"MobileViTImageProcessor"}`, err: "MobileViTImageProcessor"},
+		{name: "no class", config: vit, processor: `{}`, err: `image processor ""`},
+		{name: "BGR", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_flip_channel_order":true}`, err: "do_flip_channel_order"},
+		{name: "not rescaled", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_rescale":false}`, err: "not rescaled"},
+		{name: "rescaled to ±1", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","rescale_factor":0.00784}`, err: "not rescaled"},
+		{name: "hamming", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","resample":5}`, err: "resample 5"},
+		{name: "timm in transformers", config: `{"model_type":"timm_wrapper","architecture":"a","pretrained_cfg":{"crop_pct":0.9}}`, want: timm("short", 248, "bicubic")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := loaderFor(t, c.config, c.processor).transform()
+			if c.err != "" {
+				require.ErrorContains(t, err, c.err)
+				return
+			}
+			require.NoError(t, err)
+			if got.Fit == patch.FitNone || got.Fit == patch.FitCrop {
+				got.Resize = [2]int{}
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+func withSize(t patch.Transform, size int) patch.Transform {
+	t.Size = [2]int{size, size}
+	return t
+}
+
+// TestTransformOfAnotherSize: the share of the photo that the model sees
+// stays what it was.
+func TestTransformOfAnotherSize(t *testing.T) {
+	for name, c := range map[string]struct {
+		config, processor string
+		resize            [2]int
+	}{
+		"timm":      {`{"architecture":"a","pretrained_cfg":{"crop_pct":0.875}}`, "", [2]int{438, 219}},
+		"hf squash": {`{"model_type":"vit"}`, `{"image_processor_type":"ViTImageProcessor"}`, [2]int{384, 192}},
+		"hf crop":   {`{"model_type":"vit"}`, `{"image_processor_type":"DeiTImageProcessor"}`, [2]int{439, 219}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := loaderFor(t, c.config, c.processor)
+			l.cfg.Image = [2]int{384, 192}
+			got, err := l.transform()
+			require.NoError(t, err)
+			require.Equal(t, [2]int{384, 192}, got.Size)
+			require.Equal(t, c.resize, got.Resize)
+		})
+	}
+}
+
+func TestConfigForms(t *testing.T) {
+	var c config
+	require.NoError(t, json.Unmarshal([]byte(`{"image_size":[24,40],"id2label":{"1":"b","0":7},"label_names":["x","y"]}`), &c))
+	require.Equal(t, [2]int{24, 40}, c.ImageSize.square())
+	require.Equal(t, labelNames{0: "7", 1: "b"}, c.ID2Label)
+	require.Equal(t, labelNames{0: "x", 1: "y"}, c.LabelNames)
+	for _, bad := range []string{
+		`{"image_size":[24]}`, `{"image_size":0}`, `{"image_size":-1}`, `{"image_size":100000}`, `{"image_size":{"longest_edge":5}}`, `{"image_size":"224"}`,
+		`{"id2label":{"one":"b"}}`, `{"pretrained_cfg":{"mean":[1,2]}}`, `{"pretrained_cfg":{"mean":"x"}}`,
+	} {
+		require.Error(t, json.Unmarshal([]byte(bad), &c), bad)
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	dir := t.TempDir()
+	c, err := readConfig(os.DirFS(dir))
+	require.NoError(t, err)
+	require.Nil(t, c)
+	path := filepath.Join(dir, "config.json")
+	require.NoError(t, os.WriteFile(path, make([]byte, maxConfig+1), 0o600))
+	_, err = readConfig(os.DirFS(dir))
+	require.ErrorContains(t, err, "more than")
+	require.NoError(t, os.WriteFile(path, []byte(`{"model_type":`), 0o600))
+	_, err = readConfig(os.DirFS(dir))
+	require.ErrorContains(t, err, "config.json")
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o700))
+	_, err = readConfig(os.DirFS(dir))
+	require.ErrorContains(t, err, "not a regular file")
+}
