@@ -60,7 +60,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	if ck.Config.Classes == 0 {
 		return nil, fmt.Errorf("api: model %s has no classification head", ck.Name)
 	}
-	model, err := vit.New(b, ck.Config, ck.Weights)
+	model, err := ck.Model(b)
 	if err != nil {
 		return nil, err
 	}
