@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+)
+
+type benchFlags struct {
+	photoFlags
+	model      string
+	preset     string
+	backend    string
+	precisions []string
+	threads    []int
+	batches    []int
+	wants      string
+	images     string
+	runs       int
+	seconds    float64
+	json       bool
+}
+
+// defaultPreset is the architecture that papers and peers are compared on.
+const defaultPreset = "vit_base_patch16_224"
+
+func newBench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure how fast this machine computes a model",
+		Long: `Measure how fast this machine computes a model, beside what its cores can do.
+
+Times are of whole forward passes, after warming up; ms_per_image is the best
+of all runs, which other work on the machine disturbs least. GFLOP are those
+executed by linear layers, QKᵀ and PV. The peak is what a loop of nothing but
+float32 multiply-adds reaches on the same threads, measured between the runs;
+bf16 and int8 may exceed it. With --images the pictures of a folder are read,
+decoded and prepared as classify does, and a run is the whole folder.
+
+Presets have random weights and need no download:
+` + wrap(presetNames()),
+		Example: `  vitserve bench
+  vitserve bench --preset deit_tiny_patch16_224 --precision f32,bf16,int8 --threads 1,2
+  vitserve bench --model ./deit_tiny_patch16_224 --batch 1,8 --json
+  vitserve bench --preset deit_tiny_patch16_224 --images holiday/`,
+		Args: exactly(0, "arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.photoFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model, in place of a preset")
+	flags.StringVar(&f.preset, "preset", defaultPreset, "architecture with random weights")
+	flags.StringSliceVar(&f.precisions, "precision", []string{"f32"}, "f32, bf16, int8; several are measured in turn")
+	flags.IntSliceVar(&f.threads, "threads", []int{0}, "threads that compute; 0 is one a core")
+	flags.IntSliceVar(&f.batches, "batch", []int{1}, "pictures that go through the model together")
+	flags.StringVar(&f.wants, "attention", "none", "attention that is kept: none, class (the class token's rows), full (every row)")
+	flags.StringVar(&f.images, "images", "", "folder of pictures to read, decode and classify")
+	flags.IntVar(&f.runs, "runs", 30, "least number of runs")
+	flags.Float64Var(&f.seconds, "seconds", 3, "least time of the runs")
+	flags.BoolVar(&f.json, "json", false, "write a JSON object a line for each setting")
+	flags.StringVar(&f.backend, "backend", "cpu", "what computes: "+strings.Join(backend.Names(), ", "))
+	if err := flags.MarkHidden("backend"); err != nil {
+		panic(err)
+	}
+	cmd.MarkFlagsMutuallyExclusive("model", "preset")
+	return cmd
+}
+
+func presetNames() []string {
+	var names []string
+	for _, p := range models.Presets() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// wrap writes words on lines of up to 78 letters, indented.
+func wrap(words []string) string {
+	var s strings.Builder
+	width := 0
+	for _, w := range words {
+		if width > 0 && width+1+len(w) > 76 {
+			s.WriteString("\n")
+			width = 0
+		}
+		if width == 0 {
+			s.WriteString(" ")
+			width = 1
+		}
+		s.WriteString(" " + w)
+		width += 1 + len(w)
+	}
+	return s.String()
+}
+
+// measured is a row of the table: one setting.
+type measured struct {
+	Model           string  `json:"model"`
+	Precision       string  `json:"precision"`
+	Threads         int     `json:"threads"`
+	Batch           int     `json:"batch"`
+	MsPerImage      float64 `json:"ms_per_image"` // best run
+	MsMedian        float64 `json:"ms_median"`    // an image, as are all times
+	MsP95           float64 `json:"ms_p95"`
+	ImagesPerSecond float64 `json:"images_per_second"` // of the best run
+	GFLOPS          float64 `json:"gflops"`            // of the best run
+	PeakGFLOPS      float64 `json:"peak_gflops"`       // float32, between the runs
+	FractionOfPeak  float64 `json:"fraction_of_peak"`
+	GFLOPPerImage   float64 `json:"gflop_per_image"`
+	Runs            int     `json:"runs"`
+	Images          int     `json:"images,omitempty"` // decoded in each run, with --images
+	Attention       string  `json:"attention,omitempty"`
+	Backend         string  `json:"backend"`
+}
+
+// benchWants are the values of --attention.
+var benchWants = map[string]vit.Wants{
+	"none":  {},
+	"class": {AttnRows: []int{0}},
+	"full":  {AttnFull: true},
+}
+
+func (f *benchFlags) check() error {
+	for _, n := range f.batches {
+		if n < 1 || n > 1024 {
+			return usageError{fmt.Errorf("--batch %d, want 1 to 1024", n)}
+		}
+	}
+	for _, n := range f.threads {
+		if n < 0 || n > 4096 {
+			return usageError{fmt.Errorf("--threads %d, want 0 to 4096", n)}
+		}
+	}
+	for _, p := range f.precisions {
+		if _, err := backend.ParsePrecision(p); err != nil {
+			return usageError{fmt.Errorf("--precision %s, want f32, bf16 or int8", p)}
+		}
+	}
+	if _, ok := benchWants[f.wants]; !ok {
+		return usageError{fmt.Errorf("--attention %s, want none, class or full", f.wants)}
+	}
+	if f.runs < 1 || !(f.seconds >= 0) {
+		return usageError{fmt.Errorf("--runs %d --seconds %v, want at least 1 and 0", f.runs, f.seconds)}
+	}
+	return nil
+}
+
+func (f *benchFlags) run(cmd *cobra.Command) error {
+	photos, err := f.photoFlags.options()
+	if err := errors.Join(err, f.check()); err != nil {
+		return err
+	}
+	var sources []source
+	if f.images != "" {
+		if sources, err = findSources([]string{f.images}, cmd.InOrStdin()); err != nil {
+			return err
+		}
+	}
+	ckpt, err := f.open(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	stdout := cmd.OutOrStdout()
+	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if !f.json {
+		if _, err := fmt.Fprintf(stdout, "%s: %s, %.2f GFLOP and %.1f M parameters\n",
+			ckpt.Name, describeConfig(ckpt.Config), float64(vit.FLOPs(ckpt.Config))/1e9, float64(vit.Params(ckpt.Config))/1e6); err != nil {
+			return err
+		}
+		fmt.Fprintln(table, "precision\tthreads\tbatch\tms/image\tmedian\tp95\timages/s\tGFLOP/s\tpeak\tof peak\t")
+	}
+	for _, precision := range f.precisions {
+		for _, threads := range f.threads {
+			for _, batch := range f.batches {
+				b := bench{benchFlags: f, ckpt: ckpt, photos: photos, sources: sources, stderr: cmd.ErrOrStderr()}
+				row, err := b.measure(cmd.Context(), precision, threads, batch)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					err = writeJSON(stdout, row)
+				} else {
+					_, err = fmt.Fprintf(table, "%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%.0f\t%.3f\t\n", row.Precision, row.Threads, row.Batch,
+						row.MsPerImage, row.MsMedian, row.MsP95, row.ImagesPerSecond, row.GFLOPS, row.PeakGFLOPS, row.FractionOfPeak)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return table.Flush()
+}
+
+// open returns the model that is measured; a preset is one with random
+// weights.
+func (f *benchFlags) open(stderr io.Writer) (*models.Checkpoint, error) {
+	if f.model != "" {
+		return models.Open(f.model, models.Options{})
+	}
+	p, err := models.FindPreset(f.preset)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return &models.Checkpoint{Name: p.Name, Source: "random weights", Config: p.Config, Transform: p.Transform, Weights: vit.Random(p.Config, 1)}, nil
+}
+
+// describeConfig says the sizes in a line.
+func describeConfig(c vit.Config) string {
+	return fmt.Sprintf("%d×%d pixels, patch %d, %d tokens, dim %d, depth %d, heads %d",
+		c.Image[1], c.Image[0], c.Patch[0], c.Tokens(), c.Dim, c.Depth, c.Heads)
+}
+
+// engine opens the model on a backend of a setting.
+func (f *benchFlags) engine(ckpt *models.Checkpoint, precision string, threads int) (*engine, error) {
+	p, err := backend.ParsePrecision(precision)
+	if err != nil {
+		return nil, err
+	}
+	b, err := backend.Open(f.backend, backend.Options{Precision: p, Threads: threads})
+	if err != nil {
+		return nil, err
+	}
+	m, err := ckpt.Model(b)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return &engine{Checkpoint: ckpt, model: m, backend: b}, nil
+}
+
+// bench measures one model.
+type bench struct {
+	*benchFlags
+	ckpt    *models.Checkpoint
+	photos  patch.Options
+	sources []source
+	stderr  io.Writer
+}
+
+// measure measures one setting.
+func (b *bench) measure(ctx context.Context, precision string, threads, batch int) (*measured, error) {
+	e, err := b.engine(b.ckpt, precision, threads)
+	if err != nil {
+		return nil, err
+	}
+	defer e.backend.Close()
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	row := &measured{
+		Model: e.Name, Precision: precision, Threads: threads, Batch: batch, Backend: e.backend.Name(),
+		GFLOPPerImage: float64(vit.FLOPs(e.Config)) / 1e9,
+	}
+	if b.wants != "none" {
+		row.Attention = b.wants
+	}
+	t := timer{runs: b.runs, atLeast: time.Duration(b.seconds * float64(time.Second)), threads: threads}
+	images := batch
+	if b.sources != nil {
+		images, row.Images = len(b.sources), len(b.sources)
+		err = b.folder(ctx, e, batch, &t)
+	} else {
+		err = b.forward(ctx, e, batch, &t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.report(row, images)
+	return row, nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/models"
+)
+
+type classifyFlags struct {
+	modelFlags
+	photoFlags
+	top      int
+	minScore float64
+	json     bool
+	batch    int
+}
+
+func newClassify() *cobra.Command {
+	var f classifyFlags
+	cmd := &cobra.Command{
+		Use:   "classify IMAGE…",
+		Short: "Say what is in pictures",
+		Long: `Say what is in pictures: files, folders with all that lies under them, and -
+for standard input. A picture that cannot be read is reported on standard
+error, the others go on, and the exit code is 1.`,
+		Example: `  vitserve classify photo.jpg
+  vitserve classify --top 1 holiday/
+  vitserve classify --json --model ./deit_tiny_patch16_224 holiday/ > labels.jsonl
+  curl -s https://example.org/cat.jpg | vitserve classify -`,
+		Args: atLeast(1, "image"),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.modelFlags.register(cmd)
+	f.photoFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.IntVarP(&f.top, "top", "k", 5, "labels shown for each picture; 0 is all")
+	flags.Float64Var(&f.minScore, "min-score", 0, "leave out labels below this score, 0 to 1")
+	flags.BoolVar(&f.json, "json", false, "write a JSON object a line for each picture")
+	flags.IntVar(&f.batch, "batch", 8, "pictures that go through the model together")
+	return cmd
+}
+
+func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
+	photos, err := f.photoFlags.options()
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.top < 0:
+		return usageError{fmt.Errorf("--top %d, want 0 or more", f.top)}
+	case !(f.minScore >= 0 && f.minScore <= 1):
+		return usageError{fmt.Errorf("--min-score %v, want 0 to 1", f.minScore)}
+	case f.batch < 1 || f.batch > 1024:
+		return usageError{fmt.Errorf("--batch %d, want 1 to 1024", f.batch)}
+	}
+	sources, err := findSources(args, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	e, err := f.open(stderr)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if e.Config.Classes == 0 {
+		return fmt.Errorf("model %s has no classification head", e.Name)
+	}
+
+	out := bufio.NewWriter(stdout)
+	show := f.showTable
+	if f.json {
+		show = showJSON
+	}
+	bar := newProgress(stdout, stderr, len(sources), "classify")
+	failed := 0
+	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos}
+	err = p.run(cmd.Context(), sources, func(r result) error {
+		a := answer{Image: r.name}
+		if r.err != nil {
+			failed++
+			bar.clear()
+			fmt.Fprintf(stderr, "vitserve: %s: %v\n", r.name, r.err)
+			a.Error = r.err.Error()
+		} else {
+			a.Predictions = append([]models.Prediction{}, e.Top(r.logits(), f.top, f.minScore)...)
+		}
+		bar.add()
+		if err := show(out, a); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+	bar.clear()
+	switch {
+	case err != nil:
+		return errors.Join(err, out.Flush())
+	case failed > 0 && len(sources) > 1:
+		fmt.Fprintf(stderr, "vitserve: %d of %d pictures failed\n", failed, len(sources))
+	}
+	if failed > 0 {
+		return errReported
+	}
+	return nil
+}
+
+// answer is what is said of one picture: predictions, or why there are none.
+type answer struct {
+	Image       string              `json:"image"`
+	Predictions []models.Prediction `json:"predictions,omitzero"` // [] when none reaches the score
+	Error       string              `json:"error,omitempty"`
+}
+
+func showJSON(w io.Writer, a answer) error { return writeJSON(w, a) }
+
+// showTable writes for people: one line for a picture where one label was
+// asked for, else the picture's name and its labels below. Errors are on
+// stderr already.
+func (f *classifyFlags) showTable(w io.Writer, a answer) error {
+	if a.Error != "" {
+		return nil
+	}
+	if f.top == 1 {
+		score, label := "     –  ", "(nothing reaches the score)"
+		if len(a.Predictions) > 0 {
+			score, label = percent(a.Predictions[0].Score), a.Predictions[0].Label
+		}
+		_, err := fmt.Fprintf(w, "%s  %s  %s\n", score, pad(label, 28), a.Image)
+		return err
+	}
+	if _, err := fmt.Fprintln(w, a.Image); err != nil {
+		return err
+	}
+	if len(a.Predictions) == 0 {
+		_, err := fmt.Fprintln(w, "       –   nothing reaches the score")
+		return err
+	}
+	width := 0
+	for _, p := range a.Predictions {
+		width = max(width, utf8.RuneCountInString(p.Label))
+	}
+	for _, p := range a.Predictions {
+		if _, err := fmt.Fprintf(w, "  %s  %s  class %d\n", percent(p.Score), pad(p.Label, width), p.Index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// percent writes a score right-aligned, as wide as "100.00 %".
+func percent(score float64) string { return fmt.Sprintf("%6.2f %%", 100*score) }
+
+// pad fills s with spaces to width letters.
+func pad(s string, width int) string {
+	return fmt.Sprintf("%s%*s", s, max(0, width-utf8.RuneCountInString(s)), "")
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/disintegration/imaging"
+	"golang.org/x/term"
+)
+
+// checkPictureName refuses a file name that does not say how to encode.
+func checkPictureName(path string) error {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".png", ".jpg", ".jpeg":
+		return nil
+	}
+	return fmt.Errorf("output %s, want a name that ends in .png or .jpg", path)
+}
+
+// writePicture encodes m by the extension of path. A file that could not be
+// written whole does not stay.
+func writePicture(path string, m image.Image) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			os.Remove(path)
+		}
+	}()
+	w := bufio.NewWriter(f)
+	if strings.EqualFold(filepath.Ext(path), ".png") {
+		err = png.Encode(w, m)
+	} else {
+		err = jpeg.Encode(w, m, &jpeg.Options{Quality: 92})
+	}
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return w.Flush()
+}
+
+// writeJSON writes v on one line, letters as they are.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// drawMap shows a focus map as well as w can: the overlay in coloured half
+// blocks on a terminal, else the patches in letters, darkest to brightest.
+func drawMap(w io.Writer, overlay *image.NRGBA, cells [][]float32) error {
+	f, ok := w.(*os.File)
+	if !ok || !isTerminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return drawLetters(w, cells)
+	}
+	cols, rows, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return drawLetters(w, cells)
+	}
+	return drawBlocks(w, imaging.Fit(overlay, min(cols, 80), 2*max(rows-4, 8), imaging.Box))
+}
+
+// drawBlocks draws two pixels in each character: the upper half block's
+// colour and its background.
+func drawBlocks(w io.Writer, m *image.NRGBA) error {
+	out := bufio.NewWriter(w)
+	for y := 0; y < m.Rect.Dy(); y += 2 {
+		for x := range m.Rect.Dx() {
+			top := m.NRGBAAt(x, y)
+			fmt.Fprintf(out, "\x1b[38;2;%d;%d;%dm", top.R, top.G, top.B)
+			if y+1 < m.Rect.Dy() {
+				low := m.NRGBAAt(x, y+1)
+				fmt.Fprintf(out, "\x1b[48;2;%d;%d;%dm", low.R, low.G, low.B)
+			}
+			out.WriteString("▀")
+		}
+		out.WriteString("\x1b[0m\n")
+	}
+	return out.Flush()
+}
+
+// drawLetters draws a patch in two characters, which is about square.
+func drawLetters(w io.Writer, cells [][]float32) error {
+	const ramp = " .:-=+*#%@"
+	lo, hi := cells[0][0], cells[0][0]
+	for _, row := range cells {
+		for _, v := range row {
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	out := bufio.NewWriter(w)
+	for _, row := range cells {
+		line := ""
+		for _, v := range row {
+			i := 0
+			if hi > lo {
+				i = int((v - lo) / (hi - lo) * float32(len(ramp)-1))
+			}
+			line += strings.Repeat(ramp[i:i+1], 2)
+		}
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	}
+	return out.Flush()
+}

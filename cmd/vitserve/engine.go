@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/vit"
+)
+
+// machineFlags choose what computes, and how.
+type machineFlags struct {
+	backend   string
+	precision string
+	threads   int
+}
+
+func (f *machineFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.precision, "precision", "f32", "arithmetic of the layers: f32, bf16, int8, or auto for the fastest faithful one the machine has")
+	flags.IntVar(&f.threads, "threads", 0, "threads that compute; 0 is one a core")
+	flags.StringVar(&f.backend, "backend", "cpu", "what computes: "+strings.Join(backend.Names(), ", "))
+	if err := flags.MarkHidden("backend"); err != nil {
+		panic(err)
+	}
+}
+
+// open opens the backend that the flags name.
+func (f *machineFlags) open() (backend.Backend, error) {
+	o, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	return backend.Open(f.backend, o)
+}
+
+// options reads the flags; auto becomes what the machine has.
+func (f *machineFlags) options() (o backend.Options, err error) {
+	o.Threads = f.threads
+	switch {
+	case f.threads < 0:
+		return o, usageError{fmt.Errorf("--threads %d, want 0 or more", f.threads)}
+	case !slices.Contains(backend.Names(), f.backend):
+		return o, usageError{fmt.Errorf("--backend %s, want one of %s", f.backend, strings.Join(backend.Names(), ", "))}
+	case f.precision == "auto":
+		return f.fastest(o)
+	}
+	if o.Precision, err = backend.ParsePrecision(f.precision); err != nil {
+		return o, usageError{fmt.Errorf("--precision %s, want f32, bf16, int8 or auto", f.precision)}
+	}
+	return o, nil
+}
+
+// fastest chooses bf16 where the machine has it: its answers differ from
+// those of f32 by less than photos differ from themselves when saved again.
+// int8 is faster still and is only computed with by those who ask for it.
+func (f *machineFlags) fastest(o backend.Options) (backend.Options, error) {
+	o.Precision = backend.BF16
+	b, err := backend.Open(f.backend, o)
+	if errors.Is(err, backend.ErrUnsupported) {
+		o.Precision = backend.F32
+		return o, nil
+	}
+	if err != nil {
+		return o, err
+	}
+	return o, b.Close()
+}
+
+// modelFlags choose the model that answers.
+type modelFlags struct {
+	machineFlags
+	model  string
+	labels string
+}
+
+func (f *modelFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model; default "+models.Embedded()[0])
+	flags.StringVar(&f.labels, "labels", "", "file of class names, one a line, in place of the model's own")
+	f.machineFlags.register(cmd)
+}
+
+// engine is an opened model on an opened backend.
+type engine struct {
+	*models.Checkpoint
+	model   *vit.Model
+	backend backend.Backend
+}
+
+// open opens the model that the flags name, on the backend that they name,
+// and tells stderr what a user must know of its answers.
+func (f *modelFlags) open(stderr io.Writer) (*engine, error) {
+	ckpt, err := models.Open(f.model, models.Options{Labels: f.labels})
+	if err != nil {
+		return nil, err
+	}
+	b, err := f.machineFlags.open()
+	if err != nil {
+		return nil, errors.Join(err, ckpt.Close())
+	}
+	m, err := ckpt.Model(b)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("model %s: %w", ckpt.Name, err), ckpt.Close(), b.Close())
+	}
+	if ckpt.Note != "" {
+		fmt.Fprintf(stderr, "note: model %s: %s\n", ckpt.Name, ckpt.Note)
+	}
+	return &engine{Checkpoint: ckpt, model: m, backend: b}, nil
+}
+
+// close frees the model and its backend.
+func (e *engine) close() error { return errors.Join(e.Checkpoint.Close(), e.backend.Close()) }

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
+)
+
+type explainFlags struct {
+	modelFlags
+	photoFlags
+	method  string
+	options attention.Options
+	style   attention.Style
+	output  string
+	json    bool
+}
+
+func newExplain() *cobra.Command {
+	var f explainFlags
+	cmd := &cobra.Command{
+		Use:   "explain IMAGE",
+		Short: "Show where the model looked in a picture",
+		Long: `Show where the model looked in a picture, in the picture's own pixels: as an
+overlay, as numbers over the model's patches, or in the terminal.`,
+		Example: `  vitserve explain photo.jpg
+  vitserve explain photo.jpg -o overlay.png
+  vitserve explain photo.jpg --method raw --layer 11 --head 2 -o overlay.jpg
+  vitserve explain photo.jpg --method rollout --fusion max --discard 0.9 --json`,
+		Args: exactly(1, "image"),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	f.modelFlags.register(cmd)
+	f.photoFlags.register(cmd)
+	flags, o := cmd.Flags(), &f.options
+	flags.StringVar(&f.method, "method", "rollout", "how attention is read: "+strings.Join(attention.MethodNames(), ", "))
+	flags.IntVar(&o.Layer, "layer", 0, "layer that raw reads, from 1; 0 is the last")
+	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
+	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(attention.Fusions(), ", ")+" (default "+attention.Fusions()[0]+")")
+	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollout leaves out, 0 to below 1")
+	flags.IntVar(&o.Start, "start", 0, "first layer that rollout reads, from 1")
+	flags.IntSliceVar(&o.Query, "query", nil, "row,column of the patch whose attention is shown, from 0, in place of the class token's")
+	flags.Float64Var(&o.Mass, "mass", 0, "keep only the patches that hold this share of the map, 0 to 1; 0 is all")
+	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+attention.VitExplain)
+	flags.StringVarP(&f.output, "output", "o", "", "write the overlay to this file, .png or .jpg")
+	flags.BoolVar(&f.json, "json", false, "write the map and its place in the picture as JSON")
+	flags.StringVar(&f.style.Colors, "colors", "", "colours of the overlay: "+strings.Join(attention.Colors(), ", ")+" (default "+attention.Colors()[0]+")")
+	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", attention.DefaultAlpha))
+	flags.StringVar((*string)(&f.style.Upsample), "upsample", "", "how patches become pixels: "+strings.Join(attention.Upsamplings(), ", ")+" (default "+attention.Upsamplings()[0]+")")
+	return cmd
+}
+
+// explanation is a focus map and what is needed to read it.
+type explanation struct {
+	photo  *patch.Photo
+	geom   patch.Geometry
+	method attention.Method
+	focus  *attention.Map
+	logits []float32
+}
+
+func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
+	photos, err := f.photoFlags.options()
+	if err != nil {
+		return err
+	}
+	f.style.Compat = f.options.Compat
+	method, err := attention.Find(f.method)
+	if err := errors.Join(err, f.style.Check()); err != nil {
+		return usageError{err}
+	}
+	if f.output != "" {
+		if err := checkPictureName(f.output); err != nil {
+			return usageError{err}
+		}
+	}
+	if info, err := os.Stat(arg); err == nil && info.IsDir() {
+		return usageError{fmt.Errorf("%s is a folder, want one image", arg)}
+	}
+	sources, err := findSources([]string{arg}, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	e, err := f.open(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	rows, cols := e.Config.Grid()
+	if err := method.Check(f.options, [2]int{rows, cols}, e.Config.Depth, e.Config.Heads); err != nil {
+		return usageError{err}
+	}
+	x, err := f.explain(cmd.Context(), e, method, sources[0], photos)
+	if err != nil {
+		return fmt.Errorf("%s: %w", arg, err)
+	}
+	return f.show(cmd.OutOrStdout(), e, arg, x)
+}
+
+// explain sends the picture through the model and reads its attention.
+func (f *explainFlags) explain(ctx context.Context, e *engine, m attention.Method, s source, o patch.Options) (*explanation, error) {
+	data, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x := &explanation{method: m}
+	if x.photo, err = patch.Decode(data, o); err != nil {
+		return nil, err
+	}
+	c, t := e.Config, e.Transform
+	if f.options.Compat == attention.VitExplain {
+		t = attention.VitExplainTransform(t)
+	}
+	pixels := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32))
+	one := tensor.New(tensor.WithShape(3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels.Float32s()))
+	if x.geom, err = t.PhotoPixels(one, x.photo); err != nil {
+		return nil, err
+	}
+	if f.options.Compat == attention.VitExplain {
+		attention.VitExplainPixels(one, t.Mean, t.Std)
+	}
+	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: 1})
+	if err != nil {
+		return nil, err
+	}
+	record := attention.Record{Prefix: c.Prefix, Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1})}
+	record.Grid[0], record.Grid[1] = c.Grid()
+	var wants vit.Wants
+	wants.AttnRows, wants.AttnFull = m.Rows(&record, f.options)
+	record.Rows = wants.AttnRows
+	out, err := session.Forward(pixels, wants)
+	if err := errors.Join(err, session.Close()); err != nil {
+		return nil, err
+	}
+	record.Attn = out.Attn
+	if out.Logits != nil {
+		x.logits = out.Logits.Float32s()
+	}
+	x.focus, err = m.Map(&record, 0, f.options)
+	return x, err
+}
+
+// explainAnswer is what explain --json writes, in the words of POST
+// /v1/explain.
+type explainAnswer struct {
+	Image       string              `json:"image"`
+	Model       string              `json:"model"`
+	Predictions []models.Prediction `json:"predictions,omitempty"`
+	Focus       focus               `json:"focus"`
+	Geometry    patch.Geometry      `json:"geometry"`
+}
+
+// focus is a map over the patches, row by row.
+type focus struct {
+	Method   string           `json:"method"`
+	Paper    string           `json:"paper"`
+	Layer    int              `json:"layer"` // from 1; 0 where several are read
+	Head     int              `json:"head"`  // from 1; 0 where heads are fused
+	Fusion   attention.Fusion `json:"fusion,omitempty"`
+	Discard  float64          `json:"discard,omitempty"`
+	Rows     int              `json:"rows"`
+	Cols     int              `json:"cols"`
+	Values   [][]float32      `json:"values"`
+	OnPrefix float64          `json:"on_prefix"` // share of the attention on prefix tokens
+	Peak     attention.Box    `json:"peak"`      // the highest cell, in the photo's pixels
+	Boxes    []attention.Box  `json:"boxes"`     // around the cells that hold half of the map
+}
+
+func (f *explainFlags) answer(e *engine, name string, x *explanation) explainAnswer {
+	a := explainAnswer{Image: name, Model: e.Name, Geometry: x.geom}
+	if x.logits != nil {
+		a.Predictions = e.Top(x.logits, 5, 0)
+	}
+	rows, cols := x.focus.Grid()
+	summary := x.focus.Summary(x.geom)
+	a.Focus = focus{
+		Method: x.method.Name, Paper: x.method.Paper, Layer: x.focus.Layer, Head: x.focus.Head,
+		Fusion: f.options.Fusion, Discard: f.options.Discard,
+		Rows: rows, Cols: cols, OnPrefix: x.focus.OnPrefix, Peak: summary.Peak, Boxes: summary.Boxes,
+	}
+	if a.Focus.Fusion == "" && a.Focus.Head == 0 {
+		a.Focus.Fusion = attention.Mean
+	}
+	for r := range rows {
+		a.Focus.Values = append(a.Focus.Values, x.focus.Values.Float32s()[r*cols:(r+1)*cols])
+	}
+	return a
+}
+
+// show writes what was asked for: a file, JSON, or something to look at.
+func (f *explainFlags) show(stdout io.Writer, e *engine, name string, x *explanation) error {
+	a := f.answer(e, name, x)
+	if f.json && f.output == "" {
+		return writeJSON(stdout, a)
+	}
+	overlay, err := attention.Overlay(x.photo, x.geom, x.focus, f.style)
+	if err != nil {
+		return err
+	}
+	if f.output != "" {
+		if err := writePicture(f.output, overlay); err != nil {
+			return err
+		}
+	}
+	if f.json {
+		return writeJSON(stdout, a)
+	}
+	if _, err := io.WriteString(stdout, f.describe(e, &a)); err != nil {
+		return err
+	}
+	if f.output != "" {
+		_, err := fmt.Fprintf(stdout, "overlay in %s\n", f.output)
+		return err
+	}
+	return drawMap(stdout, overlay, a.Focus.Values)
+}
+
+// describe says in words what the map is of and where it is strongest.
+func (f *explainFlags) describe(e *engine, a *explainAnswer) string {
+	var s strings.Builder
+	if len(a.Predictions) > 0 {
+		fmt.Fprintf(&s, "%s: %s (%.2f %%)\n", a.Image, a.Predictions[0].Label, 100*a.Predictions[0].Score)
+	}
+	s.WriteString(a.Focus.Method)
+	if a.Focus.Layer > 0 {
+		fmt.Fprintf(&s, ", layer %d of %d", a.Focus.Layer, e.Config.Depth)
+	}
+	if a.Focus.Head > 0 {
+		fmt.Fprintf(&s, ", head %d of %d", a.Focus.Head, e.Config.Heads)
+	} else {
+		fmt.Fprintf(&s, ", %s of %d heads", a.Focus.Fusion, e.Config.Heads)
+	}
+	p := a.Focus.Peak
+	fmt.Fprintf(&s, "; strongest at %.0f×%.0f pixels from (%.0f, %.0f)", p.W, p.H, p.X, p.Y)
+	if c := a.Geometry.Coverage; c < 0.995 {
+		fmt.Fprintf(&s, "; the model saw %.0f %% of the picture", 100*c)
+	}
+	s.WriteString("\n")
+	return s.String()
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"image"
+	_ "image/jpeg"
+	_ "image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestExplainJSON(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
+	for _, args := range [][]string{
+		{"--method", "raw"}, {"--method", "raw", "--layer", "1", "--head", "2"},
+		{"--method", "raw", "--fusion", "max"}, {"--method", "rollout"}, {"--method", "rollout", "--fusion", "min", "--discard", "0.5"},
+	} {
+		got := vitserve(t, append([]string{"explain", "--json", file}, args...)...)
+		require.Equal(t, exitOK, got.code, got.stderr)
+		var a explainAnswer
+		require.NoError(t, json.Unmarshal([]byte(got.stdout), &a))
+		require.Equal(t, args[1], a.Focus.Method)
+		require.Equal(t, [2]int{200, 100}, a.Geometry.Photo)
+		require.Positive(t, a.Focus.Rows)
+		require.Len(t, a.Focus.Values, a.Focus.Rows)
+		lo, hi := a.Focus.Values[0][0], a.Focus.Values[0][0]
+		for _, row := range a.Focus.Values {
+			require.Len(t, row, a.Focus.Cols)
+			for _, v := range row {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+		require.Greater(t, hi, lo, "a flat map")
+		if args[1] == "raw" && len(args) > 4 {
+			require.Equal(t, 1, a.Focus.Layer)
+			require.Equal(t, 2, a.Focus.Head)
+			require.Empty(t, a.Focus.Fusion)
+		}
+		require.Len(t, a.Predictions, 5)
+	}
+}
+
+// TestExplainAgrees holds that a picture is classified alike on both ways.
+func TestExplainAgrees(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(2, 120, 100)))
+	var a explainAnswer
+	require.NoError(t, json.Unmarshal([]byte(vitserve(t, "explain", "--json", file).stdout), &a))
+	require.Equal(t, lines[answer](t, vitserve(t, "classify", "--json", file).stdout)[0].Predictions, a.Predictions)
+}
+
+func TestExplainOverlay(t *testing.T) {
+	dir := t.TempDir()
+	file := writeFile(t, dir, "x.png", pngBytes(t, picture(1, 200, 100)))
+	seen := map[string]bool{}
+	for _, c := range []struct{ name, format, colors string }{{"a.png", "png", "turbo"}, {"b.JPG", "jpeg", "turbo"}, {"c.png", "png", "viridis"}} {
+		out := filepath.Join(dir, c.name)
+		got := vitserve(t, "explain", file, "-o", out, "--colors", c.colors)
+		require.Equal(t, exitOK, got.code, got.stderr)
+		require.Contains(t, got.stdout, "overlay in "+out)
+		f, err := os.Open(out)
+		require.NoError(t, err)
+		m, format, err := image.Decode(f)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		require.Equal(t, c.format, format)
+		require.Equal(t, image.Pt(200, 100), m.Bounds().Size(), "in the photo's own pixels")
+		data, err := os.ReadFile(out)
+		require.NoError(t, err)
+		require.False(t, seen[string(data)], "colours differ")
+		seen[string(data)] = true
+	}
+}
+
+func TestExplainText(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
+	got := vitserve(t, "explain", file)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Contains(t, got.stdout, "strongest at ")
+	require.Contains(t, got.stdout, "@@", "the brightest patch is drawn")
+}
+
+func TestExplainBroken(t *testing.T) {
+	dir := t.TempDir()
+	file := writeFile(t, dir, "x.png", []byte("not a picture"))
+	got := vitserve(t, "explain", file, "-o", filepath.Join(dir, "out.png"))
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stderr, "x.png: ")
+	require.NoFileExists(t, filepath.Join(dir, "out.png"))
+
+	got = vitserve(t, "explain", filepath.Join(dir, "nowhere.png"))
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stderr, "no such file")
+
+	good := writeFile(t, dir, "good.png", pngBytes(t, picture(1, 64, 64)))
+	got = vitserve(t, "explain", good, "-o", filepath.Join(dir, "no", "folder.png"))
+	require.Equal(t, exitFailed, got.code)
+}
+
+func TestDrawBlocks(t *testing.T) {
+	var got captured
+	require.NoError(t, drawBlocks(&got, picture(1, 3, 3)))
+	require.Equal(t, 2, got.count("\n"), "two pixels a line")
+	require.Equal(t, 6, got.count("▀"))
+	require.Equal(t, 2, got.count("\x1b[0m"), "colours end with the line")
+}

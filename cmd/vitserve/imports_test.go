@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/vitserve/vitserve"
+
+// room is a folder of the project and what its production code may import
+// beside the standard library. Patterns are those of path.Match; project
+// packages are named from the module's root.
+type room struct {
+	folder string
+	may    []string
+}
+
+// rooms is the table "Who may import whom" of the architecture. The first row
+// that matches a package holds it.
+var rooms = []room{
+	{folder: "cmd/vitserve", may: []string{
+		"api", "robust", "models", "vit", "attention", "patch", "backend", "backend/*",
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
+		"github.com/disintegration/imaging", "gorgonia.org/tensor",
+		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
+	}},
+	{folder: "api", may: []string{
+		"api/v1", "models", "vit", "attention", "patch", "backend", "internal/batch",
+		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
+		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
+		"github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types", "go.yaml.in/yaml/v3", "gorgonia.org/tensor",
+		"golang.org/x/sync/*", "golang.org/x/time/rate",
+	}},
+	{folder: "api/v1", may: []string{"github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types", "go.yaml.in/yaml/v3"}},
+	{folder: "api/*", may: []string{"api/v1"}},
+	{folder: "robust", may: []string{"patch", "attention", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "models", may: []string{
+		"vit", "patch", "backend", "models/*", "gorgonia.org/tensor",
+		"github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*",
+	}},
+	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*"}},
+	{folder: "vit", may: []string{"attention", "patch", "backend", "gorgonia.org/tensor"}},
+	{folder: "attention", may: []string{
+		"patch", "backend", "gorgonia.org/tensor", "github.com/disintegration/imaging",
+		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/math/fixed", // captions of contact sheets
+	}},
+	{folder: "patch", may: []string{
+		"patch/*", "golang.org/x/image/*", "golang.org/x/image/*/*", "github.com/disintegration/imaging", "gorgonia.org/tensor",
+	}},
+	{folder: "patch/*", may: []string{"patch/*", "golang.org/x/image/*", "golang.org/x/sys/cpu"}},
+	{folder: "backend/backendtest", may: []string{"backend", "backend/ref", "gorgonia.org/tensor", "github.com/stretchr/testify/require"}},
+	{folder: "backend/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
+	{folder: "backend/*/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
+	{folder: "backend", may: []string{"gorgonia.org/tensor"}},
+	{folder: "internal/batch", may: []string{}},
+}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+}
+
+// listDeps lists the production packages of the project and all they need.
+func listDeps(t *testing.T) map[string]listed {
+	t.Helper()
+	var stderr strings.Builder
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,Imports,Deps", module+"/...")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	all := map[string]listed{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if err == io.EOF {
+			return all
+		}
+		require.NoError(t, err)
+		all[p.ImportPath] = p
+	}
+}
+
+// folder returns where a package of the project lies, and whether it is one.
+func folder(importPath string) (string, bool) {
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+func TestImports(t *testing.T) {
+	all := listDeps(t)
+	seen := 0
+	for importPath, p := range all {
+		name, ours := folder(importPath)
+		if !ours {
+			continue
+		}
+		seen++
+		i := slices.IndexFunc(rooms, func(r room) bool { return matches(r.folder, name) })
+		if !strings.HasPrefix(name, "testdata/") && !strings.HasPrefix(name, "docs/") {
+			require.GreaterOrEqual(t, i, 0, "package %s has no room in the table", name)
+		} else {
+			continue // programs that make fixtures
+		}
+		for _, imported := range p.Imports {
+			if imported == "C" {
+				require.Equal(t, "backend/cuda", name, "%s uses cgo", name)
+				continue
+			}
+			dep, ok := all[imported]
+			if ok && dep.Standard || imported == "unsafe" {
+				continue
+			}
+			short, _ := folder(imported)
+			may := slices.ContainsFunc(rooms[i].may, func(pattern string) bool { return matches(pattern, short) })
+			require.True(t, may, "%s imports %s: not in its row of the table", name, imported)
+		}
+	}
+	require.Greater(t, seen, 6, "go list found too little of the project")
+}
+
+// TestSeen holds the sentences beside the table, over everything a package
+// needs and not just what it names.
+func TestSeen(t *testing.T) {
+	all := listDeps(t)
+	for importPath, p := range all {
+		name, ours := folder(importPath)
+		if !ours {
+			continue
+		}
+		for _, dep := range p.Deps {
+			short, _ := folder(dep)
+			switch {
+			case strings.HasPrefix(dep, "github.com/labstack/echo"):
+				require.Contains(t, []string{"api", "cmd/vitserve"}, name, "only api sees echo")
+			case short == "models/safetensors" || short == "models/mmap" || strings.HasPrefix(dep, "github.com/nlpodyssey/gopickle"):
+				require.True(t, name == "api" || name == "cmd/vitserve" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
+			case short == "backend/cpu" || short == "backend/ref":
+				require.True(t, name == "cmd/vitserve" || strings.HasPrefix(name, "backend/"), "only the command chooses backends, but %s needs %s", name, dep)
+			}
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	require.True(t, matches("backend/*", "backend/cpu"))
+	require.False(t, matches("backend/*", "backend"))
+	require.False(t, matches("backend/*", "backend/cpu/deep"))
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
+}

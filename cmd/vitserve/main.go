@@ -1,0 +1,22 @@
+// Command vitserve recognises what is in photos with Vision Transformers: it
+// serves them over HTTP, and classifies and explains pictures from the
+// command line.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "github.com/vitserve/vitserve/backend/cpu" // fast kernels; the default
+	_ "github.com/vitserve/vitserve/backend/ref" // plain loops in float64, to check answers against
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks the command to finish; with the handler gone, a
+	// second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes. Those of signals are the shell's convention: 128 + SIGINT.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// usageError is a command line that was typed wrong, as opposed to one that
+// failed: it is answered with a hint at the help and exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errReported ends a command that has told its errors already.
+var errReported = errors.New("reported")
+
+// Run runs the command line args (without the program's name) and returns the
+// exit code. A cancelled ctx ends it cleanly.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		fmt.Fprintln(stderr, "vitserve: interrupted")
+		return exitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "vitserve: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		return exitUsage
+	case errors.Is(err, errReported):
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "vitserve: %v\n", err)
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vitserve",
+		Short: "Recognise images with Vision Transformers",
+		Long: `vitserve recognises what is in photos with Vision Transformers, by command line
+and over HTTP, and shows where the model looked.
+
+A model is a folder, a file, or the name of one inside the program; without
+--model the small default model inside the program answers.`,
+		Example: `  vitserve classify photo.jpg
+  vitserve explain photo.jpg -o overlay.png
+  vitserve serve --addr :8080`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{fmt.Errorf("unknown command %q%s", args[0], didYouMean(cmd.SuggestionsFor(args[0])))}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newClassify(), newExplain(), newServe(), newBench(), newVersion())
+	return root
+}
+
+func didYouMean(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %s?", strings.Join(names, " or "))
+}
+
+// atLeast wants n arguments or more; what says of what.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageError{fmt.Errorf("no %s given", what)}
+		}
+		return nil
+	}
+}
+
+// exactly wants n arguments; what says of what.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("want %d %s, found %d arguments", n, what, len(args))}
+		}
+		return nil
+	}
+}

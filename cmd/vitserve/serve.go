@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/api"
+)
+
+type serveFlags struct {
+	machineFlags
+	cfg       api.Config
+	models    []string
+	labels    string
+	logFormat string
+	logLevel  string
+}
+
+func newServe() *cobra.Command {
+	f := serveFlags{cfg: api.DefaultConfig()}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve models over HTTP",
+		Long: `Serve models over HTTP: POST a picture to /v1/classify or /v1/explain; /docs
+describes everything else. The first --model answers where a request names
+none. SIGTERM or Ctrl-C answers what was accepted and ends with exit code 0; a
+second one ends at once.`,
+		Example: `  vitserve serve
+  vitserve serve --addr :8080 --model ./deit_tiny_patch16_224
+  vitserve serve --model small=./deit_small --model large=./vit_large --threads 8
+  curl --data-binary @photo.jpg http://127.0.0.1:8080/v1/classify`,
+		Args: exactly(0, "arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.machineFlags.register(cmd)
+	c, flags := &f.cfg, cmd.Flags()
+	duration := func(at *api.Duration, name, usage string) {
+		flags.DurationVar((*time.Duration)(at), name, time.Duration(*at), usage)
+	}
+	flags.StringVar(&c.Addr, "addr", c.Addr, "host:port to listen on; :8080 is every address of this machine")
+	flags.StringVar(&c.DebugAddr, "debug-addr", c.DebugAddr, "loopback host:port of pprof; none without it")
+	flags.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate; plain HTTP without it")
+	flags.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
+	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file or embedded model, or name=one of these; may be given again")
+	flags.StringVar(&f.labels, "labels", "", "file of class names of the only model, one a line")
+	flags.IntVar(&c.MaxBatch, "max-batch", c.MaxBatch, "pictures that go through a model together")
+	flags.IntVar(&c.MaxQueue, "max-queue", c.MaxQueue, "pictures that may wait for a model; more are answered 429")
+	flags.Int64Var(&c.MaxBody, "body-limit", c.MaxBody, "bytes of a request")
+	flags.IntVar(&c.MaxPixels, "max-pixels", c.MaxPixels, "largest declared width × height that is decoded")
+	flags.IntVar(&c.MaxImages, "max-images", c.MaxImages, "pictures in a request")
+	duration(&c.ReadTimeout, "read-timeout", "time for a request to arrive")
+	duration(&c.RequestTimeout, "request-timeout", "time for a request to be answered")
+	duration(&c.WriteTimeout, "write-timeout", "time from a request's header to its answer's last byte")
+	duration(&c.IdleTimeout, "idle-timeout", "time between requests of a connection")
+	duration(&c.ShutdownTimeout, "shutdown-timeout", "time for accepted requests to be answered at the end")
+	duration(&c.DrainDelay, "drain-delay", "time of serving on, but not ready, before the end")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func (f *serveFlags) run(cmd *cobra.Command) error {
+	log, err := newLogger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
+	cfg := f.cfg
+	o, err := f.machineFlags.options()
+	if err != nil {
+		return err
+	}
+	cfg.Backend, cfg.Precision, cfg.Threads = f.backend, o.Precision.String(), o.Threads
+	for _, m := range f.models {
+		cfg.Models = append(cfg.Models, parseModel(m))
+	}
+	if f.labels != "" {
+		if len(cfg.Models) > 1 {
+			return usageError{fmt.Errorf("--labels with %d models, want one", len(cfg.Models))}
+		}
+		if len(cfg.Models) == 0 {
+			cfg.Models = []api.ModelConfig{{}}
+		}
+		cfg.Models[0].Labels = f.labels
+	}
+	// One number of pixels is all that most people want to say.
+	cfg.DecodePixels = max(cfg.DecodePixels, cfg.MaxPixels)
+	cfg.BodyBudget = max(cfg.BodyBudget, cfg.MaxBody)
+	cfg.Logger = log
+	cfg.Version, _ = buildVersion()
+	if err := cfg.Validate(); err != nil {
+		return usageError{err}
+	}
+	s, err := api.New(cfg)
+	if err != nil {
+		return err
+	}
+	return s.Serve(cmd.Context())
+}
+
+// named is a --model that brings its own name.
+var named = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*=`)
+
+// parseModel reads a --model: a path, an embedded model, or either with a
+// name before it. A path that is there goes before a name.
+func parseModel(s string) api.ModelConfig {
+	if _, err := os.Stat(s); err != nil && named.MatchString(s) {
+		id, path, _ := strings.Cut(s, "=")
+		return api.ModelConfig{ID: id, Path: path}
+	}
+	return api.ModelConfig{Path: s}
+}
+
+// newLogger writes structured logs to w.
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var o slog.HandlerOptions
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usageError{fmt.Errorf("--log-level %s, want debug, info, warn or error", level)}
+	}
+	o.Level = l
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, &o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &o)), nil
+	}
+	return nil, usageError{fmt.Errorf("--log-format %s, want text or json", format)}
+}
