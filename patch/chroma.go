@@ -7,17 +7,41 @@ import "image"
 // fixed-point constants. image/jpeg's own conversion repeats chroma samples,
 // which is off by up to 100 grey levels at coloured edges.
 func rgbFromJPEG(m *image.YCbCr) *image.NRGBA {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
+	j := jpegImage{width: m.Rect.Dx(), height: m.Rect.Dy(), color: 3}
+	j.hs, j.vs = subsampling(m.SubsampleRatio)
+	cw, ch := ceilDiv(j.width, j.hs), ceilDiv(j.height, j.vs)
+	j.comps = [3]jpegComponent{
+		{plane: m.Y, stride: m.YStride, width: j.width, height: j.height},
+		{plane: m.Cb, stride: m.CStride, width: cw, height: ch},
+		{plane: m.Cr, stride: m.CStride, width: cw, height: ch},
+	}
+	return j.rgb()
+}
+
+// rgb converts decoded planes to a picture.
+func (m *jpegImage) rgb() *image.NRGBA {
+	w, h := m.width, m.height
 	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	hs, vs := subsampling(m.SubsampleRatio)
-	cw, ch := (w+hs-1)/hs, (h+vs-1)/vs
-	up := newUpsampler(cw, hs, vs)
+	luma, cb, cr := &m.comps[0], &m.comps[1], &m.comps[2]
+	up := newUpsampler(ceilDiv(w, m.hs), m.hs, m.vs)
 	for y := range h {
-		cb := up.row(up.cb, m.Cb, m.CStride, ch, y)
-		cr := up.row(up.cr, m.Cr, m.CStride, ch, y)
-		yccRow(out.Pix[y*out.Stride:][:4*w], m.Y[y*m.YStride:][:w], cb[:w], cr[:w])
+		row, l := out.Pix[y*out.Stride:][:4*w], luma.plane[y*luma.stride:][:w]
+		if m.color == 1 {
+			grayRow(row, l)
+			continue
+		}
+		u := up.row(up.cb, cb.plane, cb.stride, cb.height, y)
+		v := up.row(up.cr, cr.plane, cr.stride, cr.height, y)
+		yccRow(row, l, u[:w], v[:w])
 	}
 	return out
+}
+
+func grayRow(dst, y []byte) {
+	for i, v := range y {
+		d := dst[4*i : 4*i+4 : 4*i+4]
+		d[0], d[1], d[2], d[3] = v, v, v, 255
+	}
 }
 
 func subsampling(r image.YCbCrSubsampleRatio) (h, v int) {

@@ -146,14 +146,20 @@ func decodeWith(decode func(io.Reader) (image.Image, error)) func([]byte) (*imag
 }
 
 func decodeJPEG(data []byte) (*image.NRGBA, error) {
-	m, err := jpeg.Decode(bytes.NewReader(data))
+	m := jpegImages.Get().(*jpegImage)
+	defer jpegImages.Put(m)
+	if m.decode(data, 8) == nil {
+		return m.rgb(), nil
+	}
+	// Something unusual, or something wrong: image/jpeg knows.
+	std, err := jpeg.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	if c, ok := m.(*image.YCbCr); ok {
+	if c, ok := std.(*image.YCbCr); ok {
 		return rgbFromJPEG(c), nil
 	}
-	return opaque(m)
+	return opaque(std)
 }
 
 // upright undoes an EXIF orientation. imaging works in goroutines of its own,

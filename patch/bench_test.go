@@ -1,0 +1,125 @@
+package patch
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/disintegration/imaging"
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
+)
+
+// drawn makes a picture with the statistics of a photo: large shapes, soft
+// shading, fine texture and a sensor's noise.
+func drawn(w, h int) *image.NRGBA {
+	rng := rand.New(rand.NewPCG(7, 7))
+	m := image.NewNRGBA(image.Rect(0, 0, w, h))
+	type blob struct{ x, y, r, cr, cg, cb float64 }
+	blobs := make([]blob, 40)
+	for i := range blobs {
+		blobs[i] = blob{rng.Float64(), rng.Float64(), 0.03 + 0.15*rng.Float64(), 255 * rng.Float64(), 255 * rng.Float64(), 255 * rng.Float64()}
+	}
+	for y := range h {
+		for x := range w {
+			u, v := float64(x)/float64(w), float64(y)/float64(w)
+			r, g, b := 90+120*v, 120+60*u, 200-150*v
+			for _, k := range blobs {
+				dx, dy := u-k.x, v-k.y*float64(h)/float64(w)
+				if d := math.Sqrt(dx*dx+dy*dy) / k.r; d < 1 {
+					light := 0.4 + 0.6*math.Sqrt(1-d*d)
+					r, g, b = k.cr*light, k.cg*light, k.cb*light
+				}
+			}
+			t := 12 * math.Sin(float64(x)*0.9+8*v) * math.Sin(float64(y)*0.7+11*u)
+			n := 3.2 * rng.NormFloat64()
+			p := m.Pix[m.PixOffset(x, y):]
+			p[0], p[1], p[2], p[3] = clip(int(r+t+n)), clip(int(g+t+n)), clip(int(b+t+n)), 255
+		}
+	}
+	return m
+}
+
+var photos = map[[2]int][]byte{}
+
+// photo is drawn as a JPEG of quality 90 with 4:2:0 chroma.
+func photo(tb testing.TB, w, h int) []byte {
+	key := [2]int{w, h}
+	if photos[key] == nil {
+		var b bytes.Buffer
+		require.NoError(tb, jpeg.Encode(&b, drawn(w, h), &jpeg.Options{Quality: 90}))
+		photos[key] = b.Bytes()
+	}
+	return photos[key]
+}
+
+var benchSizes = [][2]int{{640, 480}, {4000, 3000}}
+
+// TestWritePhotos leaves the benchmarks' photos in a folder, for
+// testdata/bench_pillow.py.
+func TestWritePhotos(t *testing.T) {
+	dir := os.Getenv("VITSERVE_BENCH_PHOTOS")
+	if dir == "" {
+		t.Skip("VITSERVE_BENCH_PHOTOS names no folder to write to")
+	}
+	for _, s := range benchSizes {
+		data := photo(t, s[0], s[1])
+		name := filepath.Join(dir, fmt.Sprintf("%dx%d.jpg", s[0], s[1]))
+		require.NoError(t, os.WriteFile(name, data, 0o644))
+		t.Logf("%s: %d bytes", name, len(data))
+	}
+}
+
+func eachPhoto(b *testing.B, f func(b *testing.B, data []byte)) {
+	for _, s := range benchSizes {
+		data := photo(b, s[0], s[1])
+		b.Run(fmt.Sprintf("%dx%d", s[0], s[1]), func(b *testing.B) {
+			b.ReportAllocs()
+			f(b, data)
+		})
+	}
+}
+
+// BenchmarkPixels is the whole way from bytes to a tensor.
+func BenchmarkPixels(b *testing.B) {
+	eachPhoto(b, func(b *testing.B, data []byte) {
+		dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
+		for b.Loop() {
+			_, err := good().Pixels(dst, data, Options{})
+			require.NoError(b, err)
+		}
+	})
+}
+
+// BenchmarkStandard is the same with image/jpeg and imaging, the path before.
+func BenchmarkStandard(b *testing.B) {
+	eachPhoto(b, func(b *testing.B, data []byte) {
+		dst := make([]float32, 3*224*224)
+		for b.Loop() {
+			m, err := jpeg.Decode(bytes.NewReader(data))
+			require.NoError(b, err)
+			n := imaging.Fill(rgbFromJPEG(m.(*image.YCbCr)), 224, 224, imaging.Center, imaging.CatmullRom)
+			plan{crop: window{0, 0, 224, 224}, inside: window{0, 0, 224, 224}}.write(dst, n.Pix)
+		}
+	})
+}
+
+// BenchmarkDecodeJPEG is the decoder alone, to planes.
+func BenchmarkDecodeJPEG(b *testing.B) {
+	eachPhoto(b, func(b *testing.B, data []byte) {
+		for _, size := range []int{8, 4, 2, 1} {
+			b.Run(fmt.Sprintf("1of%d", 8/size), func(b *testing.B) {
+				m := new(jpegImage)
+				for b.Loop() {
+					require.NoError(b, m.decode(data, size))
+				}
+			})
+		}
+	})
+}
