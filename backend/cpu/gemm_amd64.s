@@ -24,6 +24,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -103,6 +104,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -207,6 +209,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -338,6 +341,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -496,6 +500,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -679,6 +684,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -889,6 +895,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -1126,6 +1133,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -1388,6 +1396,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -1677,6 +1686,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -1993,6 +2003,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -2334,6 +2345,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -2702,6 +2714,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3097,6 +3110,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3451,6 +3465,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3514,6 +3529,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3593,6 +3609,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3690,6 +3707,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3805,6 +3823,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -3936,6 +3955,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -4085,6 +4105,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -4252,6 +4273,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -4435,6 +4457,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -4636,6 +4659,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -4855,6 +4879,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -5090,6 +5115,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -5343,6 +5369,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -5614,6 +5641,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -5867,6 +5895,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -5946,6 +5975,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6050,6 +6080,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6181,6 +6212,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6339,6 +6371,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6522,6 +6555,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6732,6 +6766,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -6969,6 +7004,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -7231,6 +7267,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -7520,6 +7557,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -7836,6 +7874,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -8177,6 +8216,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -8545,6 +8585,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -8940,6 +8981,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9294,6 +9336,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9357,6 +9400,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9436,6 +9480,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9533,6 +9578,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9648,6 +9694,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9779,6 +9826,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -9928,6 +9976,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -10095,6 +10144,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -10278,6 +10328,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -10479,6 +10530,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -10698,6 +10750,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -10933,6 +10986,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -11186,6 +11240,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -11457,6 +11512,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -11710,6 +11766,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -11807,6 +11864,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -11935,6 +11993,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -12096,6 +12155,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -12290,6 +12350,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -12515,6 +12576,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -12773,6 +12835,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -13064,6 +13127,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -13386,6 +13450,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -13741,6 +13806,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -14129,6 +14195,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -14548,6 +14615,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -15000,6 +15068,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -15485,6 +15554,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -15937,6 +16007,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16016,6 +16087,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16120,6 +16192,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16251,6 +16324,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16409,6 +16483,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16592,6 +16667,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16772,6 +16848,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16835,6 +16912,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -16914,6 +16992,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -17011,6 +17090,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -17126,6 +17206,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX
@@ -17257,6 +17338,7 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	PCALIGN $64
 loop:
 	PREFETCHT1 (DX)
 	ADDQ $64, DX

@@ -93,27 +93,27 @@ func (w *fn) loop(label, full string, body func(), cursors ...cursor) {
 	w.i("DECQ R10\nJNZ %s\n%sTail:", label, label)
 }
 
-// expNeg puts eˣ into p for x ≤ 0. It uses n and f and leaves x as it is.
-func (w *fn) expNeg(x, n, f, p string) {
+// exp2 puts 2ʸ into p, for y of at most about zero, and zero where it would
+// not be a normal number. It uses n, f and q and leaves y as it is.
+//
+// In AVX-512 y = k + f where k is a multiple of 1/32 whose fraction chooses
+// from a table; else k is an integer. Either way a polynomial does the rest.
+func (w *fn) exp2(y, n, f, q, p string) {
 	if w.wide() {
-		w.i("VCMPPS $0x15, %s, %s, K2", w.k("expLowest"), x) // not less than, or NaN
-	}
-	w.i("VMULPS %s, %s, %s", w.k("log2e"), x, n)
-	if w.wide() {
-		w.i("VRNDSCALEPS $8, %s, %s", n, n)
-	} else {
-		w.i("VROUNDPS $8, %s, %s", n, n)
-	}
-	w.i("VMOVAPS %s, %s", x, f)
-	w.i("VFNMADD231PS %s, %s, %s", w.k("ln2Hi"), n, f)
-	w.i("VFNMADD231PS %s, %s, %s", w.k("ln2Lo"), n, f)
-	w.horner(p, f, "exp6", "exp5", "exp4", "exp3", "exp2", "exp1", "exp0")
-	if w.wide() {
-		w.i("VSCALEFPS.Z %s, %s, K2, %s", n, p, p)
+		t, factor := p, p
+		w.i("VCMPPS $0x15, %s, %s, K2", w.k("exp2Lowest"), y) // not less than, or NaN
+		w.i("VADDPS %s, %s, %s", w.k("fraction"), y, t)       // k·32 is in the lowest bits
+		w.i("VSUBPS %s, %s, %s\nVSUBPS %s, %s, %s", w.k("fraction"), t, n, n, y, f)
+		w.lookup(exp2Table, t)
+		w.i("VMOVAPS %s, %s", w.k("exp2Square"), q)
+		w.i("VFMADD213PS %s, %s, %s\nVMULPS %s, %s, %s", w.k("exp2Linear"), f, q, q, f, f)
+		w.i("VFMADD213PS %s, %s, %s\nVSCALEFPS.Z %s, %s, K2, %s", factor, factor, f, n, f, p)
 		return
 	}
+	w.i("VROUNDPS $8, %s, %s\nVSUBPS %s, %s, %s", y, n, n, y, f)
+	w.horner(p, f, "exp2c6", "exp2c5", "exp2c4", "exp2c3", "exp2c2", "exp2c1", "one")
 	w.i("VCVTPS2DQ %s, %s\nVPSLLD $23, %s, %s\nVPADDD %s, %s, %s", n, n, n, n, n, p, p)
-	w.i("VCMPPS $0x15, %s, %s, %s\nVANDPS %s, %s, %s", w.k("expLowest"), x, n, n, p, p)
+	w.i("VCMPPS $0x15, %s, %s, %s\nVANDPS %s, %s, %s", w.k("exp2Lowest"), y, n, n, p, p)
 }
 
 // horner puts a polynomial of x into p, the highest coefficient first.
@@ -127,12 +127,11 @@ func (w *fn) horner(p, x string, coefficients ...string) {
 	}
 }
 
-// timesSigmoid puts x·σ(z) into z; it uses v(2) to v(4).
+// timesSigmoid puts x·σ(z) into z; it uses v(2) to v(6).
 func (w *fn) timesSigmoid(x, z string) {
 	a, f, e := w.v(2), w.v(3), w.v(4)
-	n := w.v(5)
-	w.i("VORPS %s, %s, %s", w.k("signBit"), z, a)
-	w.expNeg(a, n, f, e)
+	w.i("VORPS %s, %s, %s\nVMULPS %s, %s, %s", w.k("signBit"), z, a, w.k("log2e"), a, a)
+	w.exp2(a, w.v(5), f, w.v(6), e)
 	w.i("VADDPS %s, %s, %s", w.k("one"), e, f)
 	if w.wide() {
 		w.i("VPMOVD2M %s, K3\nVBLENDMPS %s, %s, K3, %s", z, e, w.pin("one"), z)
@@ -154,16 +153,36 @@ func (w *fn) quickGELU(x, z string) {
 	w.timesSigmoid(x, z)
 }
 
+// gelu is max(x, 0) - |x|·Φ(-|x|). In AVX-512 the last factor is a cubic
+// about the nearest of 32 points.
 func (w *fn) gelu(x, z string) {
+	if w.wide() {
+		a, t, d, p, c := w.v(2), w.v(3), w.v(4), w.v(5), w.v(6)
+		w.i("VRANGEPS $0xa, %s, %s, %s", w.k("phiFar"), x, a) // the lesser magnitude, positive
+		w.i("VMOVAPS %s, %s\nVFMADD231PS %s, %s, %s", w.k("integer"), t, w.k("phiPerStep"), a, t)
+		w.i("VSUBPS %s, %s, %s\nVFNMADD213PS %s, %s, %s", w.k("integer"), t, d, a, w.k("phiStep"), d)
+		for i, table := range phiTables {
+			if i == 0 {
+				w.i("VMOVAPS %s, %s", t, p)
+				w.lookup(table, p)
+				continue
+			}
+			w.i("VMOVAPS %s, %s", t, c)
+			w.lookup(table, c)
+			w.i("VFMADD213PS %s, %s, %s", c, d, p)
+		}
+		w.i("VMAXPS %s, %s, %s\nVFNMADD231PS %s, %s, %s", x, w.k("zero"), z, p, a, z) // x second: NaN stays
+		return
+	}
 	a, n, f, e, t := w.v(2), w.v(3), w.v(4), w.v(5), w.v(6)
 	w.i("VANDPS %s, %s, %s\nVMINPS %s, %s, %s", w.k("notSign"), x, a, w.k("geluFar"), a, a)
-	w.i("VMULPS %s, %s, %s\nVMULPS %s, %s, %s", a, a, z, w.k("minusHalf"), z, z)
-	w.expNeg(z, n, f, e)
+	w.i("VMULPS %s, %s, %s\nVMULPS %s, %s, %s", a, a, z, w.k("halfLog2e"), z, z)
+	w.exp2(z, n, f, "", e)
 	w.i("VMOVUPS %s, %s\nVFMADD213PS %s, %s, %s", w.k("erfP"), f, w.k("one"), a, f)
 	w.i("VDIVPS %s, %s, %s", f, w.pin("one"), t)
 	w.horner(f, t, "erfA5", "erfA4", "erfA3", "erfA2", "erfA1")
 	w.i("VMULPS %s, %s, %s\nVMULPS %s, %s, %s", t, f, f, e, f, f)
-	w.i("VMAXPS %s, %s, %s\nVFMADD231PS %s, %s, %s", x, w.pin("zero"), z, a, f, z) // x second: NaN stays
+	w.i("VMAXPS %s, %s, %s\nVFMADD231PS %s, %s, %s", x, w.pin("zero"), z, a, f, z)
 }
 
 // activation writes kernels.act, in place, or kernels.actBF16.

@@ -36,11 +36,14 @@ type fn struct {
 	consts []string
 	used   int // registers from the lowest up
 	pinned map[string]string
+
+	tables     map[string][2]string // their registers
+	tableLoads string
 }
 
 // begin starts a function with parameters in Go's syntax that fill a number of bytes.
 func (f *file) begin(s isa, name, params string, bytes int) *fn {
-	return &fn{isa: s, f: f, name: name, params: params, bytes: bytes, pinned: map[string]string{}}
+	return &fn{isa: s, f: f, name: name, params: params, bytes: bytes, pinned: map[string]string{}, tables: map[string][2]string{}}
 }
 
 // i writes instructions, one a line, with the arguments put in.
@@ -119,6 +122,18 @@ func (w *fn) k(name string) string {
 	return name + "<>(SB)"
 }
 
+// lookup replaces an index, of which five bits count, by the element of a
+// table of 32.
+func (w *fn) lookup(t *table, index string) {
+	w.f.table32(t)
+	if w.tables[t.name] == [2]string{} {
+		low, high := w.reserve(), w.reserve()
+		w.tables[t.name] = [2]string{low, high}
+		w.tableLoads += fmt.Sprintf("\tVMOVUPS %s<>(SB), %s\n\tVMOVUPS %s<>+64(SB), %s\n", t.name, low, t.name, high)
+	}
+	w.i("VPERMI2PS %s, %s, %s", w.tables[t.name][1], w.tables[t.name][0], index)
+}
+
 // end writes the function out.
 func (w *fn) end() {
 	if w.used+len(w.consts) > w.regs {
@@ -126,14 +141,27 @@ func (w *fn) end() {
 	}
 	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", w.name, w.bytes)
 	for _, c := range w.consts {
-		if c == "" {
+		if _, ok := w.pinned[c]; !ok {
 			continue
 		}
 		fmt.Fprintf(&w.f.asm, "\tVBROADCASTSS %s<>(SB), %s\n", c, w.pinned[c])
 	}
+	w.f.asm.WriteString(w.tableLoads)
 	w.f.asm.Write(w.body.Bytes())
 	w.f.asm.WriteString("\tVZEROUPPER\n\tRET\n\n")
 	fmt.Fprintf(&w.f.decl, "//go:noescape\nfunc %s(%s)\n\n", w.name, w.params)
+}
+
+// table32 puts a table into the data.
+func (f *file) table32(t *table) {
+	if f.known[t.name] {
+		return
+	}
+	f.known[t.name] = true
+	for i, x := range t.values {
+		fmt.Fprintf(&f.data, "DATA %s<>+%d(SB)/4, $0x%08x\n", t.name, 4*i, math.Float32bits(x))
+	}
+	fmt.Fprintf(&f.data, "GLOBL %s<>(SB), RODATA|NOPTR, $128\n\n", t.name)
 }
 
 // constant puts a constant, as often as a YMM register holds it, into the data.
@@ -168,16 +196,24 @@ func (f *file) lanes() {
 	f.data.WriteString("GLOBL lanes<>(SB), RODATA|NOPTR, $64\n\n")
 }
 
-// constants are explained where portable Go uses them: portable_exp.go.
+// constants are explained where portable Go uses them, in portable_exp.go,
+// and in tables.go.
 var constants = map[string]float64{
-	"zero": 0, "one": 1, "minusHalf": -0.5, "minusInf": math.Inf(-1),
-	"expLowest": -87.3, "log2e": math.Log2E, "ln2Hi": float64(float32(math.Ln2)), "ln2Lo": math.Ln2 - float64(float32(math.Ln2)),
-	"exp0": 1, "exp1": 1, "exp2": 1. / 2, "exp3": 1. / 6, "exp4": 1. / 24, "exp5": 1. / 120, "exp6": 1. / 720,
-	"geluFar": 64, "erfP": 0.3275911 / math.Sqrt2,
+	"zero": 0, "one": 1, "minusInf": math.Inf(-1), "log2e": math.Log2E,
+
+	"exp2Lowest": -125.9,
+	"exp2c1":     math.Ln2, "exp2c2": math.Pow(math.Ln2, 2) / 2, "exp2c3": math.Pow(math.Ln2, 3) / 6, "exp2c4": math.Pow(math.Ln2, 4) / 24,
+	"exp2c5": math.Pow(math.Ln2, 5) / 120, "exp2c6": math.Pow(math.Ln2, 6) / 720,
+	"exp2Linear": exp2Linear, "exp2Square": exp2Square,
+	"integer": 1.5 * (1 << 23), "fraction": 1.5 * (1 << 23) / 32,
+
+	"geluFar": 13, "halfLog2e": -0.5 * math.Log2E, "erfP": 0.3275911 / math.Sqrt2,
 	"erfA1": -0.5 * 0.254829592, "erfA2": -0.5 * -0.284496736, "erfA3": -0.5 * 1.421413741,
 	"erfA4": -0.5 * -1.453152027, "erfA5": -0.5 * 1.061405429,
+	"phiFar": 31 * phiStep, "phiStep": phiStep, "phiPerStep": 1 / phiStep,
 	"tanhLinear": 2 * math.Sqrt(2/math.Pi), "tanhCubic": 2 * 0.044715 * math.Sqrt(2/math.Pi),
-	"quick":   1.702,
+	"quick": 1.702,
+
 	"u8Least": 1e-35, "u8Range": 127,
 }
 

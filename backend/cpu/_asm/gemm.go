@@ -140,7 +140,7 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 			w.i("ADDQ $%d, %s", 4*steps, bases[i])
 		}
 	}
-	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail\nloop:")
+	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail\nPCALIGN $64\nloop:")
 	w.i("PREFETCHT1 (DX)\nADDQ $64, DX")
 	for u := range unroll {
 		step(u)

@@ -30,10 +30,11 @@ func softmax(f *file, s isa, to sink) {
 	} else {
 		w.i("MOVQ x+0(FP), AX\nMOVQ ldx+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX\nVBROADCASTSS scale+32(FP), %s", scale)
 	}
+	w.i("VMULPS %[1]s, %[2]s, %[2]s", w.k("log2e"), scale)
 	last := w.split("DX", "R8", 2)
 	exp := func() {
 		w.i("VFMSUB213PS %s, %s, %s", largest, scale, x)
-		w.expNeg(x, w.v(1), w.v(2), p)
+		w.exp2(x, w.v(1), w.v(2), w.v(4), p)
 	}
 	// Lanes outside the tail are -Inf.
 	load := func(to string) {
