@@ -47,6 +47,7 @@ func (e *Evidence) Score() float64 { return e.Insertion - e.Deletion }
 // Evaluate asks the model about the image with parts of it taken away in the
 // order of m: 2·EvidenceSteps + 2·PerturbationSteps images, in batches.
 func Evaluate(ctx context.Context, s Subject, m *Map) (*Evidence, error) {
+	s.mustFit()
 	if rows, cols := m.Grid(); s.Grid != [2]int{rows, cols} {
 		return nil, fmt.Errorf("attention: evaluate: want a map of %v, found %v", s.Grid, m.Values.Shape())
 	}
@@ -138,7 +139,7 @@ func (a *asker) flush() {
 func (s Subject) mixed(base, top []float32, patches []int) []float32 {
 	out := slices.Clone(base)
 	height, width := s.Pixels.Shape()[2], s.Pixels.Shape()[3]
-	ph, pw := height/s.Grid[0], width/s.Grid[1]
+	ph, pw := s.Patch[0], s.Patch[1]
 	for _, p := range patches {
 		y0, x0 := p/s.Grid[1]*ph, p%s.Grid[1]*pw
 		for c := range 3 {
@@ -157,11 +158,11 @@ func (s Subject) pixelOrder(m *Map) []int {
 	height, width := s.Pixels.Shape()[2], s.Pixels.Shape()[3]
 	rows, cols := m.Grid()
 	f := newField(m.scaled(1), rows, cols, Bilinear, width, func(x int) float64 {
-		return (float64(x) + 0.5) / float64(width) * float64(cols)
+		return (float64(x) + 0.5) / float64(s.Patch[1])
 	}, 1)
 	values := make([]float32, height*width)
 	for y := range height {
-		f.row(values[y*width:(y+1)*width], (float64(y)+0.5)/float64(height)*float64(rows))
+		f.row(values[y*width:(y+1)*width], (float64(y)+0.5)/float64(s.Patch[0]))
 	}
 	return highestFirst(values)
 }

@@ -13,6 +13,7 @@ import "context"
 // al., "Intriguing Properties of Vision Transformers",
 // https://arxiv.org/abs/2105.10497, section 3.1.
 func occlusion(ctx context.Context, s Subject, o Options) (*Map, error) {
+	s.mustFit()
 	if err := check("occlusion", occlusionOptions, o, s.Grid, 0, 0); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type Subject struct {
 	Model  Classifier
 	Pixels *tensor.Dense // (1, 3, H, W) in [0, 1]
 	Grid   [2]int        // rows, columns of patches
+	Patch  [2]int        // height, width of a patch; pixels behind the last whole patch are not looked at
 	Class  int           // whose probability is asked for
 	Batch  int           // images in one question; 0: 8
 }
@@ -43,17 +44,13 @@ func (s Subject) batch() int {
 	return s.Batch
 }
 
-// check panics on a subject that no program should make, and returns an error
-// for a class that the model does not have.
-func (s Subject) check(classes int) error {
+// mustFit panics on a subject that no program should make.
+func (s Subject) mustFit() {
 	if shape := s.Pixels.Shape(); len(shape) != 4 || shape[0] != 1 || shape[1] != 3 || s.patches() < 1 || s.Batch < 0 ||
-		shape[2]%s.Grid[0] != 0 || shape[3]%s.Grid[1] != 0 {
-		panic(fmt.Sprintf("attention: subject of pixels %v, want (1, 3, H, W) of a grid %v, in batches of %d", shape, s.Grid, s.Batch))
+		min(s.Patch[0], s.Patch[1]) < 1 || s.Patch[0]*s.Grid[0] > shape[2] || s.Patch[1]*s.Grid[1] > shape[3] {
+		panic(fmt.Sprintf("attention: subject of pixels %v, want (1, 3, H, W) of a grid %v of patches %v, in batches of %d",
+			shape, s.Grid, s.Patch, s.Batch))
 	}
-	if s.Class < 0 || s.Class >= classes {
-		return badOption("class", s.Class, fmt.Sprintf("0 to %d", classes-1))
-	}
-	return nil
 }
 
 // kept returns the class's probability for each list of patches, which are of
@@ -84,8 +81,8 @@ func (s Subject) column(p *tensor.Dense, n int) ([]float64, error) {
 	if len(shape) != 2 || shape[0] != n {
 		panic(fmt.Sprintf("attention: classifier returned %v, want (%d, K)", shape, n))
 	}
-	if err := s.check(shape[1]); err != nil {
-		return nil, err
+	if s.Class < 0 || s.Class >= shape[1] {
+		return nil, badOption("class", s.Class, fmt.Sprintf("0 to %d", shape[1]-1))
 	}
 	out := make([]float64, n)
 	for i := range out {

@@ -45,7 +45,7 @@ func newAdditive(t *testing.T, seed uint64, grid [2]int, size int) *additive {
 
 func (a *additive) subject() Subject {
 	image := tensor.New(tensor.WithShape(1, 3, a.size, a.size), tensor.WithBacking(slices.Clone(a.image)))
-	return Subject{Model: a, Pixels: image, Grid: a.grid, Class: 1, Batch: a.batch}
+	return Subject{Model: a, Pixels: image, Grid: a.grid, Patch: [2]int{a.size / a.grid[0], a.size / a.grid[1]}, Class: 1, Batch: a.batch}
 }
 
 func two(p []float64) *tensor.Dense {
@@ -237,6 +237,10 @@ func TestProbesRefuse(t *testing.T) {
 	require.ErrorIs(t, err, ErrFlat)
 	_, err = Evaluate(ctx, a.subject(), newTestMap(2, 2, 1, 2, 3, 4))
 	require.ErrorContains(t, err, "[4 4]")
+
+	s = a.subject()
+	s.Patch = [2]int{4, 5}
+	require.Panics(t, func() { _, _ = occlusion(ctx, s, Options{}) })
 
 	a.weights = make([]float64, 16) // a model that looks at nothing
 	_, err = occlusion(ctx, a.subject(), Options{})

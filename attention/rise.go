@@ -25,6 +25,7 @@ const (
 // highest patches, a fixed share, are kept and the tokens of the others
 // dropped, so that masks are of one length and nothing is painted.
 func rise(ctx context.Context, s Subject, o Options) (*Map, error) {
+	s.mustFit()
 	if err := check("rise", riseOptions, o, s.Grid, 0, 0); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ type Session struct {
 	all    memory         // for MaxBatch images
 	first  []*memory      // [n]: views of the first n, made when first asked for
 	probs  backend.Tensor // (size) captured probabilities of one layer, made when first asked for
+	whole  backend.Tensor // (1, N, C) the image of Kept, made when first asked for
 }
 
 // memory is the activations of a batch.
@@ -155,7 +156,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		}
 		keepTokens(i)
 	}
-	s.pool(m)
+	s.pool(m, c)
 	if w.Features {
 		out.Features = s.read(m.pooled)
 	}
@@ -178,9 +179,8 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 }
 
 // pool enqueues the features: the final norm, where it stands, over the
-// tokens that they are made of.
-func (s *Session) pool(m *memory) {
-	c := s.m.cfg
+// tokens that they are made of. The spans are those of c.
+func (s *Session) pool(m *memory, c Config) {
 	rows := c.pooledRows()
 	x := m.x.Rows(0, rows)
 	if c.FinalNorm == NormTokens {
