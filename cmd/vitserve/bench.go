@@ -74,7 +74,6 @@ Presets have random weights and need no download:
 	if err := flags.MarkHidden("backend"); err != nil {
 		panic(err)
 	}
-	cmd.MarkFlagsMutuallyExclusive("model", "preset")
 	return cmd
 }
 
@@ -161,6 +160,9 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	photos, err := f.photoFlags.options()
 	if err := errors.Join(err, f.check()); err != nil {
 		return err
+	}
+	if f.model != "" && cmd.Flags().Changed("preset") {
+		return usageError{errors.New("--model and --preset, want one of them")}
 	}
 	var sources []source
 	if f.images != "" {
