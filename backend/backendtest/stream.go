@@ -209,10 +209,15 @@ func (s suite) weights(t *testing.T) {
 	weight, bias := r.normal(1, 8, 4), r.normal(1, 8)
 	w, err := s.b.NewLinear(weight, bias, backend.LinearOptions{Exact: true})
 	require.NoError(t, err)
-	want := append([]float32(nil), bias.Float32s()...)
+	// One input of one picks a column, exactly.
+	var want []float32
+	for i, v := range bias.Float32s() {
+		want = append(want, v+weight.Float32s()[i*4+2])
+	}
 	clear(weight.Float32s())
 	clear(bias.Float32s())
 	x, y, got := r.Alloc(1, 1, 4), r.full(7, 1, 1, 8), zeros(1, 1, 8)
+	r.Write(x, dense([]float32{0, 0, 1, 0}, 1, 1, 4))
 	r.Linear(y, x, w, backend.Epilogue{})
 	r.Read(got, y)
 	require.NoError(t, r.Sync())
