@@ -116,16 +116,19 @@ func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 func bodyError(r *http.Request, err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case r.Context().Err() != nil:
-		return fmt.Errorf("%w: %w", errClientGone, err)
 	case errors.As(err, &tooLarge):
 		return fmt.Errorf("%w: more than the limit of %d bytes", errTooLarge, tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: the request did not arrive in time", errSlow)
 	case errors.Is(err, errSyntax), errors.Is(err, errValue), errors.Is(err, errTooLarge), errors.Is(err, errBodies):
 		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// The sender may have closed its side only, and may still listen.
+		return fmt.Errorf("%w: the body ends too early", errSyntax)
+	case r.Context().Err() != nil:
+		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
-	// What is left are truncated and malformed bodies.
+	// What is left are malformed bodies.
 	return fmt.Errorf("%w: body: %v", errSyntax, err)
 }
 

@@ -98,60 +98,59 @@ type Cell = string
 type ClassifyAnswer struct {
 	Model string `json:"model"`
 
+	// Revision sha256 of the weights.
+	Revision string `json:"revision"`
+
 	// Note What one must know of this model's answers.
 	Note    string           `json:"note,omitempty,omitzero"`
 	Results []ClassifyResult `json:"results"`
-
-	// Revision sha256 of the weights.
-	Revision string `json:"revision"`
 }
 
 // ClassifyForm defines model for ClassifyForm.
 type ClassifyForm struct {
-	Exif Exif `json:"exif,omitempty,omitzero"`
-
 	// File Pictures; any field name will do.
 	File       []Bytes    `json:"file"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
 	Model      string     `json:"model,omitempty,omitzero"`
+	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	MinScore   Share      `json:"min_score,omitempty,omitzero"`
+	Logits     bool       `json:"logits,omitempty,omitzero"`
+	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
 }
 
 // ClassifyRequest defines model for ClassifyRequest.
 type ClassifyRequest struct {
-	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Images     []Image    `json:"images"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
 	Model      string     `json:"model,omitempty,omitzero"`
+	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	MinScore   Share      `json:"min_score,omitempty,omitzero"`
+	Logits     bool       `json:"logits,omitempty,omitzero"`
+	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
 }
 
 // ClassifyResult Either error, or the rest.
 type ClassifyResult struct {
+	// Image The name that was sent with the picture.
+	Image       string        `json:"image,omitempty,omitzero"`
+	Predictions *[]Prediction `json:"predictions,omitempty"`
+	Logits      []float32     `json:"logits,omitempty,omitzero"`
+
+	// Geometry From the model's input back to the upright photo, in the photo's pixels.
+	Geometry Geometry `json:"geometry,omitempty,omitzero"`
+
+	// TimingsMs Milliseconds of each stage.
+	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
+
 	// Batch Pictures that were computed together with this one. It has no influence on the scores.
 	Batch int `json:"batch,omitempty,omitzero"`
 
 	// Error RFC 9457.
 	Error Problem `json:"error,omitempty,omitzero"`
-
-	// Geometry From the model's input back to the upright photo, in the photo's pixels.
-	Geometry Geometry `json:"geometry,omitempty,omitzero"`
-
-	// Image The name that was sent with the picture.
-	Image       string        `json:"image,omitempty,omitzero"`
-	Logits      []float32     `json:"logits,omitempty,omitzero"`
-	Predictions *[]Prediction `json:"predictions,omitempty"`
-
-	// TimingsMs Milliseconds of each stage.
-	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
 }
 
 // Discard defines model for Discard.
@@ -164,135 +163,134 @@ type Exif string
 type ExplainAnswer struct {
 	Model string `json:"model"`
 
+	// Revision sha256 of the weights.
+	Revision string `json:"revision"`
+
 	// Note What one must know of this model's answers.
 	Note    string          `json:"note,omitempty,omitzero"`
 	Results []ExplainResult `json:"results"`
-
-	// Revision sha256 of the weights.
-	Revision string `json:"revision"`
 }
 
 // ExplainForm defines model for ExplainForm.
 type ExplainForm struct {
-	Alpha   Share   `json:"alpha,omitempty,omitzero"`
-	Colors  string  `json:"colors,omitempty,omitzero"`
-	Compat  string  `json:"compat,omitempty,omitzero"`
-	Discard Discard `json:"discard,omitempty,omitzero"`
-	Exif    Exif    `json:"exif,omitempty,omitzero"`
-
 	// File Pictures; any field name will do.
 	File       []Bytes    `json:"file"`
-	Fusion     string     `json:"fusion,omitempty,omitzero"`
-	Head       Index      `json:"head,omitempty,omitzero"`
-	Layer      Index      `json:"layer,omitempty,omitzero"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	Mass       Share      `json:"mass,omitempty,omitzero"`
-	Method     string     `json:"method,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
 	Model      string     `json:"model,omitempty,omitzero"`
+	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	MinScore   Share      `json:"min_score,omitempty,omitzero"`
+	Logits     bool       `json:"logits,omitempty,omitzero"`
+	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
-	Query      Cell       `json:"query,omitempty,omitzero"`
-	Start      Index      `json:"start,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	Method     string     `json:"method,omitempty,omitzero"`
+	Layer      Index      `json:"layer,omitempty,omitzero"`
+	Head       Index      `json:"head,omitempty,omitzero"`
+	Fusion     string     `json:"fusion,omitempty,omitzero"`
+	Discard    Discard    `json:"discard,omitempty,omitzero"`
+	Start      Index      `json:"start,omitempty,omitzero"`
+	Query      Cell       `json:"query,omitempty,omitzero"`
+	Mass       Share      `json:"mass,omitempty,omitzero"`
+	Compat     string     `json:"compat,omitempty,omitzero"`
+	Colors     string     `json:"colors,omitempty,omitzero"`
+	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
 }
 
 // ExplainRequest defines model for ExplainRequest.
 type ExplainRequest struct {
-	Alpha      Share      `json:"alpha,omitempty,omitzero"`
-	Colors     string     `json:"colors,omitempty,omitzero"`
-	Compat     string     `json:"compat,omitempty,omitzero"`
-	Discard    Discard    `json:"discard,omitempty,omitzero"`
-	Exif       Exif       `json:"exif,omitempty,omitzero"`
-	Fusion     string     `json:"fusion,omitempty,omitzero"`
-	Head       Index      `json:"head,omitempty,omitzero"`
 	Images     []Image    `json:"images"`
-	Layer      Index      `json:"layer,omitempty,omitzero"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	Mass       Share      `json:"mass,omitempty,omitzero"`
-	Method     string     `json:"method,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
 	Model      string     `json:"model,omitempty,omitzero"`
+	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	MinScore   Share      `json:"min_score,omitempty,omitzero"`
+	Logits     bool       `json:"logits,omitempty,omitzero"`
+	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
-	Query      Cell       `json:"query,omitempty,omitzero"`
-	Start      Index      `json:"start,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
+	Method     string     `json:"method,omitempty,omitzero"`
+	Layer      Index      `json:"layer,omitempty,omitzero"`
+	Head       Index      `json:"head,omitempty,omitzero"`
+	Fusion     string     `json:"fusion,omitempty,omitzero"`
+	Discard    Discard    `json:"discard,omitempty,omitzero"`
+	Start      Index      `json:"start,omitempty,omitzero"`
+	Query      Cell       `json:"query,omitempty,omitzero"`
+	Mass       Share      `json:"mass,omitempty,omitzero"`
+	Compat     string     `json:"compat,omitempty,omitzero"`
+	Colors     string     `json:"colors,omitempty,omitzero"`
+	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
 }
 
 // ExplainResult Either error, or the rest.
 type ExplainResult struct {
+	// Image The name that was sent with the picture.
+	Image string `json:"image,omitempty,omitzero"`
+
+	// Focus A map over the model's patches, row by row from the top left.
+	Focus       Focus         `json:"focus,omitempty,omitzero"`
+	Predictions *[]Prediction `json:"predictions,omitempty"`
+	Logits      []float32     `json:"logits,omitempty,omitzero"`
+
+	// Geometry From the model's input back to the upright photo, in the photo's pixels.
+	Geometry Geometry `json:"geometry,omitempty,omitzero"`
+
+	// TimingsMs Milliseconds of each stage.
+	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
+
 	// Batch Pictures that were computed together with this one. It has no influence on the scores.
 	Batch int `json:"batch,omitempty,omitzero"`
 
 	// Error RFC 9457.
 	Error Problem `json:"error,omitempty,omitzero"`
-
-	// Focus A map over the model's patches, row by row from the top left.
-	Focus Focus `json:"focus,omitempty,omitzero"`
-
-	// Geometry From the model's input back to the upright photo, in the photo's pixels.
-	Geometry Geometry `json:"geometry,omitempty,omitzero"`
-
-	// Image The name that was sent with the picture.
-	Image       string        `json:"image,omitempty,omitzero"`
-	Logits      []float32     `json:"logits,omitempty,omitzero"`
-	Predictions *[]Prediction `json:"predictions,omitempty"`
-
-	// TimingsMs Milliseconds of each stage.
-	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
 }
 
 // Focus A map over the model's patches, row by row from the top left.
 type Focus struct {
-	Cols    int     `json:"cols"`
-	Discard float64 `json:"discard,omitempty,omitzero"`
-	Fusion  string  `json:"fusion,omitempty,omitzero"`
+	Method string `json:"method"`
+	Paper  string `json:"paper"`
+
+	// Layer Counted from 1; 0 where several layers are read.
+	Layer int `json:"layer"`
 
 	// Head Counted from 1; 0 where heads are fused.
 	Head int `json:"head"`
 
-	// Layer Counted from 1; 0 where several layers are read.
-	Layer  int     `json:"layer"`
-	Max    float64 `json:"max"`
-	Mean   float64 `json:"mean"`
-	Method string  `json:"method"`
-	Min    float64 `json:"min"`
-
 	// OnPrefix Share of the attention that went to class, distillation and register tokens, and is not in values.
 	OnPrefix float64     `json:"on_prefix"`
-	Paper    string      `json:"paper"`
+	Fusion   string      `json:"fusion,omitempty,omitzero"`
+	Discard  float64     `json:"discard,omitempty,omitzero"`
 	Rows     int         `json:"rows"`
+	Cols     int         `json:"cols"`
 	Values   [][]float32 `json:"values"`
+	Min      float64     `json:"min"`
+	Max      float64     `json:"max"`
+	Mean     float64     `json:"mean"`
 }
 
 // Geometry From the model's input back to the upright photo, in the photo's pixels.
 type Geometry struct {
-	// Coverage Share of the photo's area that the model saw.
-	Coverage float64 `json:"coverage"`
-
-	// Input Width, height of the model's input.
-	Input []int `json:"input"`
+	// Photo Width, height of the upright photo.
+	Photo []int `json:"photo"`
 
 	// Orientation EXIF orientation that was undone; 1 is none.
 	Orientation int `json:"orientation"`
 
-	// Photo Width, height of the upright photo.
-	Photo []int `json:"photo"`
+	// Input Width, height of the model's input.
+	Input []int `json:"input"`
 	Seen  Rect  `json:"seen"`
+
+	// Coverage Share of the photo's area that the model saw.
+	Coverage float64 `json:"coverage"`
 }
 
 // Image One picture, by value or, where the server allows its host, by address.
 type Image struct {
-	// B64 The file in base64 of the standard alphabet.
-	B64 []byte `json:"b64,omitempty,omitzero"`
-
 	// Name Repeated in the answer.
 	Name string `json:"name,omitempty,omitzero"`
+
+	// B64 The file in base64 of the standard alphabet.
+	B64 []byte `json:"b64,omitempty,omitzero"`
 
 	// URL http or https; refused unless the server allows the host.
 	URL string `json:"url,omitempty,omitzero"`
@@ -303,39 +301,39 @@ type Index = int
 
 // Model A model of this server. What only its files say is there once it has been loaded.
 type Model struct {
-	Architecture string `json:"architecture,omitempty,omitzero"`
-	Classes      int    `json:"classes,omitempty,omitzero"`
-	Default      bool   `json:"default"`
-
-	// Grid Rows, columns of patches.
-	Grid  []int  `json:"grid,omitempty,omitzero"`
-	Heads int    `json:"heads,omitempty,omitzero"`
-	ID    string `json:"id"`
-
-	// Labels By class index; only in /v1/models/{id}.
-	Labels []string `json:"labels,omitempty,omitzero"`
-	Layers int      `json:"layers,omitempty,omitzero"`
-	Layout string   `json:"layout,omitempty,omitzero"`
-
-	// MemoryBytes Estimate of what it takes.
-	MemoryBytes int64 `json:"memory_bytes,omitempty,omitzero"`
-
-	// Methods Focus maps of /v1/explain.
-	Methods []string `json:"methods,omitempty,omitzero"`
-
-	// MultiLabel Scores are independent of each other.
-	MultiLabel bool   `json:"multi_label,omitempty,omitzero"`
-	Note       string `json:"note,omitempty,omitzero"`
+	ID      string     `json:"id"`
+	State   ModelState `json:"state"`
+	Default bool       `json:"default"`
 
 	// Reason Why the last load failed.
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Revision sha256 of the weights.
-	Revision string     `json:"revision,omitempty,omitzero"`
-	State    ModelState `json:"state"`
+	Revision     string `json:"revision,omitempty,omitzero"`
+	Architecture string `json:"architecture,omitempty,omitzero"`
+	Layout       string `json:"layout,omitempty,omitzero"`
+	Note         string `json:"note,omitempty,omitzero"`
+	Classes      int    `json:"classes,omitempty,omitzero"`
+
+	// MultiLabel Scores are independent of each other.
+	MultiLabel bool `json:"multi_label,omitempty,omitzero"`
+	Layers     int  `json:"layers,omitempty,omitzero"`
+	Heads      int  `json:"heads,omitempty,omitzero"`
+
+	// Grid Rows, columns of patches.
+	Grid []int `json:"grid,omitempty,omitzero"`
 
 	// Transform How a photo becomes the model's input. Pairs are height, width.
 	Transform Transform `json:"transform,omitempty,omitzero"`
+
+	// Methods Focus maps of /v1/explain.
+	Methods []string `json:"methods,omitempty,omitzero"`
+
+	// MemoryBytes Estimate of what it takes.
+	MemoryBytes int64 `json:"memory_bytes,omitempty,omitzero"`
+
+	// Labels By class index; only in /v1/models/{id}.
+	Labels []string `json:"labels,omitempty,omitzero"`
 }
 
 // ModelList defines model for ModelList.
@@ -361,19 +359,19 @@ type Priority string
 
 // Problem RFC 9457.
 type Problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id,omitempty,omitzero"`
-	Status    int    `json:"status"`
-	Title     string `json:"title"`
-	Type      string `json:"type"`
 }
 
 // Rect defines model for Rect.
 type Rect struct {
-	H float64 `json:"h"`
-	W float64 `json:"w"`
 	X float64 `json:"x"`
 	Y float64 `json:"y"`
+	W float64 `json:"w"`
+	H float64 `json:"h"`
 }
 
 // Share defines model for Share.
@@ -389,16 +387,16 @@ type TimeoutMs = int
 
 // Timings Milliseconds of each stage.
 type Timings struct {
-	Decode float64 `json:"decode"`
-
-	// Encode From logits to labels, and from a map to an overlay.
-	Encode  float64 `json:"encode"`
-	Explain float64 `json:"explain"`
-
-	// Infer Of the batch the picture was in.
-	Infer      float64 `json:"infer"`
+	Decode     float64 `json:"decode"`
 	Preprocess float64 `json:"preprocess"`
 	Queue      float64 `json:"queue"`
+
+	// Infer Of the batch the picture was in.
+	Infer   float64 `json:"infer"`
+	Explain float64 `json:"explain"`
+
+	// Encode From logits to labels, and from a map to an overlay.
+	Encode float64 `json:"encode"`
 }
 
 // TopK defines model for TopK.
@@ -406,21 +404,21 @@ type TopK = int
 
 // Transform How a photo becomes the model's input. Pairs are height, width.
 type Transform struct {
-	Fit           string    `json:"fit"`
-	Interpolation string    `json:"interpolation"`
-	Mean          []float32 `json:"mean"`
-	Resize        []int     `json:"resize"`
-	Rounding      string    `json:"rounding"`
 	Size          []int     `json:"size"`
+	Fit           string    `json:"fit"`
+	Resize        []int     `json:"resize"`
+	Interpolation string    `json:"interpolation"`
+	Rounding      string    `json:"rounding"`
+	Mean          []float32 `json:"mean"`
 	Std           []float32 `json:"std"`
 }
 
 // Version defines model for Version.
 type Version struct {
-	Backend string `json:"backend"`
+	Version string `json:"version"`
 	Commit  string `json:"commit,omitempty,omitzero"`
 	Go      string `json:"go"`
-	Version string `json:"version"`
+	Backend string `json:"backend"`
 }
 
 // PathID defines model for path_id.
