@@ -1,0 +1,188 @@
+package attention_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
+)
+
+var (
+	focusPhotos = flag.Int("focus.photos", 2, "photos that TestFocusReport scores every method on")
+	focusReport = flag.String("focus.report", "", "file that TestFocusReport writes its table to, in Markdown")
+)
+
+// candidate is one row of the report.
+type candidate struct {
+	name string
+	make func(photo int, r *attention.Record, s attention.Subject) (*attention.Map, error)
+
+	cost     time.Duration
+	evidence []*attention.Evidence
+}
+
+// fixed is a map of values by row and column, for what a method must beat.
+func fixed(grid [2]int, value func(r, c int) float64) *attention.Map {
+	v := tensor.New(tensor.WithShape(grid[0], grid[1]), tensor.Of(tensor.Float32))
+	for i := range v.Float32s() {
+		v.Float32s()[i] = float32(value(i/grid[1], i%grid[1]))
+	}
+	return &attention.Map{Values: v}
+}
+
+func candidates(t *testing.T) []*candidate {
+	all := []*candidate{
+		{name: "random map", make: func(photo int, r *attention.Record, _ attention.Subject) (*attention.Map, error) {
+			rng := rand.New(rand.NewPCG(uint64(photo), 3))
+			return fixed(r.Grid, func(int, int) float64 { return rng.Float64() }), nil
+		}},
+		{name: "centre prior", make: func(_ int, r *attention.Record, _ attention.Subject) (*attention.Map, error) {
+			return fixed(r.Grid, func(row, col int) float64 {
+				y := (float64(row)+0.5)/float64(r.Grid[0]) - 0.5
+				x := (float64(col)+0.5)/float64(r.Grid[1]) - 0.5
+				return math.Exp(-8 * (x*x + y*y))
+			}), nil
+		}},
+	}
+	for _, c := range []struct {
+		name, method string
+		o            attention.Options
+	}{
+		{"raw, last layer, mean", "raw", attention.Options{}},
+		{"raw, last layer, max", "raw", attention.Options{Fusion: attention.Max}},
+		{"rollout, mean", "rollout", attention.Options{}},
+		{"rollout, max, discard 0.9", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.9}},
+		{"occlusion", "occlusion", attention.Options{}},
+		{"occlusion, window 3", "occlusion", attention.Options{Window: 3}},
+		{"rise, 400 masks", "rise", attention.Options{}},
+	} {
+		m, err := attention.Find(c.method)
+		require.NoError(t, err)
+		all = append(all, &candidate{name: c.name, make: func(_ int, r *attention.Record, s attention.Subject) (*attention.Map, error) {
+			if m.Probe != nil {
+				return m.Probe(context.Background(), s, c.o)
+			}
+			return m.Map(r, 0, c.o)
+		}})
+	}
+	return all
+}
+
+// TestFocusReport scores every method that needs no gradient on real photos
+// with the real DeiT-tiny, for the class that the model sees. It holds that
+// each beats chance; with -focus.photos 250 -focus.report FILE it writes the
+// table of the documentation.
+func TestFocusReport(t *testing.T) {
+	dir := shared(t)
+	c, s := deitTiny(t, dir, 8)
+	rows, cols := c.Config.Grid()
+	list, err := os.ReadFile(filepath.Join(dir, "data", "nips2017", "labels.csv"))
+	require.NoError(t, err)
+	photos, err := csv.NewReader(bytes.NewReader(list)).ReadAll()
+	require.NoError(t, err)
+	photos = photos[1:]
+	n := min(*focusPhotos, len(photos))
+	all := candidates(t)
+
+	var forward, full time.Duration
+	for i := range n {
+		// Spread over the list, which is sorted by nothing in particular.
+		data, err := os.ReadFile(filepath.Join(dir, "data", "nips2017", "images", photos[i*len(photos)/n][0]))
+		require.NoError(t, err)
+		size := c.Transform.Size
+		pixels := tensor.New(tensor.WithShape(1, 3, size[0], size[1]), tensor.Of(tensor.Float32))
+		_, err = c.Transform.Pixels(tensor.New(tensor.WithShape(3, size[0], size[1]), tensor.WithBacking(pixels.Float32s())), data, patch.Options{})
+		require.NoError(t, err)
+
+		start := time.Now()
+		out, err := s.Forward(pixels, vit.Wants{})
+		forward += time.Since(start)
+		require.NoError(t, err)
+		start = time.Now()
+		out, err = s.Forward(pixels, vit.Wants{AttnFull: true})
+		full += time.Since(start)
+		require.NoError(t, err)
+		best := slices.Index(out.Logits.Float32s(), slices.Max(out.Logits.Float32s()))
+		r := &attention.Record{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix, Attn: out.Attn}
+		subject := attention.Subject{
+			Model: vit.Classifier{Session: s}, Pixels: pixels, Grid: r.Grid, Patch: c.Config.Patch, Class: best,
+		}
+		for _, a := range all {
+			start := time.Now()
+			m, err := a.make(i, r, subject)
+			a.cost += time.Since(start)
+			require.NoError(t, err, a.name)
+			e, err := attention.Evaluate(context.Background(), subject, m)
+			require.NoError(t, err, a.name)
+			a.evidence = append(a.evidence, e)
+		}
+	}
+
+	var table bytes.Buffer
+	fmt.Fprintf(&table, "| map | deletion ↓ | insertion ↑ | insertion − deletion ↑ | positive ↓ | negative ↑ | milliseconds beside the forward pass |\n|---|---|---|---|---|---|---|\n")
+	for _, a := range all {
+		cell := func(of func(e *attention.Evidence) float64) string {
+			var x []float64
+			for _, e := range a.evidence {
+				x = append(x, of(e))
+			}
+			mean, lo, hi := bootstrap(x)
+			return fmt.Sprintf("%.3f (%.3f to %.3f)", mean, lo, hi)
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %.1f |\n", a.name,
+			cell(func(e *attention.Evidence) float64 { return e.Deletion }),
+			cell(func(e *attention.Evidence) float64 { return e.Insertion }),
+			cell((*attention.Evidence).Score),
+			cell(func(e *attention.Evidence) float64 { return e.Positive }),
+			cell(func(e *attention.Evidence) float64 { return e.Negative }),
+			a.cost.Seconds()*1000/float64(n))
+	}
+	fmt.Fprintf(&table, "\n%d photos; a forward pass takes %.1f ms, one that records all attention %.1f ms.\n",
+		n, forward.Seconds()*1000/float64(n), full.Seconds()*1000/float64(n))
+	t.Log("\n" + table.String())
+	if *focusReport != "" {
+		require.NoError(t, os.WriteFile(*focusReport, table.Bytes(), 0o644))
+	}
+
+	score := func(a *candidate) (sum float64) {
+		for _, e := range a.evidence {
+			sum += e.Score() / float64(n)
+		}
+		return sum
+	}
+	for _, a := range all[4:] {
+		require.Greater(t, score(a), score(all[0]), "%s is no better than a random map", a.name)
+	}
+}
+
+// bootstrap returns the mean of x and its 95 % percentile interval under
+// resampling with replacement: Efron, "Bootstrap Methods", Annals of
+// Statistics 1979.
+func bootstrap(x []float64) (mean, lo, hi float64) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	means := make([]float64, 2000)
+	for i := range means {
+		for range x {
+			means[i] += x[rng.IntN(len(x))] / float64(len(x))
+		}
+	}
+	slices.Sort(means)
+	for _, v := range x {
+		mean += v / float64(len(x))
+	}
+	return mean, means[len(means)*25/1000], means[len(means)*975/1000]
+}
