@@ -45,7 +45,7 @@ func TestTruncatedAfterMapping(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate(path, page))
 			c := &Checkpoint{files: []*file{f}}
-			require.ErrorIs(t, c.load(os.DirFS(dir), Options{}), errChanged)
+			require.ErrorIs(t, c.load(os.DirFS(dir), &loader{}), errChanged)
 			require.NoError(t, c.Close())
 		}
 	})

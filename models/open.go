@@ -26,7 +26,7 @@ func Open(name string, o Options) (*Checkpoint, error) {
 	c := &Checkpoint{}
 	dir, err := c.find(name)
 	if err == nil {
-		err = c.load(dir, o)
+		err = c.load(dir, &loader{options: o})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("models: open %s: %w", name, err), c.Close())
@@ -128,12 +128,14 @@ func refuseFormat(path string) error {
 }
 
 // load reads the checkpoint whose weight files are open.
-func (c *Checkpoint) load(dir fs.FS, o Options) error {
+func (c *Checkpoint) load(dir fs.FS, l *loader) error {
 	c.revision = sync.OnceValue(c.sum)
-	l := &loader{options: o}
 	var err error
 	if l.config, err = readConfig(dir); err != nil {
 		return err
+	}
+	if l.config != nil {
+		c.Arch = l.config.arch()
 	}
 	var p processor
 	if found, err := readJSON(dir, "preprocessor_config.json", &p); err != nil {
@@ -182,7 +184,6 @@ func (c *Checkpoint) read(l *loader) error {
 		c.Note = l.note
 	}
 	if l.config != nil {
-		c.Arch = l.config.arch()
 		c.MultiLabel = l.config.ProblemType != nil && *l.config.ProblemType == "multi_label_classification"
 	}
 	return nil

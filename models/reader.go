@@ -36,9 +36,9 @@ type stored struct {
 // TensorError says how the tensors of a checkpoint differ from what its
 // layout needs.
 type TensorError struct {
-	Missing   []string // names
-	Misshapen []string // "name: want (…), found (…)"; also values that are not numbers
-	Unused    []string // names
+	Missing   []string `json:"missing"`   // names and shapes
+	Misshapen []string `json:"misshapen"` // "name: want (…), found (…)"; also values that are not numbers
+	Unused    []string `json:"unused"`    // names
 }
 
 // Error names every tensor.
