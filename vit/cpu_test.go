@@ -51,7 +51,7 @@ func TestCPUIsRef(t *testing.T) {
 		got, err := newSession(t, device, c, weights, batch).Forward(pixels, w)
 		require.NoError(t, err)
 		// Measured, then doubled.
-		const limit = 1e-11
+		const limit = 1e-12
 		if c.Classes > 0 {
 			requireClose(t, want.Logits, got.Logits, limit, "logits")
 		}
