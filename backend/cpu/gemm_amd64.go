@@ -4,7 +4,7 @@
 
 package cpu
 
-// gemmAVX512x1 to 14 are kernels.gemm; see there.
+// gemmAVX512x1 to 12 are kernels.gemm; see there.
 //
 //go:noescape
 func gemmAVX512x1(args *gemmArgs)
@@ -42,12 +42,6 @@ func gemmAVX512x11(args *gemmArgs)
 //go:noescape
 func gemmAVX512x12(args *gemmArgs)
 
-//go:noescape
-func gemmAVX512x13(args *gemmArgs)
-
-//go:noescape
-func gemmAVX512x14(args *gemmArgs)
-
 var gemmAVX512x = []func(*gemmArgs){
 	1:  gemmAVX512x1,
 	2:  gemmAVX512x2,
@@ -61,11 +55,9 @@ var gemmAVX512x = []func(*gemmArgs){
 	10: gemmAVX512x10,
 	11: gemmAVX512x11,
 	12: gemmAVX512x12,
-	13: gemmAVX512x13,
-	14: gemmAVX512x14,
 }
 
-// gemmHalfAVX512x1 to 14 are kernels.half; see there.
+// gemmHalfAVX512x1 to 12 are kernels.half; see there.
 //
 //go:noescape
 func gemmHalfAVX512x1(args *gemmArgs)
@@ -103,12 +95,6 @@ func gemmHalfAVX512x11(args *gemmArgs)
 //go:noescape
 func gemmHalfAVX512x12(args *gemmArgs)
 
-//go:noescape
-func gemmHalfAVX512x13(args *gemmArgs)
-
-//go:noescape
-func gemmHalfAVX512x14(args *gemmArgs)
-
 var gemmHalfAVX512x = []func(*gemmArgs){
 	1:  gemmHalfAVX512x1,
 	2:  gemmHalfAVX512x2,
@@ -122,11 +108,9 @@ var gemmHalfAVX512x = []func(*gemmArgs){
 	10: gemmHalfAVX512x10,
 	11: gemmHalfAVX512x11,
 	12: gemmHalfAVX512x12,
-	13: gemmHalfAVX512x13,
-	14: gemmHalfAVX512x14,
 }
 
-// gemmBF16AVX512x1 to 14 are kernels.gemmBF16; see there.
+// gemmBF16AVX512x1 to 12 are kernels.gemmBF16; see there.
 //
 //go:noescape
 func gemmBF16AVX512x1(args *gemmArgs)
@@ -164,12 +148,6 @@ func gemmBF16AVX512x11(args *gemmArgs)
 //go:noescape
 func gemmBF16AVX512x12(args *gemmArgs)
 
-//go:noescape
-func gemmBF16AVX512x13(args *gemmArgs)
-
-//go:noescape
-func gemmBF16AVX512x14(args *gemmArgs)
-
 var gemmBF16AVX512x = []func(*gemmArgs){
 	1:  gemmBF16AVX512x1,
 	2:  gemmBF16AVX512x2,
@@ -183,11 +161,9 @@ var gemmBF16AVX512x = []func(*gemmArgs){
 	10: gemmBF16AVX512x10,
 	11: gemmBF16AVX512x11,
 	12: gemmBF16AVX512x12,
-	13: gemmBF16AVX512x13,
-	14: gemmBF16AVX512x14,
 }
 
-// gemmHalfBF16AVX512x1 to 14 are kernels.halfBF16; see there.
+// gemmHalfBF16AVX512x1 to 12 are kernels.halfBF16; see there.
 //
 //go:noescape
 func gemmHalfBF16AVX512x1(args *gemmArgs)
@@ -225,12 +201,6 @@ func gemmHalfBF16AVX512x11(args *gemmArgs)
 //go:noescape
 func gemmHalfBF16AVX512x12(args *gemmArgs)
 
-//go:noescape
-func gemmHalfBF16AVX512x13(args *gemmArgs)
-
-//go:noescape
-func gemmHalfBF16AVX512x14(args *gemmArgs)
-
 var gemmHalfBF16AVX512x = []func(*gemmArgs){
 	1:  gemmHalfBF16AVX512x1,
 	2:  gemmHalfBF16AVX512x2,
@@ -244,11 +214,9 @@ var gemmHalfBF16AVX512x = []func(*gemmArgs){
 	10: gemmHalfBF16AVX512x10,
 	11: gemmHalfBF16AVX512x11,
 	12: gemmHalfBF16AVX512x12,
-	13: gemmHalfBF16AVX512x13,
-	14: gemmHalfBF16AVX512x14,
 }
 
-// gemmInt8AVX512x1 to 14 are kernels.gemmInt8; see there.
+// gemmInt8AVX512x1 to 12 are kernels.gemmInt8; see there.
 //
 //go:noescape
 func gemmInt8AVX512x1(args *gemmArgs)
@@ -286,12 +254,6 @@ func gemmInt8AVX512x11(args *gemmArgs)
 //go:noescape
 func gemmInt8AVX512x12(args *gemmArgs)
 
-//go:noescape
-func gemmInt8AVX512x13(args *gemmArgs)
-
-//go:noescape
-func gemmInt8AVX512x14(args *gemmArgs)
-
 var gemmInt8AVX512x = []func(*gemmArgs){
 	1:  gemmInt8AVX512x1,
 	2:  gemmInt8AVX512x2,
@@ -305,8 +267,6 @@ var gemmInt8AVX512x = []func(*gemmArgs){
 	10: gemmInt8AVX512x10,
 	11: gemmInt8AVX512x11,
 	12: gemmInt8AVX512x12,
-	13: gemmInt8AVX512x13,
-	14: gemmInt8AVX512x14,
 }
 
 // gemmAVX2x1 to 6 are kernels.gemm; see there.

@@ -26,7 +26,7 @@ func impls() []impl {
 // wide is the arithmetic in AVX-512.
 var wide = kernels{
 	name: "avx512",
-	rows: 14,
+	rows: 12,
 	cols: 32,
 	gemm: gemmAVX512x,
 	half: gemmHalfAVX512x,

@@ -66,11 +66,11 @@ func gemms(f *file) {
 		product
 		field string
 	}{
-		{"gemmAVX512x", avx512, 14, 2, productF32, "gemm"},
-		{"gemmHalfAVX512x", avx512, 14, 1, productF32, "half"},
-		{"gemmBF16AVX512x", avx512, 14, 2, productBF16, "gemmBF16"},
-		{"gemmHalfBF16AVX512x", avx512, 14, 1, productBF16, "halfBF16"},
-		{"gemmInt8AVX512x", avx512, 14, 2, productInt8, "gemmInt8"},
+		{"gemmAVX512x", avx512, 12, 2, productF32, "gemm"},
+		{"gemmHalfAVX512x", avx512, 12, 1, productF32, "half"},
+		{"gemmBF16AVX512x", avx512, 12, 2, productBF16, "gemmBF16"},
+		{"gemmHalfBF16AVX512x", avx512, 12, 1, productBF16, "halfBF16"},
+		{"gemmInt8AVX512x", avx512, 12, 2, productInt8, "gemmInt8"},
 		{"gemmAVX2x", avx2, 6, 2, productF32, "gemm"},
 		{"gemmHalfAVX2x", avx2, 6, 1, productF32, "half"},
 	} {
