@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"unsafe"
 )
 
@@ -61,7 +62,7 @@ func (c *compiler) attention(o *op) error {
 	}
 	a.keys = layout{a.k.n, a.d, c.k.cols}
 	a.values = layout{a.d, a.k.n, c.k.cols}
-	a.parts = split(a.q.b, a.q.n, c.workers, a.q.n+1)
+	a.parts = split(a.q.b, a.q.n, c.workers, math.MaxInt)
 	constants := []access{{a.bias, false, anything}, {a.cos, false, anything}, {a.sin, false, anything}}
 	if a.q.b%c.workers == 0 {
 		c.add((*ownAttention)(a), a.headBytes()+a.stripBytes(c.k), append(constants,
@@ -74,7 +75,7 @@ func (c *compiler) attention(o *op) error {
 		return err
 	}
 	c.layers++
-	a.packed = split(a.k.b, a.k.n, c.workers, a.k.n+1)
+	a.packed = split(a.k.b, a.k.n, c.workers, math.MaxInt)
 	kv := view{mem: a.shared, b: 1, n: 1, c: a.shared.floats}
 	c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, access{kv, true, anything}, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
 	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, access{o.probs, true, anything},

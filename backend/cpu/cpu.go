@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/vitserve/vitserve/backend"
@@ -28,10 +29,11 @@ const Variable = "VITSERVE_CPU"
 
 // Backend is the processor. It implements backend.Backend.
 type Backend struct {
-	k       *kernels
-	pool    *pool
-	weights arena // of Linears and Uploads
-	own     arena // of the workers
+	k         *kernels
+	precision backend.Precision
+	pool      *pool
+	weights   arena // of Linears and Uploads
+	own       arena // of the workers
 
 	mu      sync.Mutex
 	closed  bool
@@ -50,14 +52,17 @@ func New(o backend.Options) (*Backend, error) {
 }
 
 func open(o backend.Options, k *kernels) (*Backend, error) {
-	if o.Precision != backend.F32 {
-		return nil, fmt.Errorf("cpu: precision %v with %s kernels: %w", o.Precision, k.name, backend.ErrUnsupported)
+	if int(o.Precision) >= len(k.missing) {
+		return nil, fmt.Errorf("cpu: %v: %w", o.Precision, backend.ErrUnsupported)
+	}
+	if missing := k.missing[o.Precision]; len(missing) > 0 {
+		return nil, fmt.Errorf("cpu: %v with %s kernels: %w: it lacks %s", o.Precision, k.name, backend.ErrUnsupported, strings.Join(missing, ", "))
 	}
 	threads := o.Threads
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	b := &Backend{k: k, streams: map[*stream]struct{}{}}
+	b := &Backend{k: k, precision: o.Precision, streams: map[*stream]struct{}{}}
 	b.weights.block, b.own.block = 32<<20, 1<<20
 	var err error
 	if b.pool, err = newPool(k, threads, &b.own); err != nil {

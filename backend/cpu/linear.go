@@ -2,7 +2,10 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/vitserve/vitserve/backend"
@@ -10,17 +13,34 @@ import (
 )
 
 // linear is a weight matrix in panels: cols outputs side by side, input by
-// input, [panels][in][cols], so that a panel is read from one end to the
-// other and is small enough for the second-level cache. The panel of a gated
-// layer holds cols/2 gates and then the cols/2 values that belong to them.
+// input, so that a panel is read from one end to the other and is small
+// enough for the second-level cache. Inputs come one float32, two bf16 or four
+// s8 at a time, four bytes an output whatever the precision. The panel of a
+// gated layer holds cols/2 gates and then the cols/2 values that belong to
+// them.
 type linear struct {
-	owner   *Backend
-	in, out int
-	gated   bool
-	panels  int
-	width   int            // columns of y that a panel gives
-	weight  unsafe.Pointer // [panels][in][cols]
-	bias    unsafe.Pointer // [panels][cols], or nil
+	owner     *Backend
+	precision backend.Precision
+	in, out   int
+	gated     bool
+	panels    int
+	width     int            // columns of y that a panel gives
+	depth     int            // steps of four bytes in a column of a panel
+	weight    unsafe.Pointer // [panels][depth][cols]
+	bias      unsafe.Pointer // [panels][cols], or nil
+	scales    unsafe.Pointer // int8: [panels][cols]
+	offsets   unsafe.Pointer // int8: [chunks][panels][cols] int32, see gemmInt8
+}
+
+// chunk is how many inputs of an int8 layer share the scale of a row of x,
+// and how many hidden columns of an MLP are computed at a time: as many as
+// the second-level cache holds beside the rows. It is a multiple of every
+// panel's width.
+const chunk = 768
+
+// perStep returns how many values lie in four bytes.
+func perStep(p backend.Precision) int {
+	return [...]int{backend.F32: 1, backend.BF16: 2, backend.Int8: 4}[p]
 }
 
 // In implements backend.Linear.
@@ -37,6 +57,11 @@ func (l *linear) columns() int {
 	return l.out
 }
 
+// panel returns where panel i starts with input k0.
+func (l *linear) panel(i, k0, cols int) unsafe.Pointer {
+	return unsafe.Add(l.weight, (i*l.depth+k0/perStep(l.precision))*cols*4)
+}
+
 // NewLinear implements backend.Backend.
 func (b *Backend) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions) (backend.Linear, error) {
 	w, err := backend.HostFloats(weight)
@@ -47,11 +72,16 @@ func (b *Backend) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions)
 	if len(shape) != 2 || shape[0] < 1 || shape[1] < 1 || o.Gated && shape[0]%2 != 0 {
 		return nil, fmt.Errorf("cpu: weight %v with gated %v, want (out, in), out even if gated", shape, o.Gated)
 	}
-	l := &linear{owner: b, out: shape[0], in: shape[1], gated: o.Gated, width: b.k.cols}
+	l := &linear{owner: b, precision: b.precision, out: shape[0], in: shape[1], gated: o.Gated, width: b.k.cols}
+	if o.Exact {
+		l.precision = backend.F32
+	}
 	if l.gated {
 		l.width /= 2
 	}
 	l.panels = (l.columns() + l.width - 1) / l.width
+	per := perStep(l.precision)
+	l.depth = (l.in + per - 1) / per
 	var biases []float32
 	if bias != nil {
 		if biases, err = backend.HostFloats(bias); err != nil {
@@ -61,26 +91,64 @@ func (b *Backend) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions)
 			return nil, fmt.Errorf("cpu: bias %v, weight %v", bias.Shape(), shape)
 		}
 	}
-	floatsOf := l.panels * l.in * b.k.cols
-	p, blk, err := b.weights.alloc((floatsOf + l.panels*b.k.cols) * 4)
-	if err != nil {
+	if err := l.alloc(biases != nil); err != nil {
 		return nil, fmt.Errorf("cpu: linear layer %v: %w", shape, err)
 	}
-	l.weight = p
-	if biases != nil {
-		l.bias = unsafe.Add(p, floatsOf*4)
-	}
-	for p := range l.panels {
-		l.pack(b.k, p, w, biases)
-	}
-	runtime.AddCleanup(l, b.weights.free, blk)
+	l.packAll(w, biases)
 	return l, nil
 }
 
+// alloc lays the layer out in memory that is freed when nobody knows the
+// layer any more.
+func (l *linear) alloc(bias bool) error {
+	cols := l.owner.k.cols
+	row := l.panels * cols * 4
+	size := l.depth * row
+	rows := []*unsafe.Pointer{}
+	if bias {
+		rows = append(rows, &l.bias)
+	}
+	if l.precision == backend.Int8 {
+		rows = append(rows, &l.scales, &l.offsets)
+		size += ((l.in+chunk-1)/chunk - 1) * row
+	}
+	p, blk, err := l.owner.weights.alloc(size + len(rows)*row)
+	if err != nil {
+		return err
+	}
+	l.weight = p
+	p = unsafe.Add(p, l.depth*row)
+	for _, r := range rows {
+		*r, p = p, unsafe.Add(p, row)
+	}
+	runtime.AddCleanup(l, l.owner.weights.free, blk)
+	return nil
+}
+
+// packAll packs all panels on as many goroutines as the backend has threads.
+func (l *linear) packAll(w, bias []float32) {
+	var next atomic.Int32
+	var wait sync.WaitGroup
+	for range min(l.owner.Threads(), l.panels) {
+		wait.Go(func() {
+			for p := int(next.Add(1)) - 1; p < l.panels; p = int(next.Add(1)) - 1 {
+				l.pack(p, w, bias)
+			}
+		})
+	}
+	wait.Wait()
+}
+
 // pack fills panel p. What is behind the last output stays zero.
-func (l *linear) pack(k *kernels, p int, w, bias []float32) {
-	panel := unsafe.Add(l.weight, p*l.in*k.cols*4)
+func (l *linear) pack(p int, w, bias []float32) {
+	k := l.owner.k
+	panel := l.panel(p, 0, k.cols)
 	n := min(l.width, l.columns()-p*l.width)
+	var plain []float32
+	if l.precision != backend.F32 {
+		plain = make([]float32, l.in*k.cols)
+		panel = unsafe.Pointer(&plain[0])
+	}
 	for half := 0; half < k.cols; half += l.width {
 		first := p * l.width // row of w
 		if half > 0 {
@@ -91,98 +159,32 @@ func (l *linear) pack(k *kernels, p int, w, bias []float32) {
 			copy(floats(unsafe.Add(l.bias, (p*k.cols+half)*4), n), bias[first:])
 		}
 	}
-}
-
-// A product is y = act(x·W + bias) + residual over m rows, for a range of
-// panels and of inputs. x starts at input k0, y, res and pre at the first
-// column of panel p0.
-type product struct {
-	l         *linear
-	act       backend.Activation
-	y, x, res rows
-	pre       rows // keeps the values before the activation
-	m         int
-	p0, p1    int  // panels
-	k0, k1    int  // inputs
-	acc       bool // adds to y; no activation, residual or pre then
-	room      bool // y may be written up to the end of the last panel
-}
-
-// multiply computes p strip by strip. A row's result does not depend on the
-// strip it falls into.
-func (w *worker) multiply(p *product) {
-	k, l := w.k, p.l
-	strips := (p.m + k.rows - 1) / k.rows
-	if strips == 0 {
-		return
+	switch l.precision {
+	case backend.BF16:
+		k.pairs(l.panel(p, 0, k.cols), uintptr(k.cols)*4, panel, uintptr(k.cols)*4, l.in, k.cols)
+	case backend.Int8:
+		l.quantise(p, plain)
 	}
-	a := &w.args
-	a.lda, a.k, a.bias = p.x.ld, uintptr(p.k1-p.k0), nil
-	panelBytes := l.in * k.cols * 4
-	touched := uintptr(p.k1-p.k0) / 4 * line // what a strip prefetches of the next panel
-	for i := p.p0; i < p.p1; i++ {
-		a.b = unsafe.Add(l.weight, i*panelBytes+p.k0*k.cols*4)
-		if l.bias != nil && p.k0 == 0 {
-			a.bias = unsafe.Add(l.bias, i*k.cols*4)
-		}
-		next := a.b
-		if i+1 < p.p1 {
-			next = unsafe.Add(a.b, panelBytes)
-		}
-		col := (i - p.p0) * l.width
-		width := min(l.width, l.columns()-i*l.width)
-		direct := !l.gated && p.pre.p == nil && (width == k.cols || p.room) && (p.res.p == nil)
-		for s, r0 := 0, 0; s < strips; s++ {
-			r1 := p.m * (s + 1) / strips
-			r := r1 - r0
-			a.a = p.x.row(r0)
-			a.next = next
-			if ahead := uintptr(s) * touched; int(ahead) < (p.k1-p.k0)*k.cols*4 {
-				a.next = unsafe.Add(next, ahead)
+}
+
+// quantise writes panel p, [in][cols], as s8 with a scale for each output, so
+// that its largest weight is ±127.
+func (l *linear) quantise(p int, plain []float32) {
+	cols := l.owner.k.cols
+	scales := floats(unsafe.Add(l.scales, p*cols*4), cols)
+	for i, v := range plain {
+		scales[i%cols] = max(scales[i%cols], float32(math.Abs(float64(v)))/127)
+	}
+	panel := unsafe.Slice((*int8)(l.panel(p, 0, cols)), l.depth*cols*4)
+	for k := range l.in {
+		offsets := unsafe.Slice((*int32)(unsafe.Add(l.offsets, (k/chunk*l.panels+p)*cols*4)), cols)
+		for j, v := range plain[k*cols:][:cols] {
+			if scales[j] == 0 {
+				continue
 			}
-			y := p.y.from(r0, col)
-			if !direct {
-				w.tileProduct(p, y, r0, r, i, width)
-			} else {
-				a.c, a.ldc, a.acc = y.p, y.ld, 0
-				if p.acc {
-					a.acc = 1
-				}
-				k.gemm[r](a)
-				if p.act != backend.Identity {
-					k.act[p.act](y.p, y.ld, r, width)
-				}
-			}
-			r0 = r1
+			q := int8(math.RoundToEven(float64(v / scales[j])))
+			panel[(k/4*cols+j)*4+k%4] = q
+			offsets[j] -= 128 * int32(q)
 		}
 	}
-}
-
-// tileProduct computes r rows of panel i beside y, for what cannot be done
-// in place, and then writes y.
-func (w *worker) tileProduct(p *product, y rows, r0, r, i, width int) {
-	k, l, a := w.k, p.l, &w.args
-	tile := rows{w.tile, uintptr(k.cols) * 4}
-	a.c, a.ldc, a.acc = tile.p, tile.ld, 0
-	k.gemm[r](a)
-	col := (i - p.p0) * l.width
-	if p.pre.p != nil {
-		copyRows(p.pre.from(r0, col), tile, r, width)
-		if l.gated {
-			copyRows(p.pre.from(r0, col+l.out/2), tile.from(0, l.width), r, width)
-		}
-	}
-	switch {
-	case l.gated:
-		k.swiglu(tile.p, tile.ld, tile.p, tile.ld, r, l.width)
-	case p.act != backend.Identity:
-		k.act[p.act](tile.p, tile.ld, r, width)
-	}
-	if res := p.res.from(r0, col); res.p != nil {
-		k.add(tile.p, tile.ld, res.p, res.ld, r, width)
-	}
-	if p.acc {
-		k.add(tile.p, tile.ld, y.p, y.ld, r, width)
-	}
-	copyRows(y, tile, r, width)
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"github.com/vitserve/vitserve/backend"
 )
@@ -44,8 +45,9 @@ type compiler struct {
 	k       *kernels
 	workers int
 	p       *program
-	pending []access // of the steps behind the last barrier
-	layers  int      // attentions so far
+	pending []access        // of the steps behind the last barrier
+	layers  int             // attentions so far
+	then    *unsafe.Pointer // where the last step keeps which weights come after its own
 }
 
 func (s *stream) compile() (*program, error) {
@@ -129,6 +131,15 @@ func (c *compiler) add(s step, scratch int, accesses ...access) {
 	}
 }
 
+// fetches tells the step before which weights follow its own, so that its
+// last panel fetches the first of the next.
+func (c *compiler) fetches(l *linear, then *unsafe.Pointer) {
+	if c.then != nil {
+		*c.then = l.weight
+	}
+	c.then = then
+}
+
 // waits reports whether a needs a barrier.
 func (c *compiler) waits(a access) bool {
 	if c.workers == 1 || a.none() {
@@ -180,23 +191,32 @@ func (v view) end() int { return v.off + (v.b-1)*v.batch + (v.n-1)*v.row + v.c }
 type part struct{ b, lo, hi int }
 
 // maxRows bounds the rows that a step takes at a time, so that they stay in
-// the second-level cache while the weights pass by.
-const maxRows = 112
+// the second-level cache while the weights pass by. Weights come from memory
+// once for every so many rows, which costs more than a row that comes from the
+// third-level cache.
+const maxRows = 208
 
 // split gives each worker its share of b images of n rows, in parts of no
 // more than limit rows that are as even as can be. Where the images divide
-// evenly among the workers, everyone has whole images.
+// evenly among the workers, everyone has whole images. A share starts at an
+// even row of an image, because bf16 packs the values of two tokens together.
 func split(b, n, workers, limit int) [][]part {
+	return divide(b, n, workers, limit, n)
+}
+
+// divide is split with the rows counted in images of size rows, n for those of
+// the tensor and b·n for flattened ones.
+func divide(b, n, workers, limit, size int) [][]part {
 	parts := make([][]part, workers)
 	for w := range parts {
-		first, end := b*n*w/workers, b*n*(w+1)/workers
+		first, end := share(b, n, w, workers), share(b, n, w+1, workers)
 		for first < end {
-			img := first / n
-			stop := min(end, (img+1)*n)
+			img := first / size
+			stop := min(end, (img+1)*size)
 			rows := stop - first
-			pieces := (rows + limit - 1) / limit
+			pieces := (rows-1)/limit + 1
 			for i := range pieces {
-				lo := first - img*n
+				lo := first - img*size
 				parts[w] = append(parts[w], part{img, lo + rows*i/pieces, lo + rows*(i+1)/pieces})
 			}
 			first = stop
@@ -205,22 +225,32 @@ func split(b, n, workers, limit int) [][]part {
 	return parts
 }
 
-// flatten returns views as one image each, if all of them can be.
-func flatten(views ...*view) {
+// share is the first row of a worker's share.
+func share(b, n, w, workers int) int {
+	first := b * n * w / workers
+	if w == workers {
+		return first
+	}
+	return first - first%n%2
+}
+
+// splitFlat splits the rows of views that are worked on row by row, after it
+// has turned them into views of one image, if all of them can be: strips may
+// then reach from one image into the next.
+func (c *compiler) splitFlat(limit int, views ...*view) [][]part {
+	b, n := views[0].b, views[0].n
 	var flat [4]view
 	for i, v := range views {
 		var ok bool
 		if flat[i], ok = v.flat(); !ok {
-			return
+			return split(b, n, c.workers, limit)
 		}
 	}
 	for i, v := range views {
 		*v = flat[i]
 	}
+	return divide(b, n, c.workers, limit, b*n)
 }
-
-// same reports whether a residual is the output itself.
-func same(res, y view) bool { return res == y }
 
 // fusible reports whether two operations are the halves of an MLP whose
 // hidden layer need not exist: first writes a Temp that next reads.
@@ -230,5 +260,5 @@ func fusible(first, next *op) bool {
 		next.act == backend.Identity && next.pre.none() &&
 		!overlap(next.y, first.x) &&
 		(first.pre.none() || !overlap(next.y, first.pre)) &&
-		(next.res.none() || same(next.res, next.y) || !overlap(next.res, next.y))
+		(next.res.none() || next.res == next.y || !overlap(next.res, next.y))
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/vitserve/vitserve/backend"
@@ -14,16 +15,18 @@ type linearStep struct {
 	aliased        bool // the residual is y
 	inPlace        bool // x is y, or overlaps it
 	parts          [][]part
+	then           unsafe.Pointer
 }
 
 func (c *compiler) linear(o *op) {
-	s := &linearStep{l: o.l, act: o.act, y: o.y, x: o.x, res: o.res, pre: o.pre, aliased: same(o.res, o.y)}
-	flatten(&s.y, &s.x, &s.res, &s.pre)
-	s.parts = split(s.y.b, s.y.n, c.workers, maxRows)
-	scratch := 0
-	if s.inPlace = overlap(o.x, o.y) || !o.pre.none() && overlap(o.x, o.pre); s.inPlace {
+	s := &linearStep{l: o.l, act: o.act, y: o.y, x: o.x, res: o.res, pre: o.pre, aliased: o.res == o.y}
+	s.parts = c.splitFlat(maxRows, &s.y, &s.x, &s.res, &s.pre)
+	s.inPlace = overlap(o.x, o.y) || !o.pre.none() && overlap(o.x, o.pre)
+	scratch := lowBytes(s.l.precision, maxRows, s.l.in)
+	if s.l.precision == backend.F32 && s.inPlace {
 		scratch = maxRows * rowStride(s.l.in)
 	}
+	c.fetches(o.l, &s.then)
 	c.add(s, scratch, access{o.y, true, ownRows}, access{o.pre, true, ownRows}, access{o.x, false, ownRows}, access{o.res, false, ownRows})
 }
 
@@ -34,73 +37,70 @@ func rowStride(n int) int { return roundUp(n*4, line) + line }
 func (s *linearStep) run(w *worker) {
 	for _, p := range s.parts[w.id] {
 		m := product{
-			l: s.l, act: s.act, m: p.hi - p.lo, p1: s.l.panels, k1: s.l.in,
-			y: s.y.at(p.b, p.lo), x: s.x.at(p.b, p.lo), res: s.res.at(p.b, p.lo), pre: s.pre.at(p.b, p.lo),
+			l: s.l, act: s.act, m: p.hi - p.lo, p1: s.l.panels, k1: s.l.in, then: s.then,
+			y: s.y.at(p.b, p.lo), res: s.res.at(p.b, p.lo), pre: s.pre.at(p.b, p.lo),
 		}
-		if s.inPlace {
-			x := rows{w.scratch, uintptr(rowStride(s.l.in))}
-			copyRows(x, m.x, m.m, s.l.in)
-			m.x = x
+		x := s.x.at(p.b, p.lo)
+		if s.inPlace && s.l.precision == backend.F32 {
+			copied := rows{w.scratch, uintptr(rowStride(s.l.in))}
+			copyRows(copied, x, m.m, s.l.in)
+			x = copied
 		}
+		w.lower(&m, w.scratch, x, s.l.in)
 		m.accumulate(s.aliased)
 		w.multiply(&m)
 	}
 }
 
-// accumulate turns a residual into adding to y, where nothing comes between.
-func (p *product) accumulate(aliased bool) {
-	if p.res.p == nil || p.act != backend.Identity || p.pre.p != nil {
-		return
-	}
-	if !aliased {
-		copyRows(p.y, p.res, p.m, p.l.columns())
-	}
-	p.res, p.acc = rows{}, true
-}
-
-// mlpStep is a Linear into a Temp and the Linear that reads it, in chunks of
-// hidden columns that stay in the second-level cache. What comes of a chunk is
-// added to y.
+// mlpStep is a Linear into a Temp and the Linear that reads it, a chunk of
+// hidden columns at a time. What comes of a chunk is added to y.
 type mlpStep struct {
 	fc1, fc2       *linear
 	act            backend.Activation
 	y, x, res, pre view
 	aliased        bool
-	chunk          int // panels of fc1
 	parts          [][]part
+	then           unsafe.Pointer
 }
-
-// maxHidden is how many hidden columns a chunk has at most.
-const maxHidden = 768
 
 func (c *compiler) mlp(first, next *op) {
 	s := &mlpStep{
 		fc1: first.l, fc2: next.l, act: first.act,
-		y: next.y, x: first.x, res: next.res, pre: first.pre, aliased: same(next.res, next.y),
+		y: next.y, x: first.x, res: next.res, pre: first.pre, aliased: next.res == next.y,
 	}
-	flatten(&s.y, &s.x, &s.res, &s.pre)
-	s.parts = split(s.y.b, s.y.n, c.workers, maxRows)
-	panels := s.fc1.panels
-	chunks := (panels*s.fc1.width + maxHidden - 1) / maxHidden
-	s.chunk = (panels + chunks - 1) / chunks
-	c.add(s, maxRows*s.hiddenStride(), access{next.y, true, ownRows}, access{first.pre, true, ownRows},
-		access{first.x, false, ownRows}, access{next.res, false, ownRows})
+	s.parts = c.splitFlat(maxRows, &s.y, &s.x, &s.res, &s.pre)
+	c.fetches(s.fc1, &s.then)
+	c.add(s, lowBytes(s.fc1.precision, maxRows, s.fc1.in)+lowBytes(s.fc2.precision, maxRows, chunk)+maxRows*rowStride(chunk),
+		access{next.y, true, ownRows}, access{first.pre, true, ownRows}, access{first.x, false, ownRows}, access{next.res, false, ownRows})
 }
 
-// hiddenStride is the bytes from one row of the hidden layer to the next.
-func (s *mlpStep) hiddenStride() int { return rowStride(s.chunk * s.fc1.width) }
-
 func (s *mlpStep) run(w *worker) {
-	hidden := rows{w.scratch, uintptr(s.hiddenStride())}
+	cols := w.k.cols
 	for _, p := range s.parts[w.id] {
-		up := product{l: s.fc1, act: s.act, m: p.hi - p.lo, k1: s.fc1.in, x: s.x.at(p.b, p.lo), y: hidden, room: true}
-		down := product{l: s.fc2, m: p.hi - p.lo, p1: s.fc2.panels, x: hidden, y: s.y.at(p.b, p.lo), res: s.res.at(p.b, p.lo)}
+		up := product{l: s.fc1, act: s.act, m: p.hi - p.lo, k1: s.fc1.in, hidden: true, bf16: s.fc2.precision == backend.BF16}
+		down := product{l: s.fc2, m: p.hi - p.lo, p1: s.fc2.panels, y: s.y.at(p.b, p.lo), res: s.res.at(p.b, p.lo)}
+		w.lower(&up, w.scratch, s.x.at(p.b, p.lo), s.fc1.in)
+		low := unsafe.Add(w.scratch, lowBytes(s.fc1.precision, up.m, s.fc1.in))
+		up.y = rows{unsafe.Add(low, lowBytes(s.fc2.precision, up.m, chunk)), uintptr(rowStride(chunk))}
+		if up.bf16 {
+			up.y = rows{low, uintptr(lowStride(backend.BF16, chunk))}
+		}
 		down.accumulate(s.aliased)
-		for p0 := 0; p0 < s.fc1.panels; p0 += s.chunk {
-			up.p0, up.p1 = p0, min(p0+s.chunk, s.fc1.panels)
-			up.pre = s.pre.at(p.b, p.lo).from(0, p0*s.fc1.width)
+		for k0 := 0; k0 < s.fc2.in; k0 += chunk {
+			down.k0, down.k1 = k0, min(k0+chunk, s.fc2.in)
+			up.p0, up.p1 = k0/s.fc1.width, min((k0+chunk)/s.fc1.width, s.fc1.panels)
+			up.pre = s.pre.at(p.b, p.lo).from(0, k0)
+			up.then = s.fc2.panel(0, k0, cols)
+			down.then = s.then
+			if up.p1 < s.fc1.panels {
+				down.then = s.fc1.panel(up.p1, 0, cols)
+			}
 			w.multiply(&up)
-			down.k0, down.k1 = up.p0*s.fc1.width, min(up.p1*s.fc1.width, s.fc2.in)
+			if up.bf16 {
+				down.x = up.y
+			} else {
+				w.lower(&down, low, up.y, down.k1-down.k0)
+			}
 			w.multiply(&down)
 			down.acc = true
 		}
@@ -117,8 +117,7 @@ type normStep struct {
 
 func (c *compiler) layerNorm(o *op) {
 	s := &normStep{y: o.y, x: o.x, weight: o.weight, bias: o.bias, eps: o.eps}
-	flatten(&s.y, &s.x)
-	s.parts = split(s.y.b, s.y.n, c.workers, s.y.n+1)
+	s.parts = c.splitFlat(math.MaxInt, &s.y, &s.x)
 	c.add(s, 0, access{o.y, true, ownRows}, access{o.x, false, ownRows},
 		access{o.weight, false, anything}, access{o.bias, false, anything})
 }
@@ -140,12 +139,14 @@ type patchStep struct {
 	prefix, pos view
 	patch, grid [2]int
 	parts       [][]part
+	then        unsafe.Pointer
 }
 
 func (c *compiler) patchEmbed(o *op) {
 	s := &patchStep{l: o.l, y: o.y, x: o.x, prefix: o.prefix, pos: o.pos, patch: o.patch, grid: o.grid}
 	s.parts = split(s.y.b, s.y.n, c.workers, maxRows)
-	c.add(s, maxRows*s.stride(), access{o.y, true, ownRows}, access{o.x, false, ownImage},
+	c.fetches(s.l, &s.then)
+	c.add(s, maxRows*s.stride()+lowBytes(s.l.precision, maxRows, s.l.in), access{o.y, true, ownRows}, access{o.x, false, ownImage},
 		access{o.prefix, false, anything}, access{o.pos, false, anything})
 }
 
@@ -163,13 +164,14 @@ func (s *patchStep) run(w *worker) {
 		for ; lo < min(p.hi, prefix); lo++ {
 			copyRows(s.y.at(p.b, lo), s.prefix.at(0, lo), 1, s.y.c)
 		}
-		m := product{l: s.l, m: p.hi - lo, p1: s.l.panels, k1: s.l.in, x: cut, y: s.y.at(p.b, lo)}
+		m := product{l: s.l, m: p.hi - lo, p1: s.l.panels, k1: s.l.in, y: s.y.at(p.b, lo), then: s.then}
 		if m.m == 0 {
 			continue
 		}
 		for i := range m.m {
 			s.cut(cut.row(i), p.b, lo-prefix+i)
 		}
+		w.lower(&m, unsafe.Add(w.scratch, maxRows*s.stride()), cut, s.l.in)
 		m.res = s.pos.at(0, lo-prefix)
 		m.accumulate(false)
 		w.multiply(&m)
@@ -231,7 +233,7 @@ type gatherStep struct {
 
 func (c *compiler) gather(o *op) {
 	s := &gatherStep{y: o.y, x: o.x, rows: c.p.ints[o.lo:o.hi]}
-	s.parts = split(s.y.b, s.y.n, c.workers, s.y.n+1)
+	s.parts = split(s.y.b, s.y.n, c.workers, math.MaxInt)
 	c.add(s, 0, access{o.y, true, ownRows}, access{o.x, false, ownImage})
 }
 
@@ -251,7 +253,7 @@ type readStep struct {
 }
 
 func (c *compiler) read(o *op) {
-	s := &readStep{x: o.x, slot: o.read, parts: split(o.x.b, o.x.n, c.workers, o.x.n+1)}
+	s := &readStep{x: o.x, slot: o.read, parts: split(o.x.b, o.x.n, c.workers, math.MaxInt)}
 	c.add(s, 0, access{o.x, false, ownRows})
 }
 

@@ -1,0 +1,183 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/vitserve/vitserve/backend"
+)
+
+// A product is y = act(x·W + bias) + residual over m rows, for a range of
+// panels and of inputs. x starts at input k0, in the layer's precision; y, res
+// and pre start at the first column of panel p0.
+type product struct {
+	l      *linear
+	act    backend.Activation
+	y, x   rows
+	scales unsafe.Pointer // int8: of x, [chunks][m]
+	res    rows
+	pre    rows // keeps the values before the activation
+	m      int
+	p0, p1 int            // panels
+	k0, k1 int            // inputs
+	acc    bool           // adds to y; no activation, residual or pre then
+	hidden bool           // y is scratch with room up to the end of the last panel
+	bf16   bool           // y is rows of bf16
+	then   unsafe.Pointer // weights that are read next, or nil
+}
+
+// accumulate turns a residual into adding to y, where nothing comes between.
+func (p *product) accumulate(aliased bool) {
+	if p.res.p == nil || p.act != backend.Identity || p.pre.p != nil {
+		return
+	}
+	if !aliased {
+		copyRows(p.y, p.res, p.m, p.l.columns())
+	}
+	p.res, p.acc = rows{}, true
+}
+
+// multiply computes p panel by panel, strip by strip. A row's result does not
+// depend on the strip it falls into.
+func (w *worker) multiply(p *product) {
+	k, l := w.k, p.l
+	strips := (p.m + k.rows - 1) / k.rows
+	bytes := (p.k1 - p.k0 + 3) / perStep(l.precision) * k.cols * 4
+	for i := p.p0; i < p.p1; i++ {
+		next := p.then
+		if i+1 < p.p1 {
+			next = l.panel(i+1, p.k0, k.cols)
+		} else if next == nil {
+			next = l.panel(i, p.k0, k.cols)
+		}
+		col := (i - p.p0) * l.width
+		width := min(l.width, l.columns()-i*l.width)
+		direct := !l.gated && !p.bf16 && p.pre.p == nil && p.res.p == nil && (width == k.cols || p.hidden)
+		for s, r0 := 0, 0; s < strips; s++ {
+			r1 := p.m * (s + 1) / strips
+			r := r1 - r0
+			// Every strip fetches its share of the panel that comes next.
+			w.args.next = unsafe.Add(next, bytes/strips*s)
+			if !direct {
+				w.tileProduct(p, i, r0, r, width)
+			} else {
+				y := p.y.from(r0, col)
+				w.strip(p, i, r0, r, y, p.acc)
+				if p.act != backend.Identity {
+					k.act[p.act](y.p, y.ld, r, width)
+				}
+			}
+			r0 = r1
+		}
+	}
+}
+
+// strip multiplies r rows with panel i.
+func (w *worker) strip(p *product, i, r0, r int, c rows, acc bool) {
+	k, l, a := w.k, p.l, &w.args
+	a.a, a.lda, a.c, a.ldc, a.acc = p.x.row(r0), p.x.ld, c.p, c.ld, 0
+	if acc {
+		a.acc = 1
+	}
+	a.b = l.panel(i, p.k0, k.cols)
+	a.bias = nil
+	if l.bias != nil && p.k0 == 0 {
+		a.bias = unsafe.Add(l.bias, i*k.cols*4)
+	}
+	switch l.precision {
+	case backend.F32:
+		a.k = uintptr(p.k1 - p.k0)
+		k.gemm[r](a)
+	case backend.BF16:
+		a.k = uintptr(p.k1-p.k0+1) / 2
+		k.gemmBF16[r](a)
+	case backend.Int8:
+		a.colScale = unsafe.Add(l.scales, i*k.cols*4)
+		for k0 := p.k0; k0 < p.k1; k0 += chunk {
+			c := (k0 - p.k0) / chunk
+			a.a = unsafe.Add(p.x.row(r0), k0-p.k0)
+			a.b = l.panel(i, k0, k.cols)
+			a.k = uintptr(min(chunk, p.k1-k0)+3) / 4
+			a.offset = unsafe.Add(l.offsets, (k0/chunk*l.panels+i)*k.cols*4)
+			a.rowScale = unsafe.Add(p.scales, (c*p.m+r0)*4)
+			k.gemmInt8[r](a)
+			a.acc, a.bias = 1, nil
+		}
+	}
+}
+
+// tileProduct computes r rows of panel i beside y, for what cannot be done
+// in place, and then writes y.
+func (w *worker) tileProduct(p *product, i, r0, r, width int) {
+	k, l := w.k, p.l
+	tile := rows{w.tile, uintptr(k.cols) * 4}
+	w.strip(p, i, r0, r, tile, false)
+	col := (i - p.p0) * l.width
+	if p.pre.p != nil {
+		copyRows(p.pre.from(r0, col), tile, r, width)
+		if l.gated {
+			copyRows(p.pre.from(r0, col+l.out/2), tile.from(0, l.width), r, width)
+		}
+	}
+	if p.bf16 {
+		// The whole width: what is behind the last column is zero.
+		y := unsafe.Add(p.y.row(r0), col*2)
+		switch {
+		case l.gated:
+			k.swigluBF16(y, p.y.ld, tile.p, tile.ld, r, l.width)
+		case p.act != backend.Identity:
+			k.actBF16[p.act](y, p.y.ld, tile.p, tile.ld, r, l.width)
+		default:
+			k.toBF16(y, p.y.ld, tile.p, tile.ld, r, l.width)
+		}
+		return
+	}
+	y := p.y.from(r0, col)
+	if l.gated && p.hidden {
+		k.swiglu(y.p, y.ld, tile.p, tile.ld, r, l.width)
+		return
+	}
+	switch {
+	case l.gated:
+		k.swiglu(tile.p, tile.ld, tile.p, tile.ld, r, l.width)
+	case p.act != backend.Identity:
+		k.act[p.act](tile.p, tile.ld, r, width)
+	}
+	if res := p.res.from(r0, col); res.p != nil {
+		k.add(tile.p, tile.ld, res.p, res.ld, r, width)
+	}
+	if p.acc {
+		k.add(tile.p, tile.ld, y.p, y.ld, r, width)
+	}
+	copyRows(y, tile, r, width)
+}
+
+// lowBytes is the scratch that lower needs for m rows of n values.
+func lowBytes(p backend.Precision, m, n int) int {
+	if p == backend.F32 {
+		return 0
+	}
+	return m * (lowStride(p, n) + roundUp((n+chunk-1)/chunk*4, line))
+}
+
+// lowStride is the bytes from one converted row of n values to the next.
+func lowStride(p backend.Precision, n int) int {
+	return rowStride((n + perStep(p) - 1) / perStep(p))
+}
+
+// lower sets p's x to a copy of m rows of n values in its layer's precision.
+func (w *worker) lower(p *product, scratch unsafe.Pointer, x rows, n int) {
+	precision := p.l.precision
+	p.x = rows{scratch, uintptr(lowStride(precision, n))}
+	switch precision {
+	case backend.F32:
+		p.x = x
+	case backend.BF16:
+		w.k.toBF16(p.x.p, p.x.ld, x.p, x.ld, p.m, n)
+	case backend.Int8:
+		p.scales = unsafe.Add(scratch, p.m*int(p.x.ld))
+		for k0 := 0; k0 < n; k0 += chunk {
+			x := x.from(0, k0)
+			w.k.toU8(unsafe.Add(p.x.p, k0), p.x.ld, x.p, x.ld, p.m, min(chunk, n-k0), unsafe.Add(p.scales, k0/chunk*p.m*4))
+		}
+	}
+}
