@@ -2,7 +2,10 @@ package cpu
 
 import (
 	"math"
+	"slices"
 	"unsafe"
+
+	"github.com/vitserve/vitserve/backend"
 )
 
 // attention is an operation of that name. Keys and values are packed as
@@ -13,6 +16,7 @@ import (
 type attention struct {
 	heads, d      int // heads, columns of a head
 	o, q, k, v    view
+	bf16          bool    // products of bf16; the softmax is float32
 	scale         float32 // given to the softmax; 1 where the queries are scaled
 	scaled        float32 // what copies of the queries are multiplied with; 0: none are made
 	bias          view
@@ -27,8 +31,8 @@ type attention struct {
 	packed, parts [][]part
 }
 
-// layout is that of n columns of depth values in panels of cols, the last one half
-// as wide where that is enough.
+// layout is that of n columns of depth steps of four bytes in panels of cols,
+// the last one half as wide where that is enough.
 type layout struct{ n, depth, cols int }
 
 // count returns how many there are.
@@ -62,6 +66,9 @@ func (c *compiler) attention(o *op) error {
 	}
 	a.keys = layout{a.k.n, a.d, c.k.cols}
 	a.values = layout{a.d, a.k.n, c.k.cols}
+	if a.bf16 = c.s.b.precision != backend.F32; a.bf16 {
+		a.keys.depth, a.values.depth = (a.d+1)/2, (a.k.n+1)/2
+	}
 	a.parts = split(a.q.b, a.q.n, c.workers, math.MaxInt)
 	constants := []access{{a.bias, false, anything}, {a.cos, false, anything}, {a.sin, false, anything}}
 	if a.q.b%c.workers == 0 {
@@ -111,9 +118,27 @@ func (a *attention) scoreStride() int { return rowStride(a.keys.count() * a.keys
 // queryStride is the same of copied queries and keys.
 func (a *attention) queryStride() int { return rowStride(a.d) }
 
-// stripBytes is the size of the scores and the copied queries of a strip.
+// A strip's scratch: its scores, in bf16 their probabilities as the second
+// product takes them, and copies of queries or keys in two forms.
 func (a *attention) stripBytes(k *kernels) int {
-	return k.rows*a.scoreStride() + max(k.rows, k.cols)*a.queryStride()
+	n := k.rows*a.scoreStride() + 2*max(k.rows, k.cols)*a.queryStride()
+	if a.bf16 {
+		n += k.rows * a.scoreStride()
+	}
+	return n
+}
+
+// queries is where copies of queries or keys go.
+func (a *attention) queries(k *kernels, strip unsafe.Pointer) (turned, low rows) {
+	ld := a.queryStride()
+	turned = rows{unsafe.Add(strip, k.rows*a.scoreStride()), uintptr(ld)}
+	return turned, rows{unsafe.Add(turned.p, max(k.rows, k.cols)*ld), uintptr(ld)}
+}
+
+// probabilities is where those of bf16 go.
+func (a *attention) probabilities(k *kernels, strip unsafe.Pointer) rows {
+	_, low := a.queries(k, strip)
+	return rows{unsafe.Add(low.p, max(k.rows, k.cols)*a.queryStride()), uintptr(a.scoreStride())}
 }
 
 // head is where the packed keys of a head lie; its values follow.
@@ -161,7 +186,7 @@ func (s *sharedAttention) run(w *worker) {
 
 // pack writes the keys and values of some tokens into their panels.
 func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
-	turned := rows{unsafe.Add(strip, w.k.rows*a.scoreStride()), uintptr(a.queryStride())}
+	turned, low := a.queries(w.k, strip)
 	for i := p.lo / a.keys.cols; i*a.keys.cols < p.hi; i++ {
 		first := i * a.keys.cols
 		lo, hi := max(p.lo, first), min(p.hi, first+a.keys.cols)
@@ -172,14 +197,24 @@ func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
 			}
 			k = turned
 		}
+		if a.bf16 {
+			w.k.toBF16(low.p, low.ld, k.p, k.ld, hi-lo, a.d)
+			k = low
+		}
 		panel := unsafe.Add(head, a.keys.at(i)+(lo-first)*4)
-		w.k.transpose(panel, uintptr(a.keys.width(i))*4, k.p, k.ld, hi-lo, a.d)
+		w.k.transpose(panel, uintptr(a.keys.width(i))*4, k.p, k.ld, hi-lo, a.keys.depth)
 	}
 	v := a.v.at(p.b, p.lo).from(0, h*a.d)
 	for i := range a.values.count() {
 		first, width := i*a.values.cols, a.values.width(i)
-		panel := unsafe.Add(head, a.keys.bytes()+a.values.at(i)+p.lo*width*4)
-		copyRows(rows{panel, uintptr(width) * 4}, v.from(0, first), p.hi-p.lo, min(width, a.d-first))
+		panel := unsafe.Add(head, a.keys.bytes()+a.values.at(i))
+		n := min(width, a.d-first)
+		if a.bf16 {
+			v := v.from(0, first)
+			w.k.pairs(unsafe.Add(panel, p.lo/2*width*4), uintptr(width)*4, v.p, v.ld, p.hi-p.lo, n)
+			continue
+		}
+		copyRows(rows{unsafe.Add(panel, p.lo*width*4), uintptr(width) * 4}, v.from(0, first), p.hi-p.lo, n)
 	}
 }
 
@@ -198,15 +233,19 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 	r := p.hi - p.lo
 	scores := rows{strip, uintptr(a.scoreStride())}
 	q := a.q.at(p.b, p.lo).from(0, h*a.d)
+	turned, low := a.queries(w.k, strip)
 	if a.scaled != 0 {
-		copied := rows{unsafe.Add(strip, w.k.rows*a.scoreStride()), uintptr(a.queryStride())}
 		for i := range r {
-			a.turn(copied.row(i), q.row(i), p.lo+i, a.scaled)
+			a.turn(turned.row(i), q.row(i), p.lo+i, a.scaled)
 		}
-		q = copied
+		q = turned
+	}
+	if a.bf16 {
+		w.k.toBF16(low.p, low.ld, q.p, q.ld, r, a.d)
+		q = low
 	}
 	g := &w.args
-	g.a, g.lda, g.k, g.bias, g.acc = q.p, q.ld, uintptr(a.d), nil, 0
+	g.a, g.lda, g.k, g.bias, g.acc = q.p, q.ld, uintptr(a.keys.depth), nil, 0
 	if !a.bias.none() {
 		copyRows(scores, a.bias.at(h, p.lo), r, a.keys.n)
 		g.acc = 1
@@ -216,36 +255,65 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 		g.b = unsafe.Add(head, a.keys.at(i))
 		g.next = g.b
 		g.c = scores.from(0, i*a.keys.cols).p
-		w.gemm(r, a.keys.width(i))
+		a.gemm(w, r, a.keys.width(i))
 	}
-	w.k.softmax(scores.p, scores.ld, r, a.keys.n, a.scale)
-	a.capture(scores, h, p)
+	probs := a.softmax(w, scores, strip, h, p)
 
 	o := a.o.at(p.b, p.lo).from(0, h*a.d)
-	g.a, g.lda, g.k, g.acc = scores.p, scores.ld, uintptr(a.keys.n), 0
+	g.a, g.lda, g.k, g.acc = probs.p, probs.ld, uintptr(a.values.depth), 0
 	for i := range a.values.count() {
 		first, width := i*a.values.cols, a.values.width(i)
 		g.b = unsafe.Add(head, a.keys.bytes()+a.values.at(i))
 		g.next = g.b
 		if first+width <= a.d {
 			g.c, g.ldc = o.from(0, first).p, o.ld
-			w.gemm(r, width)
+			a.gemm(w, r, width)
 			continue
 		}
 		tile := rows{w.tile, uintptr(width) * 4}
 		g.c, g.ldc = tile.p, tile.ld
-		w.gemm(r, width)
+		a.gemm(w, r, width)
 		copyRows(o.from(0, first), tile, r, a.d-first)
 	}
 }
 
 // gemm runs the kernel for r rows and a panel that may be half as wide.
-func (w *worker) gemm(r, width int) {
-	if width < w.k.cols {
-		w.k.half[r](&w.args)
-		return
+func (a *attention) gemm(w *worker, r, width int) {
+	kernel := w.k.gemm
+	switch half := width < w.k.cols; {
+	case a.bf16 && half:
+		kernel = w.k.halfBF16
+	case a.bf16:
+		kernel = w.k.gemmBF16
+	case half:
+		kernel = w.k.half
 	}
-	w.k.gemm[r](&w.args)
+	kernel[r](&w.args)
+}
+
+// softmax turns a strip's scores into probabilities, keeps those that were
+// asked for, and returns the rows of the second product.
+func (a *attention) softmax(w *worker, scores rows, strip unsafe.Pointer, h int, p part) rows {
+	r, n := p.hi-p.lo, a.keys.n
+	if !a.bf16 {
+		w.k.softmax(scores.p, scores.ld, r, n, a.scale)
+		a.capture(scores, h, p)
+		return scores
+	}
+	probs := a.probabilities(w.k, strip)
+	if a.captures(p) {
+		w.k.softmax(scores.p, scores.ld, r, n, a.scale)
+		a.capture(scores, h, p)
+		w.k.toBF16(probs.p, probs.ld, scores.p, scores.ld, r, n)
+	} else {
+		w.k.softmaxBF16(probs.p, probs.ld, scores.p, scores.ld, r, n, a.scale)
+	}
+	return probs
+}
+
+// captures reports whether any of the rows of p is kept.
+func (a *attention) captures(p part) bool {
+	return !a.probs.none() && (a.all || slices.ContainsFunc(a.captured, func(row int) bool { return p.lo <= row && row < p.hi }))
 }
 
 // capture keeps the probabilities of rows that were asked for.

@@ -20,14 +20,22 @@ func openTest(t testing.TB, k *kernels, o backend.Options) *Backend {
 	return b
 }
 
-// TestConformance holds every implementation that this machine can run, with
-// one thread and with several, to backend/ref.
+// TestConformance holds every implementation that this machine can run, in
+// every precision, with one thread and with several, to backend/ref.
 func TestConformance(t *testing.T) {
 	for _, k := range available() {
-		for _, threads := range []int{1, 2, 3} {
-			t.Run(fmt.Sprintf("%s/threads=%d", k.name, threads), func(t *testing.T) {
-				backendtest.Run(t, openTest(t, k, backend.Options{Threads: threads}), backend.F32)
-			})
+		for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
+			for _, threads := range []int{1, 2, 3} {
+				t.Run(fmt.Sprintf("%s/%v/threads=%d", k.name, p, threads), func(t *testing.T) {
+					if len(k.missing[p]) > 0 {
+						_, err := open(backend.Options{Precision: p}, k)
+						require.ErrorIs(t, err, backend.ErrUnsupported)
+						require.ErrorContains(t, err, k.missing[p][0])
+						return
+					}
+					backendtest.Run(t, openTest(t, k, backend.Options{Precision: p, Threads: threads}), p)
+				})
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -142,49 +141,46 @@ func (l *linear) packAll(w, bias []float32) {
 // pack fills panel p. What is behind the last output stays zero.
 func (l *linear) pack(p int, w, bias []float32) {
 	k := l.owner.k
-	panel := l.panel(p, 0, k.cols)
 	n := min(l.width, l.columns()-p*l.width)
-	var plain []float32
-	if l.precision != backend.F32 {
-		plain = make([]float32, l.in*k.cols)
-		panel = unsafe.Pointer(&plain[0])
-	}
 	for half := 0; half < k.cols; half += l.width {
 		first := p * l.width // row of w
 		if half > 0 {
 			first += l.out / 2
 		}
-		k.transpose(unsafe.Add(panel, half*4), uintptr(k.cols)*4, unsafe.Pointer(&w[first*l.in]), uintptr(l.in)*4, n, l.in)
+		x := rows{unsafe.Pointer(&w[first*l.in]), uintptr(l.in) * 4}
+		if l.precision != backend.F32 {
+			x = l.lowered(p*k.cols+half, x, n)
+		}
+		k.transpose(unsafe.Add(l.panel(p, 0, k.cols), half*4), uintptr(k.cols)*4, x.p, x.ld, n, l.depth)
 		if bias != nil {
 			copy(floats(unsafe.Add(l.bias, (p*k.cols+half)*4), n), bias[first:])
 		}
 	}
-	switch l.precision {
-	case backend.BF16:
-		k.pairs(l.panel(p, 0, k.cols), uintptr(k.cols)*4, panel, uintptr(k.cols)*4, l.in, k.cols)
-	case backend.Int8:
-		l.quantise(p, plain)
-	}
 }
 
-// quantise writes panel p, [in][cols], as s8 with a scale for each output, so
-// that its largest weight is ±127.
-func (l *linear) quantise(p int, plain []float32) {
-	cols := l.owner.k.cols
-	scales := floats(unsafe.Add(l.scales, p*cols*4), cols)
-	for i, v := range plain {
-		scales[i%cols] = max(scales[i%cols], float32(math.Abs(float64(v)))/127)
+// lowered returns n rows of a weight in the layer's precision. The first is
+// for output col of the packed ones.
+func (l *linear) lowered(col int, x rows, n int) rows {
+	k := l.owner.k
+	size := l.depth * 4
+	low := make([]uint8, n*size)
+	y := rows{unsafe.Pointer(&low[0]), uintptr(size)}
+	if l.precision == backend.BF16 {
+		k.toBF16(y.p, y.ld, x.p, x.ld, n, l.in)
+		return y
 	}
-	panel := unsafe.Slice((*int8)(l.panel(p, 0, cols)), l.depth*cols*4)
-	for k := range l.in {
-		offsets := unsafe.Slice((*int32)(unsafe.Add(l.offsets, (k/chunk*l.panels+p)*cols*4)), cols)
-		for j, v := range plain[k*cols:][:cols] {
-			if scales[j] == 0 {
-				continue
+	// A scale for each output, so that its largest weight is ±127.
+	k.toU8(y.p, y.ld, x.p, x.ld, n, l.in, unsafe.Add(l.scales, col*4))
+	for i := range n {
+		row := low[i*size:][:size]
+		for k0 := 0; k0 < size; k0 += chunk {
+			sum := int32(0)
+			for j := k0; j < min(k0+chunk, size); j++ {
+				row[j] ^= 128 // from zero point 128 to a sign
+				sum += int32(int8(row[j]))
 			}
-			q := int8(math.RoundToEven(float64(v / scales[j])))
-			panel[(k/4*cols+j)*4+k%4] = q
-			offsets[j] -= 128 * int32(q)
+			*(*int32)(unsafe.Add(l.offsets, (k0/chunk*l.panels*k.cols+col+i)*4)) = -128 * sum
 		}
 	}
+	return y
 }
