@@ -104,6 +104,7 @@ func (s *Session) batch(n int) *memory {
 type Wants struct {
 	Features bool  // pooled features
 	Tokens   []int // tokens after these blocks, from 0; -1 is what the first block is given
+	Final    bool  // every token as the features are made of it
 	AttnRows []int // query rows whose probabilities are kept, in every layer; the class token is 0
 	AttnFull bool  // every row, in every layer: L·B·H·N² floats
 }
@@ -113,6 +114,7 @@ type Output struct {
 	Logits   *tensor.Dense         // (B, K); nil without a head
 	Features *tensor.Dense         // (B, len(Pool)·C), what the head looks at
 	Tokens   map[int]*tensor.Dense // by block, (B, N, C), before the final norm
+	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
 	Attn     []*tensor.Dense       // by layer, (B, H, R, N): the rows asked for in their order, or all
 }
 
@@ -156,6 +158,9 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		}
 		keepTokens(i)
 	}
+	if w.Final {
+		out.Final = s.final(m)
+	}
 	s.pool(m, c)
 	if w.Features {
 		out.Features = s.read(m.pooled)
@@ -178,6 +183,15 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 	return out, nil
 }
 
+// final enqueues every token as the features are made of it.
+func (s *Session) final(m *memory) *tensor.Dense {
+	if s.m.cfg.FinalNorm != NormTokens {
+		return s.read(m.x)
+	}
+	s.stream.LayerNorm(m.y, m.x, s.m.norm)
+	return s.read(m.y)
+}
+
 // pool enqueues the features: the final norm, where it stands, over the
 // tokens that they are made of. The spans are those of c.
 func (s *Session) pool(m *memory, c Config) {
@@ -197,7 +211,7 @@ func (s *Session) pool(m *memory, c Config) {
 // lastRows returns how many tokens the last block has to compute: those that
 // the features are made of, and those whose attention or value is wanted.
 func (m *Model) lastRows(w Wants) int {
-	if w.AttnFull || slices.Contains(w.Tokens, m.cfg.Depth-1) {
+	if w.AttnFull || w.Final || slices.Contains(w.Tokens, m.cfg.Depth-1) {
 		return m.cfg.Tokens()
 	}
 	rows := m.cfg.pooledRows()
@@ -231,9 +245,13 @@ func (s *Session) check(pixels *tensor.Dense, w Wants) (int, error) {
 			return 0, fmt.Errorf("attention of row %d, want 0 to %d", r, c.Tokens()-1)
 		}
 	}
+	kept := len(w.Tokens)
+	if w.Final {
+		kept++
+	}
 	// In float64, which no product of these overflows.
 	size := 4 * float64(n) * float64(c.Tokens()) *
-		(float64(len(w.Tokens))*float64(c.Dim) + float64(c.Depth)*float64(c.Heads)*float64(attnRows(c, w)))
+		(float64(kept)*float64(c.Dim) + float64(c.Depth)*float64(c.Heads)*float64(attnRows(c, w)))
 	if size > float64(s.o.MaxCapture) {
 		return 0, fmt.Errorf("captures of %d images would take %.1f MiB, at most %.1f MiB are allowed: ask for fewer images, rows or blocks",
 			n, size/(1<<20), float64(s.o.MaxCapture)/(1<<20))
