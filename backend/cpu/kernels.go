@@ -8,7 +8,7 @@ import (
 
 // kernels is one implementation of the arithmetic: portable Go, AVX2 or
 // AVX-512. Every function works on memory that its caller has sized; strides
-// (lda, ldx, …) are in bytes, counts are in values. No function needs
+// (lda, ldx, …) are in bytes, counts are in values and at least 1. No function needs
 // alignment, and none reads or writes a value outside the ones named, except
 // that gemm may prefetch. A row's result is the same to the bit whichever
 // other rows are in the call.

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Constants of expNeg, here and in the assembly.
+// Constants of expNeg. The assembly computes 2ʸ instead, with y = x·log₂e.
 const (
 	expLowest = -87.33655 // ln of the least normal float32
 	log2e     = 1.44269504088896341
