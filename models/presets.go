@@ -37,10 +37,10 @@ var presets = []Preset{
 	imagenet("vit_small_patch16_224", howPaper, 224, 16, 384, 12, 6, google),
 	imagenet("vit_base_patch32_224", vitPaper, 224, 32, 768, 12, 12, google),
 	imagenet("vit_base_patch16_224", vitPaper, 224, 16, 768, 12, 12, google),
-	imagenet("vit_base_patch16_384", vitPaper, 384, 16, 768, 12, 12, whole),
+	imagenet("vit_base_patch16_384", vitPaper, 384, 16, 768, 12, 12, uncropped),
 	imagenet("vit_base_patch8_224", dinoPaper, 224, 8, 768, 12, 12, google),
 	imagenet("vit_large_patch16_224", vitPaper, 224, 16, 1024, 24, 16, google),
-	imagenet("vit_large_patch16_384", vitPaper, 384, 16, 1024, 24, 16, whole),
+	imagenet("vit_large_patch16_384", vitPaper, 384, 16, 1024, 24, 16, uncropped),
 	imagenet("vit_huge_patch14_224", vitPaper, 224, 14, 1280, 32, 16, google),
 }
 
@@ -53,9 +53,9 @@ type preparation struct {
 
 // Preparations of timm's default weights.
 var (
-	timm   = preparation{0.9, imagenetMean, imagenetStd}
-	google = preparation{0.9, half, half}
-	whole  = preparation{1, half, half}
+	timm      = preparation{0.9, imagenetMean, imagenetStd}
+	google    = preparation{0.9, half, half}
+	uncropped = preparation{1, half, half}
 )
 
 // imagenet is a class-token ViT of the original kind: MLP four times as wide,
