@@ -38,7 +38,7 @@ func drawn(w, h int) *image.NRGBA {
 				}
 			}
 			t := 12 * math.Sin(float64(x)*0.9+8*v) * math.Sin(float64(y)*0.7+11*u)
-			n := 3.2 * rng.NormFloat64()
+			n := 9.5 * rng.NormFloat64()
 			p := m.Pix[m.PixOffset(x, y):]
 			p[0], p[1], p[2], p[3] = clip(int(r+t+n)), clip(int(g+t+n)), clip(int(b+t+n)), 255
 		}
@@ -105,7 +105,7 @@ func BenchmarkStandard(b *testing.B) {
 			m, err := jpeg.Decode(bytes.NewReader(data))
 			require.NoError(b, err)
 			n := imaging.Fill(rgbFromJPEG(m.(*image.YCbCr)), 224, 224, imaging.Center, imaging.CatmullRom)
-			plan{crop: window{0, 0, 224, 224}, inside: window{0, 0, 224, 224}}.write(dst, n.Pix)
+			plan{crop: window{0, 0, 224, 224}, inside: window{0, 0, 224, 224}}.write(dst, n.Pix, false)
 		}
 	})
 }

@@ -22,19 +22,25 @@ func rgbFromJPEG(m *image.YCbCr) *image.NRGBA {
 func (m *jpegImage) rgb() *image.NRGBA {
 	w, h := m.width, m.height
 	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	luma, cb, cr := &m.comps[0], &m.comps[1], &m.comps[2]
-	up := newUpsampler(ceilDiv(w, m.hs), m.hs, m.vs)
+	buf := make([]byte, 4*w+rowSlack)
 	for y := range h {
-		row, l := out.Pix[y*out.Stride:][:4*w], luma.plane[y*luma.stride:][:w]
-		if m.color == 1 {
-			grayRow(row, l)
-			continue
-		}
-		u := up.row(up.cb, cb.plane, cb.stride, cb.height, y)
-		v := up.row(up.cr, cr.plane, cr.stride, cr.height, y)
-		yccRow(row, l, u[:w], v[:w])
+		copy(out.Pix[y*out.Stride:][:4*w], m.pixels(buf, y, 0, w))
 	}
 	return out
+}
+
+// pixels makes m a source of its pixels.
+func (m *jpegImage) pixels(buf []byte, y, x, n int) []byte {
+	luma := m.comps[0].plane[y*m.comps[0].stride+x:]
+	if m.color == 1 {
+		grayRow(buf[:4*n], luma[:n])
+		return buf
+	}
+	m.chroma.row(&m.chroma.cb, &m.comps[1], m.hs, m.vs, y, x, n)
+	m.chroma.row(&m.chroma.cr, &m.comps[2], m.hs, m.vs, y, x, n)
+	skip := x % m.hs
+	yccRow(buf, luma, m.chroma.cb[skip:], m.chroma.cr[skip:], n)
+	return buf
 }
 
 func grayRow(dst, y []byte) {
@@ -60,80 +66,70 @@ func subsampling(r image.YCbCrSubsampleRatio) (h, v int) {
 	return 1, 1
 }
 
-// upsampler makes full-width chroma rows by the rules of libjpeg's
+// upsampler makes chroma rows of full width by the rules of libjpeg's
 // jdsample.c: triangle filters for 2×1, 1×2 and 2×2, repetition otherwise.
 type upsampler struct {
-	cw, hs, vs int
-	fancy      bool  // libjpeg leaves the triangle filter out for planes of up to two columns
-	sums       []int // one row of vertical sums
-	cb, cr     []byte
+	sums   []uint16 // weighted sums of two rows, one more on either side
+	cb, cr []byte   // a row each
 }
 
-func newUpsampler(cw, hs, vs int) *upsampler {
-	n := cw*hs + 1
-	return &upsampler{cw: cw, hs: hs, vs: vs, fancy: cw > 2, sums: make([]int, cw), cb: make([]byte, n), cr: make([]byte, n)}
-}
-
-// row returns chroma row y at full width, in dst or straight from plane, of
-// which ch rows count.
-func (u *upsampler) row(dst, plane []byte, stride, ch, y int) []byte {
-	cy := min(y/u.vs, ch-1)
-	near := plane[cy*stride:][:u.cw]
+// row makes columns [x, x+n) of row y of a plane whose samples are hs × vs
+// pixels, from the column that is a multiple of hs.
+func (u *upsampler) row(to *[]byte, c *jpegComponent, hs, vs, y, x, n int) {
+	first, end := x/hs, ceilDiv(x+n, hs)
+	*to = grow(*to, (end-first)*hs+2*rowSlack)
+	dst := *to
+	cy := min(y/vs, c.height-1)
+	row := func(y int) []byte { return c.plane[min(max(y, 0), c.height-1)*c.stride:][:c.width] }
+	near, far := row(cy), row(cy)
+	if vs == 2 { // the neighbour that is nearer
+		far = row(cy - 1 + 2*(y&1))
+	}
 	switch {
-	case u.hs == 1 && u.vs == 1:
-		return near
-	case u.hs == 2 && u.vs == 1 && u.fancy:
-		tripleH(dst, near)
-	case u.hs == 1 && u.vs == 2:
-		far, bias := u.far(plane, stride, ch, cy, y)
-		for i, v := range near {
-			dst[i] = uint8((3*int(v) + int(far[i]) + bias) >> 2)
+	case hs == 2 && c.width > 2: // libjpeg leaves the triangle filter out for planes of up to two columns
+		lo, hi := max(first-1, 0), min(end+1, c.width)
+		u.sums = grow(u.sums, end-first+2+rowSlack)
+		sums := u.sums[lo-first+1:][:hi-lo]
+		addRows(sums, near[lo:hi], far[lo:hi])
+		if first == 0 {
+			u.sums[0] = u.sums[1]
 		}
-	case u.hs == 2 && u.vs == 2 && u.fancy:
-		far, _ := u.far(plane, stride, ch, cy, y)
-		for i, v := range near {
-			u.sums[i] = 3*int(v) + int(far[i])
+		if end == c.width {
+			u.sums[end-first+1] = u.sums[end-first]
 		}
-		tripleHV(dst, u.sums)
+		left, right := uint16(8), uint16(7)
+		if vs == 1 { // 4·near: (3n+l+1)/4 and (3n+r+2)/4
+			left, right = 4, 8
+		}
+		widen(dst, u.sums, end-first, left, right)
+	case hs == 1 && vs == 2:
+		bias := 1 + y&1
+		for i, v := range near[first:end] {
+			dst[i] = uint8((3*int(v) + int(far[first+i]) + bias) >> 2)
+		}
 	default:
-		for i, v := range near {
-			for j := range u.hs {
-				dst[i*u.hs+j] = v
+		for i, v := range near[first:end] {
+			for j := range hs {
+				dst[i*hs+j] = v
 			}
 		}
 	}
-	return dst
 }
 
-// far is the neighbouring chroma row that is nearer to row y, and 1×2's
-// rounding bias.
-func (u *upsampler) far(plane []byte, stride, ch, cy, y int) (row []byte, bias int) {
-	fy, bias := cy-1, 1
-	if y&1 == 1 {
-		fy, bias = cy+1, 2
-	}
-	fy = min(max(fy, 0), ch-1)
-	return plane[fy*stride:][:u.cw], bias
-}
-
-// tripleH doubles a row: each output is 3/4 of the nearer sample and 1/4 of
-// the further one, rounded down on the left and up on the right.
-func tripleH(dst, src []byte) {
-	n := len(src)
-	for i, v := range src {
-		l, r := src[max(i-1, 0)], src[min(i+1, n-1)]
-		dst[2*i] = uint8((3*int(v) + int(l) + 1) >> 2)
-		dst[2*i+1] = uint8((3*int(v) + int(r) + 2) >> 2)
+// addRowsGo is the vertical step of a triangle filter.
+func addRowsGo(sums []uint16, near, far []byte) {
+	for i := range sums {
+		sums[i] = 3*uint16(near[i]) + uint16(far[i])
 	}
 }
 
-// tripleHV is tripleH on sums that carry a factor of four.
-func tripleHV(dst []byte, sums []int) {
-	n := len(sums)
-	for i, v := range sums {
-		l, r := sums[max(i-1, 0)], sums[min(i+1, n-1)]
-		dst[2*i] = uint8((3*v + l + 8) >> 4)
-		dst[2*i+1] = uint8((3*v + r + 7) >> 4)
+// widenGo is the horizontal one: of each two outputs, the left leans on the
+// sum before, the right on the one after. sums[0] comes before the first.
+func widenGo(dst []byte, sums []uint16, n int, left, right uint16) {
+	for i := range n {
+		v := 3 * sums[i+1]
+		dst[2*i] = uint8((v + sums[i] + left) >> 4)
+		dst[2*i+1] = uint8((v + sums[i+2] + right) >> 4)
 	}
 }
 
@@ -146,8 +142,8 @@ const (
 	cbG = 22554  // 0.34414
 )
 
-func yccRow(dst, y, cb, cr []byte) {
-	for i, v := range y {
+func yccRowGo(dst, y, cb, cr []byte, n int) {
+	for i, v := range y[:n] {
 		u, w := int(cb[i])-128, int(cr[i])-128
 		d := dst[4*i : 4*i+4 : 4*i+4]
 		d[0] = clip(int(v) + (crR*w+1<<15)>>16)

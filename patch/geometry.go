@@ -3,7 +3,6 @@ package patch
 import (
 	"fmt"
 	"math"
-	"sync"
 )
 
 // Geometry leads from the model's input back to the upright photo. All
@@ -109,40 +108,6 @@ func (t Transform) origin(edge, size int) int {
 func clamp(at, n, edge int) (int, int) {
 	lo, hi := max(at, 0), min(at+n, edge)
 	return lo, hi - lo
-}
-
-var windows = sync.Pool{New: func() any { return new([]byte) }}
-
-// unit is v/255 for each byte, as torchvision's to_tensor has it.
-var unit = func() (t [256]float32) {
-	for v := range t {
-		t[v] = float32(v) / 255
-	}
-	return t
-}()
-
-// write spreads RGBA pixels of p.inside over the channels of out (3, H, W)
-// and fills what lies outside the photo.
-func (p plan) write(out []float32, rgba []byte) {
-	n := p.crop.w * p.crop.h
-	if p.inside != p.crop {
-		for c, v := range p.fill {
-			plane := out[c*n : (c+1)*n]
-			for i := range plane {
-				plane[i] = unit[v]
-			}
-		}
-	}
-	dx, dy := p.inside.x-p.crop.x, p.inside.y-p.crop.y
-	for y := range p.inside.h {
-		at := (dy+y)*p.crop.w + dx
-		r, g, b := out[at:][:p.inside.w], out[n+at:][:p.inside.w], out[2*n+at:][:p.inside.w]
-		row := rgba[y*p.inside.w*4:][:p.inside.w*4]
-		for x := range r {
-			px := row[4*x : 4*x+4 : 4*x+4]
-			r[x], g[x], b[x] = unit[px[0]], unit[px[1]], unit[px[2]]
-		}
-	}
 }
 
 func (p plan) geometry(w, h, orientation int) Geometry {

@@ -25,7 +25,8 @@ type jpegImage struct {
 	quant          [4][64]int32 // row-major; quant[i][0] is 0 where there is no table
 	dc, ac         [4]huffman
 	haveDC, haveAC [4]bool
-	size           int    // samples a block has on each edge: 8, or 4, 2, 1 when scaled down
+	size           int // samples a block has on each edge: 8, or 4, 2, 1 when scaled down
+	chroma         upsampler
 	bits           []byte // entropy-coded bytes of a segment without stuffing
 }
 

@@ -1,9 +1,6 @@
 package patch
 
-import (
-	"math"
-	"sync"
-)
+import "math"
 
 // The resampling is Pillow's (src/libImaging/Resample.c): a filter as wide as
 // the scale, so antialiased; weights in float64, normalised, then rounded to
@@ -51,53 +48,102 @@ func sinc(x float64) float64 {
 }
 
 // axis is the weights of one axis: output i is the sum over j < count[i] of
-// weight[i*size+j] · input[first[i]+j], in fixed point.
+// weight[i*size+j] · input[first[i]+j], in fixed point. Weights beyond count are
+// zero up to size, a multiple of eight.
 type axis struct {
 	size         int
 	first, count []int
 	weight       []int32
+	keep         bool      // the input is the output, from first[0] on
 	k            []float64 // one output's weights before rounding
 }
 
-// end is one past the last input that any output reads, first[0] the first.
-func (t *axis) end() int {
-	last := 0
-	for i, f := range t.first {
-		last = max(last, f+t.count[i])
-	}
-	return last
-}
-
 // set computes the weights that bring in samples to out samples, for outputs
-// [from, from+n) only, reusing t's memory.
-func (t *axis) set(f filter, in, out, from, n int) {
-	scale := float64(in) / float64(out)
+// [from, from+n) only, reusing a's memory. Of the in samples only those of
+// span count; it may end inside the last one.
+func (a *axis) set(how Interpolation, in int, span float64, out, from, n int) {
+	a.first, a.count = grow(a.first, n), grow(a.count, n)
+	a.keep = in == out && span == float64(in)
+	if a.keep || how == Nearest {
+		a.pick(in, out, from, n)
+		return
+	}
+	f := filters[how]
+	scale := span / float64(out)
 	wide := max(scale, 1)
 	support := f.support * wide
-	t.size = int(math.Ceil(support))*2 + 1
-	t.first, t.count = grow(t.first, n), grow(t.count, n)
-	t.weight = grow(t.weight, n*t.size)
-	t.k = grow(t.k, t.size)
-	k := t.k
+	longest := int(math.Ceil(support))*2 + 1
+	a.size = (longest + 7) &^ 7
+	a.weight, a.k = grow(a.weight, n*a.size), grow(a.k, longest)
 	for i := range n {
 		center := (float64(from+i) + 0.5) * scale
 		lo := max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), in)
+		k := a.k[:hi-lo]
 		sum := 0.0
-		for x := range hi - lo {
+		for x := range k {
 			k[x] = f.at((float64(x+lo) - center + 0.5) * (1 / wide))
 			sum += k[x]
 		}
-		w := t.weight[i*t.size : (i+1)*t.size]
+		w := a.weight[i*a.size : (i+1)*a.size]
 		clear(w)
-		for x := range hi - lo {
+		for x, v := range k {
 			if sum != 0 {
-				k[x] /= sum
+				v /= sum
 			}
-			w[x] = int32(math.Trunc(math.Copysign(0.5, k[x]) + k[x]*(1<<precisionBits)))
+			w[x] = int32(math.Trunc(math.Copysign(0.5, v) + v*(1<<precisionBits)))
 		}
-		t.first[i], t.count[i] = lo, hi-lo
+		a.first[i], a.count[i] = lo, hi-lo
 	}
+}
+
+// pick makes each output one input: its own, or the one under its middle,
+// with the positions added up in float64 as Pillow's ImagingScaleAffine does (a
+// product would fall on the other side of some ties).
+func (a *axis) pick(in, out, from, n int) {
+	a.size = 8
+	a.weight = grow(a.weight, n*a.size)
+	clear(a.weight)
+	step := float64(in) / float64(out)
+	at := step * 0.5
+	if a.keep || from > 1<<20 { // adding up a ribbon would take longer than it is worth
+		at += float64(from) * step
+	} else {
+		for range from {
+			at += step
+		}
+	}
+	for i := range n {
+		a.first[i], a.count[i] = min(int(at), in-1), 1
+		a.weight[i*a.size] = 1 << precisionBits
+		at += step
+	}
+}
+
+// mirror makes a read the in samples from their other end.
+func (a *axis) mirror(in int) {
+	a.keep = false
+	for i, n := range a.count {
+		a.first[i] = in - a.first[i] - n
+		w := a.weight[i*a.size:][:n]
+		for l, r := 0, n-1; l < r; l, r = l+1, r-1 {
+			w[l], w[r] = w[r], w[l]
+		}
+	}
+}
+
+// rebase makes a count from the first input that it reads and returns that
+// input and how many there are up to the last.
+func (a *axis) rebase() (from, n int) {
+	from = math.MaxInt
+	end := 0
+	for i, f := range a.first {
+		from, end = min(from, f), max(end, f+a.count[i])
+	}
+	for i := range a.first {
+		a.first[i] -= from
+	}
+	return from, end - from
 }
 
 func grow[T any](s []T, n int) []T {
@@ -107,102 +153,99 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// scratch is the memory of one resize, kept between requests.
-type scratch struct {
-	h, v axis
-	mid  []byte // rows × crop width × 4
-}
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
 // window is a rectangle of the resized plane.
 type window struct{ x, y, w, h int }
 
-// resample brings the RGBA pixels src (sh rows of sw pixels) to rw × rh and
-// writes the part win of the result to dst, w·h RGBA pixels. Only what win
-// needs is computed. Alpha is carried along and comes out 255 where it was.
-func resample(dst, src []byte, stride, sw, sh, rw, rh int, win window, how Interpolation) {
-	if how == Nearest {
-		nearest(dst, src, stride, sw, sh, rw, rh, win)
-		return
-	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	s.h.set(filters[how], sw, rw, win.x, win.w)
-	s.v.set(filters[how], sh, rh, win.y, win.h)
-	// What the window reads of src; an axis that keeps its length has no pass.
-	left, top := s.h.first[0], s.v.first[0]
-	cols, rows := s.h.end()-left, s.v.end()-top
-	if rw == sw {
-		left, cols = win.x, win.w
-	}
-	if rh == sh {
-		top, rows = win.y, win.h
-	}
-	src = src[top*stride+left*4:]
-	for i := range s.h.first {
-		s.h.first[i] -= left
-	}
-	for i := range s.v.first {
-		s.v.first[i] -= top
-	}
+// rgbaSource gives RGBA pixels of a picture row by row.
+type rgbaSource interface {
+	// pixels returns n pixels of row y from column x on, in buf or in the
+	// picture's own memory, with rowSlack readable bytes behind them if it can.
+	pixels(buf []byte, y, x, n int) []byte
+}
+
+// rowSlack is how far vector code reads beyond the last pixel of a row.
+const rowSlack = 64
+
+// run resizes src by h and v to len(v.first) rows of len(h.first) pixels.
+func (s *scratch) run(dst []byte, src rgbaSource, h, v *axis, verticalFirst bool) {
+	left, cols := h.rebase()
+	top, rows := v.rebase()
+	w := len(h.first) * 4
 	switch {
-	case rw == sw && rh == sh:
-		for y := range win.h {
-			copy(dst[y*win.w*4:(y+1)*win.w*4], src[y*stride:])
+	case h.keep && v.keep:
+		for y := range rows {
+			copy(dst[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols))
 		}
-	case rw == sw:
-		verticals(dst, src, stride, win.w, &s.v)
-	case rh == sh:
-		horizontals(dst, src, stride, rows, &s.h)
-	case sh > rh && sh-rh > 2*(sw-rw):
-		s.mid = grow(s.mid, cols*win.h*4)
-		verticals(s.mid, src, stride, cols, &s.v)
-		horizontals(dst, s.mid, cols*4, win.h, &s.h)
+	case v.keep, !h.keep && !verticalFirst:
+		out := dst
+		if !v.keep {
+			s.mid = grow(s.mid, rows*w)
+			out = s.mid
+		}
+		for y := range rows {
+			horizontal(out[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols), h)
+		}
+		if !v.keep {
+			verticals(dst, s.mid, w, w, v)
+		}
 	default:
-		s.mid = grow(s.mid, win.w*rows*4)
-		horizontals(s.mid, src, stride, rows, &s.h)
-		verticals(dst, s.mid, win.w*4, win.w, &s.v)
+		// The whole of what is read, then the columns, then the rows.
+		s.whole = grow(s.whole, rows*cols*4)
+		for y := range rows {
+			copy(s.whole[y*cols*4:][:cols*4], src.pixels(s.row(cols), top+y, left, cols))
+		}
+		if h.keep {
+			verticals(dst, s.whole, cols*4, w, v)
+			return
+		}
+		s.mid = grow(s.mid, cols*len(v.first)*4+rowSlack)
+		verticals(s.mid, s.whole, cols*4, cols*4, v)
+		for y := range v.first {
+			horizontal(dst[y*w:][:w], s.mid[y*cols*4:], h)
+		}
 	}
 }
 
-// horizontals resizes rows of src to len(t.first) pixels each.
-func horizontals(dst, src []byte, stride, rows int, t *axis) {
-	w := len(t.first) * 4
-	for y := range rows {
-		horizontal(dst[y*w:][:w], src[y*stride:], t)
+// verticals resizes columns of src, n bytes of each row, to len(a.first) rows.
+func verticals(dst, src []byte, stride, n int, a *axis) {
+	for y, first := range a.first {
+		vertical(dst[y*n:][:n], src[first*stride:], stride, a.weight[y*a.size:][:a.count[y]])
 	}
 }
 
-// verticals resizes columns of src, cols pixels a row, to len(t.first) rows.
-func verticals(dst, src []byte, stride, cols int, t *axis) {
-	w := cols * 4
-	for y, first := range t.first {
-		vertical(dst[y*w:][:w], src[first*stride:], stride, t.weight[y*t.size:][:t.count[y]])
-	}
-}
-
-// horizontal writes one row of pixels, each a weighted sum of neighbours.
-func horizontal(dst, src []byte, t *axis) {
-	for i, lo := range t.first {
+// horizontalGo writes one row of pixels, each a weighted sum of neighbours.
+func horizontalGo(dst, src []byte, a *axis) {
+	for i, lo := range a.first {
 		const half = 1 << (precisionBits - 1)
-		r, g, b, a := int32(half), int32(half), int32(half), int32(half)
-		w := t.weight[i*t.size:][:t.count[i]]
+		r, g, b, alpha := int32(half), int32(half), int32(half), int32(half)
+		w := a.weight[i*a.size:][:a.count[i]]
 		p := src[lo*4:][:len(w)*4]
 		for _, k := range w {
 			r += int32(p[0]) * k
 			g += int32(p[1]) * k
 			b += int32(p[2]) * k
-			a += int32(p[3]) * k
+			alpha += int32(p[3]) * k
 			p = p[4:]
 		}
 		d := dst[4*i : 4*i+4 : 4*i+4]
-		d[0], d[1], d[2], d[3] = fixed(r), fixed(g), fixed(b), fixed(a)
+		d[0], d[1], d[2], d[3] = fixed(r), fixed(g), fixed(b), fixed(alpha)
 	}
 }
 
-// vertical writes dst as the weighted sum of len(w) rows of src.
-func vertical(dst, src []byte, stride int, w []int32) {
+// lineGo is horizontalGo for a plane of single bytes.
+func lineGo(dst, src []byte, a *axis) {
+	for i, lo := range a.first {
+		sum := int32(1 << (precisionBits - 1))
+		w := a.weight[i*a.size:][:a.count[i]]
+		for j, v := range src[lo:][:len(w)] {
+			sum += int32(v) * w[j]
+		}
+		dst[i] = fixed(sum)
+	}
+}
+
+// verticalGo writes dst as the weighted sum of len(w) rows of src.
+func verticalGo(dst, src []byte, stride int, w []int32) {
 	for i := range dst {
 		sum := int32(1 << (precisionBits - 1))
 		at := i
@@ -215,36 +258,3 @@ func vertical(dst, src []byte, stride int, w []int32) {
 }
 
 func fixed(sum int32) uint8 { return clip(int(sum >> precisionBits)) }
-
-// nearest takes the sample under each output's middle, with the positions
-// added up in float64 as Pillow's ImagingScaleAffine does: a product would
-// fall on the other side of some ties.
-func nearest(dst, src []byte, stride, sw, sh, rw, rh int, win window) {
-	cols := positions(sw, rw, win.x, win.w)
-	rows := positions(sh, rh, win.y, win.h)
-	for y, sy := range rows {
-		row := src[sy*stride:]
-		out := dst[y*win.w*4:][:win.w*4]
-		for x, sx := range cols {
-			copy(out[4*x:4*x+4], row[4*sx:])
-		}
-	}
-}
-
-func positions(in, out, from, n int) []int {
-	step := float64(in) / float64(out)
-	at := step * 0.5
-	if from > 1<<20 { // a ribbon; adding up would take longer than the picture is worth
-		at += float64(from) * step
-	} else {
-		for range from {
-			at += step
-		}
-	}
-	p := make([]int, n)
-	for i := range p {
-		p[i] = min(int(at), in-1)
-		at += step
-	}
-	return p
-}

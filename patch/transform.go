@@ -116,6 +116,21 @@ func (t Transform) With(p Preprocess) (Transform, error) {
 // Pixels decodes a picture and writes what the model sees of it to dst, a
 // contiguous (3, H, W) of float32 in [0, 1] with H, W = t.Size.
 func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, error) {
+	f, w, h, err := check(data, o)
+	if err != nil {
+		return Geometry{}, err
+	}
+	if f.name == "jpeg" {
+		m := jpegImages.Get().(*jpegImage)
+		defer jpegImages.Put(m)
+		if m.decode(data, 8) == nil && m.width == w && m.height == h {
+			turned := 1
+			if !o.IgnoreEXIF {
+				turned = orientation(f.name, data)
+			}
+			return t.source(dst, m, w, h, turned)
+		}
+	}
 	p, err := Decode(data, o)
 	if err != nil {
 		return Geometry{}, err
@@ -126,19 +141,23 @@ func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, 
 // PhotoPixels is Pixels for a photo that is decoded already. Its only error
 // is ErrShape, of FitNone.
 func (t Transform) PhotoPixels(dst *tensor.Dense, p *Photo) (Geometry, error) {
+	g, err := t.source(dst, picture{p.Image}, p.Image.Rect.Dx(), p.Image.Rect.Dy(), 1)
+	g.Orientation = p.Orientation
+	return g, err
+}
+
+// source brings w × h stored pixels to dst.
+func (t Transform) source(dst *tensor.Dense, src rgbaSource, w, h, orientation int) (Geometry, error) {
 	out := t.output(dst)
-	m := p.Image
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	pl, err := t.plan(w, h)
+	if storage[orientation].transposed {
+		w, h = h, w
+	}
+	p, err := t.plan(w, h)
 	if err != nil {
 		return Geometry{}, err
 	}
-	s := windows.Get().(*[]byte)
-	defer windows.Put(s)
-	*s = grow(*s, pl.inside.w*pl.inside.h*4)
-	resample(*s, m.Pix, m.Stride, w, h, pl.rw, pl.rh, pl.inside, pl.how)
-	pl.write(out, *s)
-	return pl.geometry(w, h, p.Orientation), nil
+	p.sample(out, src, w, h, orientation)
+	return p.geometry(w, h, orientation), nil
 }
 
 // output is dst's memory after a check of its shape.

@@ -30,6 +30,13 @@ func noise(w, h int) *image.NRGBA {
 	return m
 }
 
+// resample brings m to rw × rh and keeps win of it.
+func resample(m *image.NRGBA, rw, rh int, win window, how Interpolation) []float32 {
+	out := make([]float32, 3*win.w*win.h)
+	plan{rw: rw, rh: rh, how: how, crop: win, inside: win}.sample(out, picture{m}, m.Rect.Dx(), m.Rect.Dy(), 1)
+	return out
+}
+
 // TestTransform holds every fit, interpolation and rounding against timm,
 // torchvision and transformers, all with Pillow below them: not one grey
 // level's difference.
@@ -78,10 +85,13 @@ func TestResampleImaging(t *testing.T) {
 		for _, size := range [][4]int{{643, 480, 299, 224}, {120, 90, 341, 256}, {1000, 37, 64, 64}, {50, 50, 50, 20}, {50, 50, 20, 50}} {
 			m := noise(size[0], size[1])
 			want := imaging.Resize(m, size[2], size[3], c.filter)
-			got := image.NewNRGBA(want.Rect)
-			resample(got.Pix, m.Pix, m.Stride, size[0], size[1], size[2], size[3], window{0, 0, size[2], size[3]}, c.how)
-			_, greatest := difference(t, want, got)
-			require.LessOrEqual(t, greatest, 1, "%v %v", c.how, size)
+			n := size[2] * size[3]
+			got := resample(m, size[2], size[3], window{0, 0, size[2], size[3]}, c.how)
+			for i := range n {
+				for j := range 3 {
+					require.InDelta(t, unit[want.Pix[4*i+j]], got[j*n+i], 1.01/255, "%v %v", c.how, size)
+				}
+			}
 		}
 	}
 }
@@ -95,13 +105,35 @@ func TestResampleWindow(t *testing.T) {
 		x, y := rapid.IntRange(0, rw-1).Draw(t, "x"), rapid.IntRange(0, rh-1).Draw(t, "y")
 		win := window{x, y, rapid.IntRange(1, rw-x).Draw(t, "w"), rapid.IntRange(1, rh-y).Draw(t, "h")}
 		m := noise(sw, sh)
-		whole, part := make([]byte, rw*rh*4), make([]byte, win.w*win.h*4)
-		resample(whole, m.Pix, m.Stride, sw, sh, rw, rh, window{0, 0, rw, rh}, how)
-		resample(part, m.Pix, m.Stride, sw, sh, rw, rh, win, how)
-		for r := range win.h {
-			at := ((win.y+r)*rw + win.x) * 4
-			require.Equal(t, whole[at:at+win.w*4], part[r*win.w*4:(r+1)*win.w*4])
+		whole := resample(m, rw, rh, window{0, 0, rw, rh}, how)
+		part := resample(m, rw, rh, win, how)
+		for i, v := range part {
+			c, r, x := i/(win.w*win.h), i/win.w%win.h, i%win.w
+			require.Equal(t, whole[c*rw*rh+(win.y+r)*rw+win.x+x], v)
 		}
+	})
+}
+
+// TestSampleOrientation: reading a stored photo in its orientation is reading
+// the upright one.
+func TestSampleOrientation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		edge := func(name string) int { return rapid.IntRange(1, 50).Draw(t, name) }
+		m := noise(edge("w"), edge("h"))
+		n := rapid.IntRange(1, 8).Draw(t, "orientation")
+		tr := good()
+		tr.Size, tr.Resize = [2]int{edge("H"), edge("W")}, [2]int{edge("rh"), edge("rw")}
+		tr.Interpolation = rapid.SampledFrom([]Interpolation{Nearest, Bilinear, Bicubic, Lanczos}).Draw(t, "how")
+		tr.Fit = rapid.SampledFrom([]Fit{FitShort, FitSquash, FitLong, FitCrop}).Draw(t, "fit")
+		want := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, tr.Size[0], tr.Size[1]))
+		got := want.Clone().(*tensor.Dense)
+		g1, err := tr.source(want, picture{upright(m, n)}, upright(m, n).Rect.Dx(), upright(m, n).Rect.Dy(), 1)
+		require.NoError(t, err)
+		g2, err := tr.source(got, picture{m}, m.Rect.Dx(), m.Rect.Dy(), n)
+		require.NoError(t, err)
+		require.Equal(t, want.Float32s(), got.Float32s())
+		g1.Orientation = n
+		require.Equal(t, g1, g2)
 	})
 }
 

@@ -1,0 +1,117 @@
+package patch
+
+import (
+	"image"
+	"sync"
+)
+
+// scratch is the memory of one request's resize, kept for the next.
+type scratch struct {
+	h, v   axis
+	rows   []byte // one row of pixels
+	mid    []byte // between the passes
+	whole  []byte // the part of the photo that is read, when the columns go first
+	window []byte // the result, RGBA
+	planes [3][]byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) row(n int) []byte {
+	s.rows = grow(s.rows, 4*n+rowSlack)
+	return s.rows
+}
+
+// picture is an image as a source.
+type picture struct{ m *image.NRGBA }
+
+func (p picture) pixels(_ []byte, y, x, n int) []byte {
+	return p.m.Pix[y*p.m.Stride+4*x:]
+}
+
+// stored is how the pixels of a file lie to the upright photo (EXIF 2.32,
+// 4.6.4): upright x runs along stored y when transposed, and along a stored
+// axis from its far end when that is flipped.
+type stored struct{ transposed, flipX, flipY bool }
+
+var storage = [9]stored{
+	2: {flipX: true},
+	3: {flipX: true, flipY: true},
+	4: {flipY: true},
+	5: {transposed: true},
+	6: {transposed: true, flipY: true},
+	7: {transposed: true, flipX: true, flipY: true},
+	8: {transposed: true, flipX: true},
+}
+
+// sample writes what the model sees of a photo of w × h upright pixels, which
+// src holds in its orientation, to out (3, H, W). The weights are the upright
+// photo's, read from the other end or along the other axis as need be, so that
+// the result is that of turning the photo first.
+func (p plan) sample(out []float32, src rgbaSource, w, h, orientation int) {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	at := storage[orientation]
+	x, y := &s.h, &s.v // along the stored axes; x is upright y if transposed
+	if at.transposed {
+		x, y = y, x
+	}
+	x.set(p.how, w, float64(w), p.rw, p.inside.x, p.inside.w)
+	y.set(p.how, h, float64(h), p.rh, p.inside.y, p.inside.h)
+	s.orient(at, w, h)
+	s.window = grow(s.window, p.inside.w*p.inside.h*4)
+	columns := h > p.rh && h-p.rh > 2*(w-p.rw)
+	s.run(s.window, src, &s.h, &s.v, columns != at.transposed)
+	p.write(out, s.window, at.transposed)
+}
+
+// orient turns the axes that are flipped; w and h are upright.
+func (s *scratch) orient(at stored, w, h int) {
+	if at.transposed {
+		w, h = h, w
+	}
+	if at.flipX {
+		s.h.mirror(w)
+	}
+	if at.flipY {
+		s.v.mirror(h)
+	}
+}
+
+// unit is v/255 for each byte, as torchvision's to_tensor has it.
+var unit = func() (t [256]float32) {
+	for v := range t {
+		t[v] = float32(v) / 255
+	}
+	return t
+}()
+
+// write spreads RGBA pixels of p.inside over the channels of out (3, H, W)
+// and fills what lies outside the photo. Transposed pixels come column by
+// column.
+func (p plan) write(out []float32, rgba []byte, transposed bool) {
+	n := p.crop.w * p.crop.h
+	if p.inside != p.crop {
+		for c, v := range p.fill {
+			plane := out[c*n : (c+1)*n]
+			for i := range plane {
+				plane[i] = unit[v]
+			}
+		}
+	}
+	dx, dy := p.inside.x-p.crop.x, p.inside.y-p.crop.y
+	right, down := 4, 4*p.inside.w
+	if transposed {
+		right, down = 4*p.inside.h, 4
+	}
+	for y := range p.inside.h {
+		at := (dy+y)*p.crop.w + dx
+		r, g, b := out[at:][:p.inside.w], out[n+at:][:p.inside.w], out[2*n+at:][:p.inside.w]
+		from := y * down
+		for x := range r {
+			px := rgba[from : from+4 : from+4]
+			r[x], g[x], b[x] = unit[px[0]], unit[px[1]], unit[px[2]]
+			from += right
+		}
+	}
+}
