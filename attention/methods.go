@@ -106,17 +106,24 @@ var methods = []Method{
 // Methods is the table of focus maps, in the order shown to people.
 func Methods() []Method { return slices.Clone(methods) }
 
-// MethodNames returns the names of Methods.
-func MethodNames() []string {
+// MethodNames returns the names of the methods that read a Record.
+func MethodNames() []string { return names(func(m Method) bool { return m.Probe == nil }) }
+
+// ProbeNames returns the names of the methods that ask the model.
+func ProbeNames() []string { return names(func(m Method) bool { return m.Probe != nil }) }
+
+func names(of func(m Method) bool) []string {
 	var names []string
 	for _, m := range methods {
-		names = append(names, m.Name)
+		if of(m) {
+			names = append(names, m.Name)
+		}
 	}
 	return names
 }
 
-// Find returns the method of that name; the error names the allowed ones and
-// has ErrOption in its chain.
+// Find returns the method of that name, of either kind. The error names those
+// that read a Record, which every caller has, and has ErrOption in its chain.
 func Find(name string) (Method, error) {
 	for _, m := range methods {
 		if m.Name == name {

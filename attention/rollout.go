@@ -1,6 +1,6 @@
 package attention
 
-import "math"
+import "slices"
 
 // rollout multiplies the attention of all layers, residual connection
 // included (Abnar and Zuidema 2020, https://arxiv.org/abs/2005.00928,
@@ -34,20 +34,19 @@ func rollout(r *Record, b int, o Options) (*Map, error) {
 	row := make([]float32, tokens)
 	for l := len(r.Attn); l >= max(1, o.Start); l-- {
 		v := r.layer(l, b, o)
-		limit, ties, err := v.discard(o.Discard)
-		if err != nil {
-			return nil, err
+		if o.Discard > 0 {
+			var err error
+			if v, err = v.discard(o.Discard); err != nil {
+				return nil, err
+			}
 		}
 		clear(next)
 		for i := range tokens {
-			if vec[i] == 0 && o.Compat == "" && o.Discard == 0 {
-				continue
+			if vec[i] == 0 && o.Compat == "" {
+				continue // compat wants the sum of every row
 			}
 			if err := v.row(row, i); err != nil {
 				return nil, err
-			}
-			if o.Discard > 0 {
-				ties = zeroLowest(row, limit, ties, i == 0)
 			}
 			row[i]++
 			var sum float64
@@ -76,46 +75,37 @@ func rollout(r *Record, b int, o Options) (*Map, error) {
 	return r.newMap(vec, o, 0)
 }
 
-// zeroLowest zeroes the elements of row below limit and the first ties of
-// those equal to it, and returns how many ties are left. The first element is
-// spared when keep is set, though it uses up its tie.
-func zeroLowest(row []float32, limit float32, ties int, keep bool) int {
-	first := row[0]
-	for j, a := range row {
-		if a < limit {
-			row[j] = 0
-		} else if a == limit && ties > 0 {
-			row[j] = 0
-			ties--
+// discard returns the fused matrix (N, N) as a layer of one head, its ⌊ratio·N²⌋
+// lowest elements zeroed. The first element is spared, though it counts.
+func (v layer) discard(ratio float64) (layer, error) {
+	n := v.tokens
+	out := layer{probs: make([]float32, n*n), rows: n, tokens: n, lo: 0, hi: 1}
+	for i := range n {
+		if err := v.row(out.probs[i*n:(i+1)*n], i); err != nil {
+			return layer{}, err
 		}
 	}
-	if keep {
-		row[0] = first
-	}
-	return ties
-}
-
-// discard returns the k-th lowest element of the fused matrix (N, N), k =
-// ⌊ratio·N²⌋, and how many elements equal to it are among the k lowest.
-func (v layer) discard(ratio float64) (limit float32, ties int, err error) {
-	k := int(float64(v.tokens*v.tokens) * ratio)
+	k := int(float64(n*n) * ratio)
 	if k == 0 {
-		return float32(math.Inf(-1)), 0, nil
+		return out, nil
 	}
-	all := make([]float32, v.tokens*v.tokens)
-	for i := range v.tokens {
-		if err := v.row(all[i*v.tokens:(i+1)*v.tokens], i); err != nil {
-			return 0, 0, err
-		}
-	}
-	limit = kthLowest(all, k)
-	ties = k
-	for _, a := range all {
+	limit, first := kthLowest(slices.Clone(out.probs), k), out.probs[0]
+	ties := k
+	for _, a := range out.probs {
 		if a < limit {
 			ties--
 		}
 	}
-	return limit, ties, nil
+	for i, a := range out.probs {
+		if a < limit {
+			out.probs[i] = 0
+		} else if a == limit && ties > 0 {
+			out.probs[i] = 0
+			ties--
+		}
+	}
+	out.probs[0] = first
+	return out, nil
 }
 
 // kthLowest returns the k-th lowest value of x, 1 ≤ k ≤ len(x), and reorders
