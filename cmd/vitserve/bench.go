@@ -175,6 +175,9 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer ckpt.Close()
+	if ckpt.Transform, err = f.transform(ckpt.Transform); err != nil {
+		return err
+	}
 	stdout := cmd.OutOrStdout()
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if !f.json {

@@ -68,8 +68,11 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer e.close()
+	if e.Transform, err = f.transform(e.Transform); err != nil {
+		return err
+	}
 	if e.Config.Classes == 0 {
-		return fmt.Errorf("model %s has no classification head", e.Name)
+		return fmt.Errorf("model %s has no classification head; vitserve embed answers with it", e.Name)
 	}
 
 	out := bufio.NewWriter(stdout)
@@ -77,36 +80,20 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	if f.json {
 		show = showJSON
 	}
-	bar := newProgress(stdout, stderr, len(sources), "classify")
-	failed := 0
+	c := collector{stdout: stdout, stderr: stderr, total: len(sources), what: "classify"}
+	c.start()
 	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos}
 	err = p.run(cmd.Context(), sources, func(r result) error {
 		a := answer{Image: r.name}
 		if r.err != nil {
-			failed++
-			bar.clear()
-			fmt.Fprintf(stderr, "vitserve: %s: %v\n", r.name, r.err)
 			a.Error = r.err.Error()
 		} else {
 			a.Predictions = append([]models.Prediction{}, e.Top(r.logits(), f.top, f.minScore)...)
 		}
-		bar.add()
-		if err := show(out, a); err != nil {
-			return err
-		}
-		return out.Flush()
+		c.done(r)
+		return errors.Join(show(out, a), out.Flush())
 	})
-	bar.clear()
-	switch {
-	case err != nil:
-		return errors.Join(err, out.Flush())
-	case failed > 0 && len(sources) > 1:
-		fmt.Fprintf(stderr, "vitserve: %d of %d pictures failed\n", failed, len(sources))
-	}
-	if failed > 0 {
-		return errReported
-	}
-	return nil
+	return c.end(err)
 }
 
 // answer is what is said of one picture: predictions, or why there are none.

@@ -77,12 +77,14 @@ type modelFlags struct {
 	machineFlags
 	model  string
 	labels string
+	size   imageSize
 }
 
 func (f *modelFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model; default "+models.Embedded()[0])
 	flags.StringVar(&f.labels, "labels", "", "file of class names, one a line, in place of the model's own")
+	flags.Var(&f.size, "image-size", "input size other than the model's own, 384 or 480x640 (height, width)")
 	f.machineFlags.register(cmd)
 }
 
@@ -96,7 +98,7 @@ type engine struct {
 // open opens the model that the flags name, on the backend that they name,
 // and tells stderr what a user must know of its answers.
 func (f *modelFlags) open(stderr io.Writer) (*engine, error) {
-	ckpt, err := models.Open(f.model, models.Options{Labels: f.labels})
+	ckpt, err := models.Open(f.model, models.Options{Labels: f.labels, ImageSize: f.size})
 	if err != nil {
 		return nil, err
 	}

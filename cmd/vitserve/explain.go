@@ -98,6 +98,9 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 		return err
 	}
 	defer e.close()
+	if e.Transform, err = f.transform(e.Transform); err != nil {
+		return err
+	}
 	rows, cols := e.Config.Grid()
 	if err := method.Check(f.options, [2]int{rows, cols}, e.Config.Depth, e.Config.Heads); err != nil {
 		return usageError{err}

@@ -53,6 +53,7 @@ var rooms = []room{
 	}},
 	{folder: "patch", may: []string{
 		"patch/*", "golang.org/x/image/*", "golang.org/x/image/*/*", "github.com/disintegration/imaging", "gorgonia.org/tensor",
+		"golang.org/x/sys/cpu", // kernels of decoding and resizing
 	}},
 	{folder: "patch/*", may: []string{"patch/*", "golang.org/x/image/*", "golang.org/x/sys/cpu"}},
 	{folder: "backend/backendtest", may: []string{"backend", "backend/ref", "gorgonia.org/tensor", "github.com/stretchr/testify/require"}},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/patch"
@@ -9,14 +11,16 @@ import (
 
 // photoFlags say how pictures are read.
 type photoFlags struct {
-	maxPixels int
-	noEXIF    bool
+	maxPixels  int
+	noEXIF     bool
+	preprocess string
 }
 
 func (f *photoFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.maxPixels, "max-pixels", patch.DefaultMaxPixels, "largest declared width × height that is decoded")
 	flags.BoolVar(&f.noEXIF, "no-exif", false, "do not turn pictures upright by their EXIF orientation")
+	flags.StringVar(&f.preprocess, "preprocess", string(patch.PreprocessModel), "how much is done to pictures: model (resize and crop), crop, or none because they have the model's size")
 }
 
 func (f *photoFlags) options() (patch.Options, error) {
@@ -25,3 +29,46 @@ func (f *photoFlags) options() (patch.Options, error) {
 	}
 	return patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF}, nil
 }
+
+// transform is what the flags leave of a model's own.
+func (f *photoFlags) transform(t patch.Transform) (patch.Transform, error) {
+	t, err := t.With(patch.Preprocess(f.preprocess))
+	if err != nil {
+		return t, usageError{fmt.Errorf("--preprocess: %w", err)}
+	}
+	return t, nil
+}
+
+// imageSize is a flag: "384" for a square, "480x640" for height and width.
+// The zero value is the model's own size.
+type imageSize [2]int
+
+// String implements pflag.Value.
+func (s *imageSize) String() string {
+	switch {
+	case *s == imageSize{}:
+		return ""
+	case s[0] == s[1]:
+		return strconv.Itoa(s[0])
+	}
+	return fmt.Sprintf("%dx%d", s[0], s[1])
+}
+
+// Set implements pflag.Value.
+func (s *imageSize) Set(text string) error {
+	height, width, both := strings.Cut(text, "x")
+	if !both {
+		width = height
+	}
+	for i, side := range []string{height, width} {
+		n, err := strconv.Atoi(side)
+		if err != nil || n < 1 {
+			return fmt.Errorf("size %q, want pixels such as 384, or height and width such as 480x640", text)
+		}
+		s[i] = n
+	}
+	return nil
+}
+
+// Type implements pflag.Value.
+func (s *imageSize) Type() string { return "pixels" }
