@@ -46,6 +46,15 @@ func TestMain(m *testing.M) {
 // test decides how long the device is busy.
 var gate sync.RWMutex
 
+// busy makes the device busy until the function that it returns is called, or
+// the test ends.
+func busy(t testing.TB) (free func()) {
+	gate.Lock()
+	free = sync.OnceFunc(gate.Unlock)
+	t.Cleanup(free)
+	return free
+}
+
 type gatedBackend struct{ backend.Backend }
 
 func (b gatedBackend) NewStream(o backend.StreamOptions) (backend.Stream, error) {

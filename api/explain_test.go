@@ -1,0 +1,200 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/color"
+	"image/png"
+	"math"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
+)
+
+// direct explains a picture without a server.
+func direct(t testing.TB, data []byte, method string, o attention.Options) (*attention.Map, []float32) {
+	b, err := backend.Open("cpu", backend.Options{})
+	require.NoError(t, err)
+	defer b.Close()
+	ck, err := models.Open("", models.Options{})
+	require.NoError(t, err)
+	defer ck.Close()
+	model, err := vit.New(b, ck.Config, ck.Weights)
+	require.NoError(t, err)
+	s, err := model.NewSession(vit.SessionOptions{})
+	require.NoError(t, err)
+	defer s.Close()
+	x := tensor.New(tensor.WithShape(1, 3, 64, 64), tensor.Of(tensor.Float32))
+	one := tensor.New(tensor.WithShape(3, 64, 64), tensor.WithBacking(x.Float32s()))
+	_, err = ck.Transform.Pixels(one, data, patch.Options{})
+	require.NoError(t, err)
+	out, err := s.Forward(x, vit.Wants{AttnFull: true})
+	require.NoError(t, err)
+	rows, cols := ck.Config.Grid()
+	m, err := attention.Find(method)
+	require.NoError(t, err)
+	f, err := m.Map(&attention.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn}, 0, o)
+	require.NoError(t, err)
+	return f, out.Logits.Float32s()
+}
+
+func TestExplain(t *testing.T) {
+	c := start(t, nil)
+	bus := photo(t, "school_bus.png")
+	for _, e := range []struct {
+		query  string
+		method string
+		o      attention.Options
+	}{
+		{"", "rollout", attention.Options{}},
+		{"?fusion=max&discard=0.5", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.5}},
+		{"?start=3", "rollout", attention.Options{Start: 3}},
+		{"?method=raw", "raw", attention.Options{}},
+		{"?method=raw&layer=2&head=3", "raw", attention.Options{Layer: 2, Head: 3}},
+		{"?method=raw&query=3,4", "raw", attention.Options{Query: []int{3, 4}}},
+		{"?method=raw&mass=0.6", "raw", attention.Options{Mass: 0.6}},
+		{"?compat=vit-explain", "rollout", attention.Options{Compat: attention.VitExplain}},
+	} {
+		t.Run(e.query, func(t *testing.T) {
+			want, logits := direct(t, bus, e.method, e.o)
+			a := c.post("/v1/explain"+e.query, bus).explained(t)
+			require.Equal(t, "starter", a.Model)
+			require.NotEmpty(t, a.Note)
+			f := a.Results[0].Focus
+			require.Equal(t, e.method, f.Method)
+			require.NotEmpty(t, f.Paper)
+			require.Equal(t, [2]int{8, 8}, [2]int{f.Rows, f.Cols})
+			var flat []float32
+			for _, row := range f.Values {
+				flat = append(flat, row...)
+			}
+			require.Equal(t, want.Values.Float32s(), flat)
+			require.Equal(t, want.Layer, f.Layer)
+			require.Equal(t, want.Head, f.Head)
+			require.Equal(t, want.OnPrefix, f.OnPrefix)
+			require.Greater(t, f.Max, f.Min)
+			require.True(t, f.Min <= f.Mean && f.Mean <= f.Max)
+			require.Equal(t, e.o.Discard, f.Discard)
+			require.Equal(t, "school bus", (*a.Results[0].Predictions)[0].Label)
+			require.Positive(t, a.Results[0].TimingsMs.Explain)
+
+			// The scores are the classifier's, to the bit.
+			classified := c.post("/v1/classify?logits=true", bus).classified(t).Results[0]
+			explained := c.post("/v1/explain"+and(e.query)+"logits=true", bus).explained(t).Results[0]
+			require.Equal(t, classified.Logits, explained.Logits)
+			require.InDeltaSlice(t, logits, explained.Logits, 1e-4)
+		})
+	}
+}
+
+func and(query string) string {
+	if query == "" {
+		return "?"
+	}
+	return query + "&"
+}
+
+func TestExplainMany(t *testing.T) {
+	c := start(t, nil)
+	a := c.form("/v1/explain",
+		file{"file", "a", photo(t, "school_bus.png")}, file{"file", "b", photo(t, "broken.jpg")}, file{"file", "c", photo(t, "pizza.jpg")},
+		file{field: "method", data: []byte("raw")}, file{field: "layer", data: []byte("6")}).explained(t)
+	require.Len(t, a.Results, 3)
+	require.Equal(t, 400, a.Results[1].Error.Status)
+	for _, i := range []int{0, 2} {
+		alone := c.post("/v1/explain?method=raw&layer=6", photo(t, map[int]string{0: "school_bus.png", 2: "pizza.jpg"}[i])).explained(t)
+		require.Equal(t, alone.Results[0].Focus, a.Results[i].Focus)
+		require.Equal(t, alone.Results[0].Predictions, a.Results[i].Predictions)
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	c := start(t, nil)
+	bus := photo(t, "school_bus.png")
+	for _, accept := range []string{"image/png", "image/*", "application/json;q=0.5, image/png", "text/html, image/png;q=0.9, */*;q=0.1"} {
+		r := c.post("/v1/explain", bus, "Accept", accept)
+		require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+		require.Equal(t, "image/png", r.header.Get("Content-Type"))
+		require.Equal(t, "starter", r.header.Get("X-Model"))
+		require.Len(t, r.header.Get("X-Model-Revision"), 64)
+		require.Equal(t, "Accept", r.header.Get("Vary"))
+		require.Contains(t, r.header.Get("Server-Timing"), "encode;dur=")
+		var g v1.Geometry
+		require.NoError(t, json.Unmarshal([]byte(r.header.Get("X-Geometry")), &g))
+		require.Equal(t, []int{320, 240}, g.Photo)
+
+		got, err := png.Decode(bytes.NewReader(r.body))
+		require.NoError(t, err)
+		m, _ := direct(t, bus, "rollout", attention.Options{})
+		p, err := patch.Decode(bus, patch.Options{})
+		require.NoError(t, err)
+		want, err := attention.Overlay(p, patch.Geometry{
+			Photo: [2]int{320, 240}, Input: [2]int{64, 64}, Orientation: 1, Coverage: g.Coverage, Seen: patch.Rect{X: g.Seen.X, Y: g.Seen.Y, W: g.Seen.W, H: g.Seen.H},
+		}, m, attention.Style{})
+		require.NoError(t, err)
+		require.Equal(t, want.Bounds(), got.Bounds())
+		for y := range want.Bounds().Dy() {
+			for x := range want.Bounds().Dx() {
+				require.Equal(t, color.NRGBAModel.Convert(want.At(x, y)), color.NRGBAModel.Convert(got.At(x, y)))
+			}
+		}
+	}
+	for _, accept := range []string{"", "*/*", "application/json", "image/jpeg", "application/json, image/png", "image/png;q=0", "image/png;q=x"} {
+		require.Equal(t, "application/json", c.post("/v1/explain", bus, "Accept", accept).header.Get("Content-Type"), accept)
+	}
+	turbo, jet := c.post("/v1/explain", bus, "Accept", "image/png"), c.post("/v1/explain?colors=jet&alpha=0.9", bus, "Accept", "image/png")
+	require.NotEqual(t, turbo.body, jet.body)
+}
+
+// TestFlatMap sends a picture to a model whose attention is all alike: there
+// is nothing to show, and saying so is the sender's answer.
+func TestFlatMap(t *testing.T) {
+	c := start(t, nil)
+	r := c.post("/v1/explain?method=raw&mass=1", photo(t, "gray.jpg"))
+	if r.status == http.StatusOK {
+		f := r.explained(t).Results[0].Focus
+		require.False(t, math.IsNaN(f.Mean))
+		return
+	}
+	require.Equal(t, http.StatusUnprocessableEntity, r.status, "%s", r.body)
+}
+
+// TestMixedBatch explains pictures that want different rows while the device
+// is busy, so that they meet in one batch.
+func TestMixedBatch(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Backend, cfg.ExplainMaxBatch = "gated", 8 })
+	paths := []string{"/v1/explain", "/v1/explain?method=raw&layer=1", "/v1/explain?method=raw&query=2,2", "/v1/explain?discard=0.9", "/v1/explain?method=raw&head=2"}
+	pics := []string{"school_bus.png", "pizza.jpg", "banana.jpg", "ladybug.png", "orange.jpg"}
+	alone := make([]v1.ExplainResult, len(paths))
+	for i := range paths {
+		alone[i] = c.post(paths[i], photo(t, pics[i])).explained(t).Results[0]
+	}
+	free := busy(t)
+	first := c.async(t.Context(), "/v1/explain", photo(t, "pizza.jpg"))
+	waitMetric(c, "vitserve_requests_in_flight 2")
+	waitMetric(c, `vitserve_queue_depth{lane="explain",model="starter",priority="high"} 0`)
+	var waiting []chan reply
+	for i := range paths {
+		waiting = append(waiting, c.async(t.Context(), paths[i], photo(t, pics[i])))
+	}
+	waitMetric(c, `vitserve_queue_depth{lane="explain",model="starter",priority="high"} 5`)
+	free()
+	require.Equal(t, 1, (<-first).explained(t).Results[0].Batch)
+	together := 0
+	for i, w := range waiting {
+		r := (<-w).explained(t).Results[0]
+		require.Equal(t, alone[i].Focus, r.Focus, paths[i])
+		require.Equal(t, alone[i].Predictions, r.Predictions, paths[i])
+		together = max(together, r.Batch)
+	}
+	require.Greater(t, together, 1, "they met")
+}

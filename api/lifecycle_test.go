@@ -1,0 +1,231 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
+)
+
+// waitMetric waits until /metrics has the line.
+func waitMetric(c *client, line string) {
+	c.t.Helper()
+	var body string
+	require.Eventually(c.t, func() bool {
+		body = string(c.get("/metrics").body)
+		return strings.Contains(body, "\n"+line+"\n")
+	}, 10*time.Second, 5*time.Millisecond, "%s", line)
+}
+
+const depth = `vitserve_queue_depth{lane="classify",model="starter",priority="high"} `
+
+// serve runs a server on a port of its own until the test's context ends.
+func serve(t testing.TB, change func(*api.Config)) (c *client, stop context.CancelFunc, ended chan error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c = &client{t: t, logs: &logs{}, url: "http://" + l.Addr().String()}
+	c.spec, c.routes = contract(t)
+	cfg := api.DefaultConfig()
+	cfg.Backend = "gated"
+	cfg.Logger = slog.New(slog.NewJSONHandler(c.logs, nil))
+	if change != nil {
+		change(&cfg)
+	}
+	c.server, err = api.New(cfg)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended = make(chan error, 1)
+	go func() { ended <- c.server.ServeListener(ctx, l) }()
+	t.Cleanup(func() { stop(); http.DefaultClient.CloseIdleConnections() })
+	require.Eventually(t, func() bool { return c.get("/readyz").status == http.StatusOK }, 10*time.Second, 5*time.Millisecond)
+	return c, stop, ended
+}
+
+// async posts a picture and returns where its answer will be.
+func (c *client) async(ctx context.Context, path string, data []byte) chan reply {
+	done := make(chan reply, 1)
+	req := c.request(http.MethodPost, path, bytes.NewReader(data)).WithContext(ctx)
+	go func() {
+		defer close(done)
+		r, err := c.try(req)
+		if err == nil {
+			done <- r
+		}
+	}()
+	return done
+}
+
+func TestShutdownAnswersWhatWasAccepted(t *testing.T) {
+	c, stop, ended := serve(t, nil)
+	banana := photo(t, "banana.jpg")
+	free := busy(t)
+	var waiting []chan reply
+	for i := range 20 {
+		path := "/v1/classify"
+		if i%4 == 0 {
+			path = "/v1/explain"
+		}
+		waiting = append(waiting, c.async(t.Context(), path, banana))
+	}
+	waitMetric(c, "vitserve_requests_in_flight 21") // and the one that asks
+	stop()
+	require.Eventually(t, func() bool { return strings.Contains(c.logs.String(), `"draining"`) }, 5*time.Second, time.Millisecond)
+	select {
+	case err := <-ended:
+		require.Fail(t, "ended with requests unanswered", "%v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	_, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	require.Error(t, err, "nobody is accepted any more")
+	free()
+	for _, w := range waiting {
+		r, ok := <-w
+		require.True(t, ok, "answered")
+		require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+	}
+	require.NoError(t, <-ended)
+}
+
+func TestShutdownWithinItsTime(t *testing.T) {
+	c, stop, ended := serve(t, func(cfg *api.Config) { cfg.ShutdownTimeout = api.Duration(100 * time.Millisecond) })
+	free := busy(t)
+	first, second := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg")), c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
+	waitMetric(c, depth+"1")
+	stop()
+	require.Eventually(t, func() bool { return strings.Contains(c.logs.String(), "draining") }, 5*time.Second, time.Millisecond)
+	_, ok := <-first
+	require.False(t, ok, "cut off")
+	_, ok = <-second
+	require.False(t, ok, "cut off")
+	free()
+	require.ErrorContains(t, <-ended, "requests unanswered after 100ms")
+}
+
+func TestDrainDelay(t *testing.T) {
+	c, stop, ended := serve(t, func(cfg *api.Config) { cfg.DrainDelay = api.Duration(time.Second) })
+	stop()
+	require.Eventually(t, func() bool { return c.get("/readyz").status == http.StatusServiceUnavailable }, time.Second, time.Millisecond)
+	require.NotEmpty(t, c.get("/readyz").header.Get("Retry-After"))
+	require.Equal(t, http.StatusOK, c.get("/healthz").status)
+	require.Equal(t, http.StatusOK, c.post("/v1/classify", photo(t, "banana.jpg")).status, "not ready, and still serving")
+	require.NoError(t, <-ended)
+}
+
+func TestAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	cfg := api.DefaultConfig()
+	cfg.Addr, cfg.Logger = l.Addr().String(), slog.New(slog.DiscardHandler)
+	s, err := api.New(cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Serve(t.Context()), "address already in use")
+
+	cfg.Addr, cfg.DebugAddr = "127.0.0.1:0", l.Addr().String()
+	s, err = api.New(cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Serve(t.Context()), "api: debug: listen tcp "+l.Addr().String())
+}
+
+func TestModelThatCannotBeLoaded(t *testing.T) {
+	cfg := api.DefaultConfig()
+	cfg.Addr, cfg.Logger = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	cfg.Models = []api.ModelConfig{{ID: "mine", Path: t.TempDir()}}
+	s, err := api.New(cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Serve(t.Context()), "load mine")
+}
+
+// TestClientGoes cancels requests that wait for a busy device.
+func TestClientGoes(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Backend, cfg.MaxBatch = "gated", 4 })
+	free := busy(t)
+	running := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
+	waitMetric(c, "vitserve_requests_in_flight 2")
+	waitMetric(c, depth+"0")
+	ctx, cancel := context.WithCancel(t.Context())
+	var gone []chan reply
+	for range 5 {
+		gone = append(gone, c.async(ctx, "/v1/classify", photo(t, "banana.jpg")))
+	}
+	waitMetric(c, depth+"5")
+	stays := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
+	waitMetric(c, depth+"6")
+	cancel()
+	waitMetric(c, depth+"1")
+	for _, g := range gone {
+		_, ok := <-g
+		require.False(t, ok)
+	}
+	waitMetric(c, "vitserve_requests_in_flight 3")
+	free()
+	require.Equal(t, 1, (<-running).classified(t).Results[0].Batch)
+	require.Equal(t, 1, (<-stays).classified(t).Results[0].Batch, "the cancelled were not computed")
+	require.Equal(t, 5, strings.Count(c.logs.String(), `"status":499`))
+	waitMetric(c, `vitserve_pictures_total{lane="classify",model="starter"} 2`)
+}
+
+func TestFullQueue(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Backend, cfg.MaxBatch, cfg.MaxQueue = "gated", 1, 3 })
+	require.Equal(t, http.StatusOK, c.post("/v1/classify", photo(t, "banana.jpg")).status)
+	free := busy(t)
+	waiting := []chan reply{c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))}
+	waitMetric(c, "vitserve_requests_in_flight 2")
+	waitMetric(c, depth+"0")
+	for range 3 {
+		waiting = append(waiting, c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg")))
+	}
+	waitMetric(c, depth+"3")
+	r := c.post("/v1/classify", photo(t, "broken.jpg"))
+	require.Equal(t, http.StatusTooManyRequests, r.status, "before a picture is looked at")
+	require.Equal(t, "1", r.header.Get("Retry-After"))
+	require.Contains(t, r.problem(t).Detail, "queue is full")
+	low := c.async(t.Context(), "/v1/classify?priority=low", photo(t, "banana.jpg"))
+	waitMetric(c, `vitserve_queue_depth{lane="classify",model="starter",priority="low"} 1`)
+	free()
+	for _, w := range append(waiting, low) {
+		require.Equal(t, http.StatusOK, (<-w).status)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Backend, cfg.RequestTimeout = "gated", api.Duration(150*time.Millisecond) })
+	defer busy(t)()
+	var wg sync.WaitGroup
+	for path, most := range map[string]time.Duration{"/v1/classify?timeout_ms=20": 140 * time.Millisecond, "/v1/classify": time.Second, "/v1/explain?timeout_ms=60000": time.Second} {
+		wg.Go(func() {
+			start := time.Now()
+			r, err := c.try(c.request(http.MethodPost, path, bytes.NewReader(photo(t, "banana.jpg"))))
+			require.NoError(t, err)
+			require.Equal(t, http.StatusGatewayTimeout, r.status, path)
+			require.Less(t, time.Since(start), most, path)
+		})
+	}
+	wg.Wait()
+}
+
+// TestConnectionsEnd makes sure that idle connections and half-sent headers
+// do not stay.
+func TestConnectionsEnd(t *testing.T) {
+	c, stop, ended := serve(t, func(cfg *api.Config) { cfg.ReadHeaderTimeout = api.Duration(100 * time.Millisecond) })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("POST /v1/classify HTTP/1.1\r\nHo"))
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	b, err := io.ReadAll(conn)
+	require.NoError(t, err, "the server hangs up")
+	require.NotContains(t, string(b), "200")
+	stop()
+	require.NoError(t, <-ended)
+}
