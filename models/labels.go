@@ -16,30 +16,32 @@ import (
 //go:embed labels/imagenet1k.txt
 var imagenet1k string
 
-// labels settles the names of the classes.
-func (l *loader) labels() ([]string, error) {
+// labels settles the names of the classes, and those they have in their data
+// set where the configuration gives both.
+func (l *loader) labels() (names, ids []string, err error) {
 	k := l.cfg.Classes
 	if k == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	names := make([]string, k)
+	names = make([]string, k)
 	by := ""
 	switch {
 	case l.options.Labels != "":
 		list, err := readLabels(l.options.Labels)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if len(list) != k {
-			return nil, fmt.Errorf("%s has %d labels, the model has %d classes", l.options.Labels, len(list), k)
+			return nil, nil, fmt.Errorf("%s has %d labels, the model has %d classes", l.options.Labels, len(list), k)
 		}
 		copy(names, list)
 		by = l.options.Labels
 	case l.config != nil && len(l.config.LabelNames) > 0:
 		by = "config.json: label_names"
+		ids = make([]string, k)
 		for i, n := range l.config.LabelNames {
 			if i >= 0 && i < k {
-				names[i] = n
+				names[i], ids[i] = n, n
 				if said := l.config.LabelDescriptions[n]; said != "" {
 					names[i] = said
 				}
@@ -64,7 +66,7 @@ func (l *loader) labels() ([]string, error) {
 		}
 	}
 	l.decide("labels", fmt.Sprintf("%s, …", names[0]), "%s", by)
-	return names, nil
+	return names, ids, nil
 }
 
 // saysLabels reports whether id2label says anything: transformers fills it

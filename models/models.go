@@ -42,6 +42,7 @@ type Checkpoint struct {
 	Weights    *vit.Weights // valid until Close; read them inside Model
 	Transform  patch.Transform
 	Labels     []string   // by class index; never empty when Config.Classes > 0
+	ClassIDs   []string   // the names that the classes have in their data set (n02123045), by index; nil where the checkpoint gives none
 	MultiLabel bool       // scores are sigmoids, each on its own
 	Note       string     // what a user must know of its answers; "" for most
 	Decisions  []Decision // every value of Config and Transform with what decided it

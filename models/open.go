@@ -170,7 +170,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if c.Transform, err = l.transform(); err != nil {
 		return err
 	}
-	if c.Labels, err = l.labels(); err != nil {
+	if c.Labels, c.ClassIDs, err = l.labels(); err != nil {
 		return err
 	}
 	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
