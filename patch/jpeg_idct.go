@@ -34,7 +34,8 @@ const (
 // idct8Go is the inverse transform of Loeffler, Ligtenberg and Moschytz,
 // "Practical Fast 1-D DCT Algorithms with 11 Multiplications" (1989), in the
 // fixed-point form of libjpeg's jidctint.c, with its roundings: columns first,
-// kept to two more bits, then rows.
+// kept to two more bits, then rows, with the
+// samples' middle of 128 added in the rounding.
 func idct8Go(dst []byte, stride int, coef *coefficients, q *[64]int32) {
 	var t [64]int32
 	for x := range 8 {
@@ -42,23 +43,23 @@ func idct8Go(dst []byte, stride int, coef *coefficients, q *[64]int32) {
 		for y := range 8 {
 			c[y] = int32(coef[8*y+x]) * q[8*y+x]
 		}
-		lines(&c, 11)
+		lines(&c, 11, 1<<10)
 		for y := range 8 {
 			t[8*y+x] = c[y]
 		}
 	}
 	for y := range 8 {
 		r := (*[8]int32)(t[8*y:])
-		lines(r, 18)
+		lines(r, 18, 1<<17+128<<18)
 		out := (*[8]byte)(dst[y*stride:])
 		for x, v := range r {
-			out[x] = sample(v)
+			out[x] = clip(int(v))
 		}
 	}
 }
 
-// lines transforms eight values in place and rounds shift bits away.
-func lines(c *[8]int32, shift int) {
+// lines transforms eight values in place, adds round and drops shift bits.
+func lines(c *[8]int32, shift int, round int32) {
 	z1 := (c[2] + c[6]) * fix0_541196100
 	t2 := z1 - c[6]*fix1_847759065
 	t3 := z1 + c[2]*fix0_765366865
@@ -76,8 +77,7 @@ func lines(c *[8]int32, shift int) {
 	t2 = t2*fix3_072711026 + z2 + z3
 	t3 = t3*fix1_501321110 + z1 + z4
 
-	half := int32(1) << (shift - 1)
-	e0, e1, e2, e3 = e0+half, e1+half, e2+half, e3+half
+	e0, e1, e2, e3 = e0+round, e1+round, e2+round, e3+round
 	c[0], c[7] = (e0+t3)>>shift, (e0-t3)>>shift
 	c[1], c[6] = (e1+t2)>>shift, (e1-t2)>>shift
 	c[2], c[5] = (e2+t1)>>shift, (e2-t1)>>shift

@@ -1,4 +1,8 @@
+//go:build purego || !amd64
+
 package patch
+
+const useAVX2 = false
 
 func idct8(dst []byte, stride int, coef *coefficients, q *[64]int32) { idct8Go(dst, stride, coef, q) }
 func horizontal(dst, src []byte, a *axis)                            { horizontalGo(dst, src, a) }

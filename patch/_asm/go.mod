@@ -1,0 +1,3 @@
+module github.com/vitserve/vitserve/patch/_asm
+
+go 1.26.0
