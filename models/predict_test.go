@@ -92,7 +92,7 @@ func TestLabels(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := loaderFor(t, c.config, "")
 			l.cfg.Classes, l.options.Labels = c.classes, c.file
-			names, err := l.labels()
+			names, _, err := l.labels()
 			if c.err != "" {
 				require.ErrorContains(t, err, c.err)
 				return
@@ -105,7 +105,7 @@ func TestLabels(t *testing.T) {
 		})
 	}
 	l := loaderFor(t, "", "")
-	names, err := l.labels()
+	names, _, err := l.labels()
 	require.NoError(t, err)
 	require.Nil(t, names, "a model without a head has no labels")
 }

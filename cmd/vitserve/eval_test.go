@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// truths puts pictures of this project into folders of the given names.
+func truths(t *testing.T, files map[string]string) string {
+	dir := t.TempDir()
+	for name, picture := range files {
+		data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "images", picture))
+		require.NoError(t, err)
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, data, 0o644))
+	}
+	return dir
+}
+
+func TestEvalCounts(t *testing.T) {
+	dir := truths(t, map[string]string{
+		"banana/1.jpg":     "banana.jpg", // by label, right
+		"n07753592/2.jpg":  "banana.jpg", // by WordNet id, right
+		"18/3.jpg":         "banana.jpg", // by index, right
+		"school bus/4.jpg": "banana.jpg", // among the five
+		"tabby/5.jpg":      "banana.jpg", // not among them
+		"zebra/6.jpg":      "banana.jpg", // no class of this model
+	})
+	got := vitserve(t, "eval", "--json", dir)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	var v evaluation
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &v))
+	require.Equal(t, tally{Pictures: 5, First: 3, Five: 4}, v.All)
+	require.Equal(t, 60.0, v.Top1)
+	require.Equal(t, 80.0, v.Top5)
+	require.Equal(t, 1, v.LeftOut)
+	require.Len(t, v.Classes, 3)
+
+	got = vitserve(t, "eval", dir)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Contains(t, got.stdout, "top-1 60.00 %   top-5 80.00 %   5 pictures, 3 classes")
+	require.Contains(t, got.stdout, "1 pictures of other classes were left out")
+}
+
+func TestEvalTruthFile(t *testing.T) {
+	dir := truths(t, map[string]string{"a.jpg": "banana.jpg", "b.jpg": "orange.jpg", "c.jpg": "broken.jpg"})
+	csv := filepath.Join(dir, "truth.csv")
+	require.NoError(t, os.WriteFile(csv, []byte("label,file\nbanana,a.jpg\n17,b.jpg\n3,c.jpg\n"), 0o644))
+	got := vitserve(t, "eval", "--json", "--truth", csv, dir)
+	require.Equal(t, exitFailed, got.code, "one picture is broken")
+	require.Contains(t, got.stderr, "c.jpg")
+	var v evaluation
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &v))
+	require.Equal(t, tally{Pictures: 3, First: 2, Five: 2}, v.All, "a picture that cannot be read counts as wrong")
+	require.Equal(t, 1, v.Failed)
+}
+
+func TestEvalRefuses(t *testing.T) {
+	dir := truths(t, map[string]string{"zebra/a.jpg": "banana.jpg"})
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"eval"}, exitUsage, "no folder given"},
+		{[]string{"eval", dir}, exitFailed, "none of 1 pictures is of a class of model starter"},
+		{[]string{"eval", "--truth", filepath.Join(dir, "no.csv"), dir}, exitFailed, "no such file"},
+		{[]string{"eval", "--truth", filepath.Join(dir, "zebra", "a.jpg"), dir}, exitFailed, "--truth"},
+		{[]string{"eval", "--batch", "0", dir}, exitUsage, "--batch 0"},
+	} {
+		got := vitserve(t, c.args...)
+		require.Equal(t, c.code, got.code, got.stderr)
+		require.Contains(t, got.stderr, c.want)
+	}
+}
