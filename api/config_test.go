@@ -1,0 +1,112 @@
+package api_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
+)
+
+func TestLoadConfig(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vitserve.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+addr: :9000
+max_batch: 4
+read_timeout: 1m30s
+models:
+  - {id: tiny, path: ./deit_tiny}
+  - {id: starter, lazy: true}
+keys:
+  - {name: me, sha256: `+api.HashKey("secret")+`, admin: true}
+`), 0o600))
+	cfg, err := api.LoadConfig(path, []string{
+		"HOME=/home/me", "VITSERVE_SHARED=elsewhere", "VITSERVE_SERVE_MAX_BATCH=16", "VITSERVE_SERVE_BATCH_DELAY=2ms",
+		"VITSERVE_SERVE_CORS_ORIGINS=[https://a.example, https://b.example]", "VITSERVE_SERVE_RATE_LIMIT=2.5", "VITSERVE_SERVE_TLS_CERT=", "VITSERVE_SERVE_IMAGE_HOSTS=[pictures.example]",
+	})
+	require.NoError(t, err)
+	want := api.DefaultConfig()
+	want.Addr, want.MaxBatch, want.ReadTimeout, want.BatchDelay, want.RateLimit = ":9000", 16, api.Duration(90*time.Second), api.Duration(2*time.Millisecond), 2.5
+	want.Models = []api.ModelConfig{{ID: "tiny", Path: "./deit_tiny"}, {ID: "starter", Lazy: true}}
+	want.Keys = []api.Key{{Name: "me", SHA256: api.HashKey("secret"), Admin: true}}
+	want.CORSOrigins = []string{"https://a.example", "https://b.example"}
+	want.ImageHosts = []string{"pictures.example"}
+	require.Equal(t, want, cfg)
+
+	var b bytes.Buffer
+	require.NoError(t, cfg.Print(&b))
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+	again, err := api.LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.Equal(t, cfg, again, "what is printed can be read")
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"addr": ":1", "idle_timeout": "1s"}`), 0o600))
+	asJSON, err := api.LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.Equal(t, ":1", asJSON.Addr)
+
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	empty, err := api.LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.Equal(t, api.DefaultConfig(), empty)
+}
+
+func TestLoadConfigRefuses(t *testing.T) {
+	for _, c := range []struct{ name, file, env, want string }{
+		{"unknown key", "max_bacth: 3", "", "max_bacth"},
+		{"unknown key of a model", "models: [{name: x}]", "", "name"},
+		{"kind", "max_batch: many", "", "many"},
+		{"duration", "read_timeout: 5", "", "5"},
+		{"syntax", "addr: [", "", "yaml"},
+		{"two documents", "addr: a\n---\naddr: b", "", "more than one document"},
+		{"unknown variable", "", "VITSERVE_SERVE_MAX_BACTH=3", "VITSERVE_SERVE_MAX_BACTH"},
+		{"variable's kind", "", "VITSERVE_SERVE_MAX_BATCH=x", "VITSERVE_SERVE_MAX_BATCH"},
+		{"variable's syntax", "", "VITSERVE_SERVE_ADDR=[", "VITSERVE_SERVE_ADDR"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "c.yaml")
+			require.NoError(t, os.WriteFile(path, []byte(c.file), 0o600))
+			_, err := api.LoadConfig(path, []string{c.env})
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+	_, err := api.LoadConfig(filepath.Join(t.TempDir(), "none"), nil)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestValidate(t *testing.T) {
+	require.NoError(t, api.DefaultConfig().Validate())
+	for want, change := range map[string]func(*api.Config){
+		"addr":                func(c *api.Config) { c.Addr = "8080" },
+		"debug_addr":          func(c *api.Config) { c.DebugAddr = ":6060" },
+		"tls_cert":            func(c *api.Config) { c.TLSKey = "key.pem" },
+		"precision":           func(c *api.Config) { c.Precision = "f64" },
+		"max_batch 0":         func(c *api.Config) { c.MaxBatch = 0 },
+		"max_queue 0":         func(c *api.Config) { c.MaxQueue = 0 },
+		"explain_max_batch":   func(c *api.Config) { c.ExplainMaxBatch = 0 },
+		"body_budget":         func(c *api.Config) { c.BodyBudget = c.MaxBody - 1 },
+		"decode_pixels":       func(c *api.Config) { c.DecodePixels = c.MaxPixels - 1 },
+		"write_timeout 59.9":  func(c *api.Config) { c.WriteTimeout = api.Duration(time.Minute - 1) },
+		"read_timeout 0s":     func(c *api.Config) { c.ReadTimeout = 0 },
+		"rate_limit -1":       func(c *api.Config) { c.RateLimit = -1 },
+		`id "a" twice`:        func(c *api.Config) { c.Models = []api.ModelConfig{{ID: "a"}, {ID: "a"}} },
+		"no slash":            func(c *api.Config) { c.Models = []api.ModelConfig{{ID: "a/b"}} },
+		"lazy and has no id":  func(c *api.Config) { c.Models = []api.ModelConfig{{Path: "a", Lazy: true}} },
+		"sha256 of \"k\"":     func(c *api.Config) { c.Keys = []api.Key{{Name: "k", SHA256: "secret"}} },
+		"cors_origins: \"x\"": func(c *api.Config) { c.CORSOrigins = []string{"x"} },
+		"image_hosts":         func(c *api.Config) { c.ImageHosts = []string{"*.example.org"} },
+		"no backend \"tpu\"":  func(c *api.Config) { c.Backend = "tpu" },
+	} {
+		cfg := api.DefaultConfig()
+		change(&cfg)
+		_, err := api.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+	bad := api.DefaultConfig()
+	bad.MaxBatch, bad.MaxQueue = 0, 0
+	require.ErrorContains(t, bad.Validate(), "max_batch 0")
+	require.ErrorContains(t, bad.Validate(), "max_queue 0", "all at once")
+}

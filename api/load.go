@@ -1,0 +1,89 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// EnvPrefix begins the environment variables that LoadConfig reads:
+// VITSERVE_SERVE_MAX_BATCH is max_batch. Their values are YAML, so a list is
+// [a, b].
+const EnvPrefix = "VITSERVE_SERVE_"
+
+// LoadConfig returns DefaultConfig, changed by a file of YAML or JSON (none if
+// path is empty) and then by the environment, as os.Environ gives it. A key
+// that Config does not have is refused. The result is not validated: flags
+// may change it further.
+func LoadConfig(path string, environ []string) (Config, error) {
+	cfg := DefaultConfig()
+	if path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return cfg, fmt.Errorf("api: config: %w", err)
+		}
+		if err := decode(b, &cfg); err != nil {
+			return cfg, fmt.Errorf("api: config %s: %w", path, err)
+		}
+	}
+	var names []string
+	values := map[string]string{}
+	for _, e := range environ {
+		name, v, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, EnvPrefix) {
+			names = append(names, name)
+			values[name] = v
+		}
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		// A document of one member, so that a file and the environment
+		// cannot differ in what they understand.
+		key := strings.ToLower(strings.TrimPrefix(name, EnvPrefix))
+		var v yaml.Node
+		if err := yaml.Unmarshal([]byte(values[name]), &v); err != nil {
+			return cfg, fmt.Errorf("api: config: environment %s: %w", name, err)
+		}
+		if len(v.Content) == 0 {
+			v.Content = []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str"}}
+		}
+		doc := yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: key}, v.Content[0]}}
+		b, err := yaml.Marshal(&doc)
+		if err == nil {
+			err = decode(b, &cfg)
+		}
+		if err != nil {
+			return cfg, fmt.Errorf("api: config: environment %s: %w", name, err)
+		}
+	}
+	return cfg, nil
+}
+
+// decode changes cfg by the members of a document.
+func decode(b []byte, cfg *Config) error {
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(cfg); err != nil && err != io.EOF {
+		return err
+	}
+	if err := dec.Decode(&struct{}{}); err != io.EOF {
+		return errors.New("more than one document")
+	}
+	return nil
+}
+
+// Print writes c as YAML that LoadConfig reads.
+func (c Config) Print(w io.Writer) error {
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	if err := enc.Encode(c); err != nil {
+		return fmt.Errorf("api: print config: %w", err)
+	}
+	return enc.Close()
+}
