@@ -58,13 +58,13 @@ type Method struct {
 	// errors are those of Map, the classifier's, and the context's.
 	Probe func(ctx context.Context, s Subject, o Options) (*Map, error)
 
-	options []string // what of Options it understands, beside Fusion and Mass
+	options []string // what of Options it understands, beside Mass
 }
 
-// What the methods understand beside Fusion and Mass.
+// What the methods understand beside Mass.
 var (
-	rawOptions       = []string{"layer", "head", "query"}
-	rolloutOptions   = []string{"discard", "start", "query", "compat"}
+	rawOptions       = []string{"layer", "head", "fusion", "query"}
+	rolloutOptions   = []string{"fusion", "discard", "start", "query", "compat"}
 	occlusionOptions = []string{"window"}
 	riseOptions      = []string{"masks", "keep", "seed"}
 )
@@ -197,13 +197,16 @@ func (o Options) onlyOf(method string, understood []string) error {
 		name string
 		is   bool
 	}{
-		{"layer", o.Layer != 0}, {"head", o.Head != 0}, {"discard", o.Discard != 0}, {"start", o.Start != 0},
+		{"layer", o.Layer != 0}, {"head", o.Head != 0}, {"fusion", o.Fusion != ""}, {"discard", o.Discard != 0}, {"start", o.Start != 0},
 		{"query", len(o.Query) > 0},
 		{"compat", o.Compat != ""}, {"window", o.Window != 0}, {"masks", o.Masks != 0}, {"keep", o.Keep != 0}, {"seed", o.Seed != 0},
 	} {
 		if given.is && !slices.Contains(understood, given.name) {
-			return fmt.Errorf("attention: %w: method %s has no %s, want only %s",
-				ErrOption, method, given.name, strings.Join(understood, ", "))
+			only := "no option but mass"
+			if len(understood) > 0 {
+				only = "only " + strings.Join(understood, ", ")
+			}
+			return fmt.Errorf("attention: %w: method %s has no %s, want %s", ErrOption, method, given.name, only)
 		}
 	}
 	return nil

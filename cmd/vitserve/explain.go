@@ -21,9 +21,11 @@ import (
 type explainFlags struct {
 	modelFlags
 	photoFlags
+	asking
 	method  string
 	options attention.Options
 	style   attention.Style
+	picture string
 	output  string
 	json    bool
 }
@@ -34,18 +36,25 @@ func newExplain() *cobra.Command {
 		Use:   "explain IMAGE",
 		Short: "Show where the model looked in a picture",
 		Long: `Show where the model looked in a picture, in the picture's own pixels: as an
-overlay, as numbers over the model's patches, or in the terminal.`,
+overlay, as numbers over the model's patches, or in the terminal.
+
+raw and rollout read the attention of one pass. occlusion and rise ask the
+model about hundreds of parts of the picture and say what speaks for a class;
+auto reads several maps and shows the one with the best evidence.`,
 		Example: `  vitserve explain photo.jpg
   vitserve explain photo.jpg -o overlay.png
   vitserve explain photo.jpg --method raw --layer 11 --head 2 -o overlay.jpg
-  vitserve explain photo.jpg --method rollout --fusion max --discard 0.9 --json`,
+  vitserve explain photo.jpg --method rollout --fusion max --discard 0.9 --json
+  vitserve explain photo.jpg --method occlusion --class tabby --window 3 -o overlay.png
+  vitserve explain photo.jpg --picture sheet -o layers-and-heads.png
+  vitserve explain photo.jpg --method auto --json`,
 		Args: exactly(1, "image"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
 	flags, o := cmd.Flags(), &f.options
-	flags.StringVar(&f.method, "method", "rollout", "how attention is read: "+strings.Join(attention.MethodNames(), ", "))
+	flags.StringVar(&f.method, "method", "rollout", "how the map is made: "+strings.Join(allMethods(), ", "))
 	flags.IntVar(&o.Layer, "layer", 0, "layer that raw reads, from 1; 0 is the last")
 	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
 	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(attention.Fusions(), ", ")+" (default "+attention.Fusions()[0]+")")
@@ -54,7 +63,9 @@ overlay, as numbers over the model's patches, or in the terminal.`,
 	flags.IntSliceVar(&o.Query, "query", nil, "row,column of the patch whose attention is shown, from 0, in place of the class token's")
 	flags.Float64Var(&o.Mass, "mass", 0, "keep only the patches that hold this share of the map, 0 to 1; 0 is all")
 	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+attention.VitExplain)
-	flags.StringVarP(&f.output, "output", "o", "", "write the overlay to this file, .png or .jpg")
+	f.asking.register(cmd, o)
+	flags.StringVar(&f.picture, "picture", pictures[0], "what -o and the terminal show: "+strings.Join(pictures, ", ")+" (of layers and heads)")
+	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, or the map's values, .npy")
 	flags.BoolVar(&f.json, "json", false, "write the map and its place in the picture as JSON")
 	flags.StringVar(&f.style.Colors, "colors", "", "colours of the overlay: "+strings.Join(attention.Colors(), ", ")+" (default "+attention.Colors()[0]+")")
 	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", attention.DefaultAlpha))
@@ -67,8 +78,11 @@ type explanation struct {
 	photo  *patch.Photo
 	geom   patch.Geometry
 	method attention.Method
+	record *attention.Record
+	used   attention.Options // of the focus: those asked for, or those that auto found
 	focus  *attention.Map
 	logits []float32
+	replies
 }
 
 func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
@@ -77,14 +91,9 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 		return err
 	}
 	f.style.Compat = f.options.Compat
-	method, err := attention.Find(f.method)
-	if err := errors.Join(err, f.style.Check()); err != nil {
+	method, err := findMethod(f.method)
+	if err := errors.Join(err, f.style.Check(), f.checkOutput()); err != nil {
 		return usageError{err}
-	}
-	if f.output != "" {
-		if err := checkPictureName(f.output); err != nil {
-			return usageError{err}
-		}
 	}
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
 		return usageError{fmt.Errorf("%s is a folder, want one image", arg)}
@@ -118,7 +127,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, m attention.Metho
 	if err != nil {
 		return nil, err
 	}
-	x := &explanation{method: m}
+	x := &explanation{method: m, used: f.options}
 	if x.photo, err = patch.Decode(data, o); err != nil {
 		return nil, err
 	}
@@ -134,25 +143,33 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, m attention.Metho
 	if f.options.Compat == attention.VitExplain {
 		attention.VitExplainPixels(one, t.Mean, t.Std)
 	}
-	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: 1})
+	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: f.asking.batch(m)})
 	if err != nil {
 		return nil, err
 	}
-	record := attention.Record{Prefix: c.Prefix, Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1})}
-	record.Grid[0], record.Grid[1] = c.Grid()
-	var wants vit.Wants
-	wants.AttnRows, wants.AttnFull = m.Rows(&record, f.options)
-	record.Rows = wants.AttnRows
-	out, err := session.Forward(pixels, wants)
-	if err := errors.Join(err, session.Close()); err != nil {
-		return nil, err
+	return x, errors.Join(f.look(ctx, e, session, pixels, x), session.Close())
+}
+
+// look makes the map of pixels (1, 3, H, W), and the evidence for it.
+func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense, x *explanation) error {
+	c := e.Config
+	x.record = &attention.Record{Prefix: c.Prefix, Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1})}
+	x.record.Grid[0], x.record.Grid[1] = c.Grid()
+	reader := x.method
+	if reader.Probe != nil && f.picture == sheet {
+		reader, _ = attention.Find("raw")
 	}
-	record.Attn = out.Attn
+	var wants vit.Wants
+	wants.AttnRows, wants.AttnFull = reader.Rows(x.record, f.options)
+	out, err := session.Forward(pixels, wants)
+	if err != nil {
+		return err
+	}
+	x.record.Rows, x.record.Attn = wants.AttnRows, out.Attn
 	if out.Logits != nil {
 		x.logits = out.Logits.Float32s()
 	}
-	x.focus, err = m.Map(&record, 0, f.options)
-	return x, err
+	return f.asking.ask(ctx, e, session, pixels, x, f.options)
 }
 
 // explainAnswer is what explain --json writes, in the words of POST
@@ -179,6 +196,7 @@ type focus struct {
 	OnPrefix float64          `json:"on_prefix"` // share of the attention on prefix tokens
 	Peak     attention.Box    `json:"peak"`      // the highest cell, in the photo's pixels
 	Boxes    []attention.Box  `json:"boxes"`     // around the cells that hold half of the map
+	replies
 }
 
 func (f *explainFlags) answer(e *engine, name string, x *explanation) explainAnswer {
@@ -190,10 +208,11 @@ func (f *explainFlags) answer(e *engine, name string, x *explanation) explainAns
 	summary := x.focus.Summary(x.geom)
 	a.Focus = focus{
 		Method: x.method.Name, Paper: x.method.Paper, Layer: x.focus.Layer, Head: x.focus.Head,
-		Fusion: f.options.Fusion, Discard: f.options.Discard,
+		Fusion: x.used.Fusion, Discard: x.used.Discard,
 		Rows: rows, Cols: cols, OnPrefix: x.focus.OnPrefix, Peak: summary.Peak, Boxes: summary.Boxes,
+		replies: x.replies,
 	}
-	if a.Focus.Fusion == "" && a.Focus.Head == 0 {
+	if x.method.Probe == nil && a.Focus.Fusion == "" && a.Focus.Head == 0 {
 		a.Focus.Fusion = attention.Mean
 	}
 	for r := range rows {
@@ -208,12 +227,12 @@ func (f *explainFlags) show(stdout io.Writer, e *engine, name string, x *explana
 	if f.json && f.output == "" {
 		return writeJSON(stdout, a)
 	}
-	overlay, err := attention.Overlay(x.photo, x.geom, x.focus, f.style)
+	picture, err := f.paint(x)
 	if err != nil {
 		return err
 	}
 	if f.output != "" {
-		if err := writePicture(f.output, overlay); err != nil {
+		if err := f.write(x, picture); err != nil {
 			return err
 		}
 	}
@@ -224,10 +243,14 @@ func (f *explainFlags) show(stdout io.Writer, e *engine, name string, x *explana
 		return err
 	}
 	if f.output != "" {
-		_, err := fmt.Fprintf(stdout, "overlay in %s\n", f.output)
+		what := f.picture
+		if isNpy(f.output) {
+			what = "values"
+		}
+		_, err := fmt.Fprintf(stdout, "%s in %s\n", what, f.output)
 		return err
 	}
-	return drawMap(stdout, overlay, a.Focus.Values)
+	return drawMap(stdout, picture, a.Focus.Values)
 }
 
 // describe says in words what the map is of and where it is strongest.
@@ -242,8 +265,11 @@ func (f *explainFlags) describe(e *engine, a *explainAnswer) string {
 	}
 	if a.Focus.Head > 0 {
 		fmt.Fprintf(&s, ", head %d of %d", a.Focus.Head, e.Config.Heads)
-	} else {
+	} else if a.Focus.Fusion != "" {
 		fmt.Fprintf(&s, ", %s of %d heads", a.Focus.Fusion, e.Config.Heads)
+	}
+	if a.Focus.Class != nil {
+		fmt.Fprintf(&s, ", for %s", a.Focus.Class.Label)
 	}
 	p := a.Focus.Peak
 	fmt.Fprintf(&s, "; strongest at %.0f×%.0f pixels from (%.0f, %.0f)", p.W, p.H, p.X, p.Y)
@@ -251,5 +277,8 @@ func (f *explainFlags) describe(e *engine, a *explainAnswer) string {
 		fmt.Fprintf(&s, "; the model saw %.0f %% of the picture", 100*c)
 	}
 	s.WriteString("\n")
+	if v := a.Focus.Evidence; v != nil {
+		fmt.Fprintf(&s, "evidence: insertion %.3f − deletion %.3f = %.3f\n", v.Insertion, v.Deletion, v.Score())
+	}
 	return s.String()
 }
