@@ -5,7 +5,7 @@ import "encoding/binary"
 // zigzag is the row-major place of each coefficient in the file's order.
 // Beyond 64 it points at a place that nobody reads, so that the end of a block
 // and a run over it need no test.
-var zigzag = func() (t [128]uint8) {
+var zigzag = func() (t [256]uint8) {
 	x, y := 0, 0
 	for i := range t {
 		t[i] = 64
@@ -37,20 +37,18 @@ const (
 	// bitSlack is more than a whole MCU can read beyond its segment: ten
 	// blocks of 64 symbols of at most 31 bits, and one refill.
 	bitSlack = 10*64*4 + 16
-	// fits is the bit of an entry that holds its value.
-	fits = 1 << 5
-	// endOfBlock moves past every coefficient.
-	endOfBlock = 64
+	// endOfBlock moves past every coefficient, further than a run can.
+	endOfBlock = 80
 )
 
 // huffman decodes one table's symbols.
 //
 // An entry of look says what the next bits mean:
 //
-//	bits 0–4   length of the code, with the value's bits if those fit too
-//	bit  5     the value's bits fit
-//	bits 8–14  how many coefficients to move on by, the value's own included
-//	bits 16–31 the value if it fits, otherwise its number of bits
+//	bits 0–7   length of the code
+//	bits 8–15  how many bits of value follow
+//	bits 16–23 both together
+//	bits 24–30 how many coefficients to move on by, the value's own included
 //
 // 0 is a code of more than lookBits bits.
 type huffman struct {
@@ -83,7 +81,7 @@ func (h *huffman) set(counts, symbols []byte, isAC bool) bool {
 			if n <= lookBits {
 				spare := lookBits - n
 				for low := range uint32(1) << spare {
-					h.look[uint32(code)<<spare|low] = h.entry(s, n, low, spare)
+					h.look[uint32(code)<<spare|low] = h.entry(s, n)
 				}
 			}
 			code++
@@ -108,24 +106,10 @@ func (h *huffman) advance(s uint8) uint32 {
 	return uint32(s>>4) + 1
 }
 
-// entry describes symbol s with a code of n bits, followed by spare bits low
-// of a lookup.
-func (h *huffman) entry(s uint8, n int, low uint32, spare int) uint32 {
-	size := int(s & 15)
-	e := h.advance(s) << 8
-	if size > spare {
-		return e | uint32(n) | uint32(size)<<16
-	}
-	v := extend(int32(low>>(spare-size)), size)
-	return e | uint32(n+size) | fits | uint32(uint16(int16(v)))<<16
-}
-
-// extend makes a signed value of size bits (F.2.2.1, figure F.12).
-func extend(v int32, size int) int32 {
-	if size > 0 && v < 1<<(size-1) {
-		return v - 1<<size + 1
-	}
-	return v
+// entry describes symbol s with a code of n bits.
+func (h *huffman) entry(s uint8, n int) uint32 {
+	size := uint32(s & 15)
+	return uint32(n) | size<<8 | (uint32(n)+size)<<16 | h.advance(s)<<24
 }
 
 // bitReader reads a segment from its first bit. acc holds the next n bits at
@@ -140,63 +124,79 @@ type bitReader struct {
 // consumed is the number of bits read so far.
 func (r *bitReader) consumed() int { return 8*r.at - int(r.n) }
 
+// value returns the signed value of size bits at the upper end of acc
+// (F.2.2.1, figure F.12): if its first bit is 0 it is negative.
+func value(acc uint64, size uint32) int16 {
+	v := int32(acc >> 1 >> (63 - size&63))
+	negative := int32(^int64(acc) >> 63)
+	return int16(v + (-1<<(size&31)+1)&negative)
+}
+
 // block reads the coefficients of one block into coef, which is zero, in
 // row-major order and not yet multiplied. It reports the last place in the
 // file's order that may hold a value, and whether the codes were good.
 // Coefficient 0 is the difference to the block before.
 func (r *bitReader) block(coef *coefficients, dc, ac *huffman) (last int, ok bool) {
 	data, at, acc, n := r.data, r.at, r.acc, r.n
-	table := dc
-	for k := 0; k < 64; {
-		if n < 32 {
-			acc |= binary.BigEndian.Uint64(data[at:]) >> (n & 63)
-			at += int(63-n) >> 3
-			n |= 56
+
+	acc |= binary.BigEndian.Uint64(data[at:]) >> (n & 63)
+	at += int(63-n) >> 3
+	n |= 56
+	e := dc.look[acc>>(64-lookBits)]
+	if e == 0 {
+		if e = dc.long(acc); e == 0 {
+			return 0, false
 		}
-		e := table.look[acc>>(64-lookBits)]
-		table = ac
-		if e&fits != 0 {
-			acc <<= e & 31
-			n -= uint(e & 31)
-			k += int(e >> 8 & 127)
-			coef[zigzag[(k-1)&127]&127] = int16(e >> 16)
-			if k <= 64 {
-				last = k - 1
-			}
-			continue
-		}
-		if e == 0 {
-			t := ac
-			if k == 0 {
-				t = dc
-			}
-			if e = t.long(acc); e == 0 {
+	}
+	coef[0] = value(acc<<(e&63), e>>8&15)
+	acc <<= e >> 16 & 63
+	n -= uint(e >> 16 & 63)
+
+	// A refill is good for two symbols of at most 26 bits.
+	k := uint32(1)
+	for {
+		acc |= binary.BigEndian.Uint64(data[at:]) >> (n & 63)
+		at += int(63-n) >> 3
+		n |= 56
+		if e = ac.look[acc>>(64-lookBits)]; e == 0 {
+			if e = ac.long(acc); e == 0 {
 				return 0, false
 			}
 		}
-		size := uint(e>>16) & 15
-		acc <<= e & 31
-		v := extend(int32(acc>>1>>(63-size)), int(size))
-		acc <<= size
-		n -= uint(e&31) + size
-		k += int(e >> 8 & 127)
-		coef[zigzag[(k-1)&127]&127] = int16(v)
-		if k <= 64 {
-			last = k - 1
+		k += e >> 24
+		coef[zigzag[(k-1)&255]&127] = value(acc<<(e&63), e>>8&15)
+		acc <<= e >> 16 & 63
+		n -= uint(e >> 16 & 63)
+		if k >= 64 {
+			break
+		}
+		if e = ac.look[acc>>(64-lookBits)]; e == 0 {
+			if e = ac.long(acc); e == 0 {
+				return 0, false
+			}
+		}
+		k += e >> 24
+		coef[zigzag[(k-1)&255]&127] = value(acc<<(e&63), e>>8&15)
+		acc <<= e >> 16 & 63
+		n -= uint(e >> 16 & 63)
+		if k >= 64 {
+			break
 		}
 	}
 	r.at, r.acc, r.n = at, acc, n
-	return last, true
+	if k > endOfBlock {
+		return int(k) - endOfBlock - 1, true
+	}
+	return 63, true
 }
 
-// long decodes a code of more than lookBits bits at the upper end of acc, as
-// an entry of look whose value does not fit; 0 is no code.
+// long decodes a code of more than lookBits bits at the upper end of acc; 0 is
+// no code.
 func (h *huffman) long(acc uint64) uint32 {
 	code := int32(acc >> 48)
 	for n := lookBits + 1; n <= 16; n++ {
 		if code < h.limit[n] {
-			s := h.symbols[(h.offset[n]+code>>(16-n))&255]
-			return h.advance(s)<<8 | uint32(n) | uint32(s&15)<<16
+			return h.entry(h.symbols[(h.offset[n]+code>>(16-n))&255], n)
 		}
 	}
 	return 0
