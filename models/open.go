@@ -7,18 +7,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/vitserve/vitserve/models/hub"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
 
-// Open opens a model by the name of an embedded one, by folder, or by file.
-// The empty name is the default model. An embedded model goes before a folder
-// of the same name, which "./name" reaches.
+// Open opens a model by the name of an embedded one, by folder, by file, or by
+// the name of a repository of the Hugging Face hub that package hub has pulled,
+// ORG/NAME or ORG/NAME@REVISION. The empty name is the default model. Names go
+// before each other in this order; "./name" is always a path.
 func Open(name string, o Options) (*Checkpoint, error) {
 	if name == "" {
 		name = embedded[0].name
@@ -43,20 +46,29 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 		}
 	}
 	info, err := os.Stat(name)
+	if repo, revision, _ := strings.Cut(name, "@"); errors.Is(err, fs.ErrNotExist) && hub.IsName(repo) {
+		dir, err := findPulled(repo, revision)
+		if err != nil {
+			return nil, err
+		}
+		beside, err := c.find(dir)
+		c.Name = path.Base(repo)
+		return beside, err
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: neither an embedded model (%s) nor a path", ErrNotFound, strings.Join(Embedded(), ", "))
+		return nil, fmt.Errorf("%w: neither an embedded model (%s), nor a path, nor ORG/NAME", ErrNotFound, strings.Join(Embedded(), ", "))
 	}
 	if err != nil {
 		return nil, err
 	}
-	path, err := filepath.Abs(name)
+	at, err := filepath.Abs(name)
 	if err != nil {
 		return nil, err
 	}
-	c.Source = path
-	weights, dir := path, filepath.Dir(path)
+	c.Source = at
+	weights, dir := at, filepath.Dir(at)
 	if info.IsDir() {
-		dir = path
+		dir = at
 		if weights, err = weightsIn(dir); err != nil {
 			return nil, err
 		}
@@ -79,6 +91,19 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 	}
 	c.files = []*file{f}
 	return beside, nil
+}
+
+// findPulled returns the folder of a repository in the hub's cache.
+func findPulled(repo, revision string) (string, error) {
+	client, err := hub.FromEnv()
+	if err != nil {
+		return "", err
+	}
+	dir, err := client.Cached(repo, revision)
+	if errors.Is(err, hub.ErrNotFound) {
+		return "", fmt.Errorf("%w: neither a path nor in the hub's cache (%w); fetch it with: vitserve pull %s", ErrNotFound, err, repo)
+	}
+	return dir, err
 }
 
 // weightsIn returns the weight file of a folder.

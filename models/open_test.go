@@ -87,6 +87,31 @@ func TestOpenRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "no known layout")
 }
 
+// TestOpenPulled opens a model from a cache as package hub leaves it.
+func TestOpenPulled(t *testing.T) {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	cache := t.TempDir()
+	t.Setenv("HF_HUB_CACHE", cache)
+	repo := filepath.Join(cache, "models--acme--vit-tiny")
+	require.NoError(t, os.CopyFS(filepath.Join(repo, "snapshots", commit), os.DirFS(filepath.Join("testdata", "golden", "hf_vit"))))
+	require.NoError(t, os.MkdirAll(filepath.Join(repo, "refs"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(repo, "refs", "main"), []byte(commit), 0o600))
+	for _, name := range []string{"acme/vit-tiny", "acme/vit-tiny@main", "acme/vit-tiny@" + commit} {
+		c, err := Open(name, Options{})
+		require.NoError(t, err)
+		require.Equal(t, "vit-tiny", c.Name)
+		require.NoError(t, c.Close())
+	}
+	for _, name := range []string{"acme/none", "acme/vit-tiny@v2", "acme/vit-tiny@../main"} {
+		_, err := Open(name, Options{})
+		require.Error(t, err)
+		if name != "acme/vit-tiny@../main" {
+			require.ErrorIs(t, err, ErrNotFound)
+			require.ErrorContains(t, err, "vitserve pull acme/")
+		}
+	}
+}
+
 // TestWithoutConfig: weights alone do not say how photos are normalised, and
 // transformers' do not say their heads.
 func TestWithoutConfig(t *testing.T) {
