@@ -26,21 +26,34 @@ func drawn(w, h int) *image.NRGBA {
 	for i := range blobs {
 		blobs[i] = blob{rng.Float64(), rng.Float64(), 0.03 + 0.15*rng.Float64(), 255 * rng.Float64(), 255 * rng.Float64(), 255 * rng.Float64()}
 	}
+	put := func(x, y int, r, g, b float64) {
+		p := m.Pix[m.PixOffset(x, y):]
+		p[0], p[1], p[2], p[3] = clip(int(r)), clip(int(g)), clip(int(b)), 255
+	}
+	size := float64(w)
 	for y := range h {
 		for x := range w {
-			u, v := float64(x)/float64(w), float64(y)/float64(w)
-			r, g, b := 90+120*v, 120+60*u, 200-150*v
-			for _, k := range blobs {
-				dx, dy := u-k.x, v-k.y*float64(h)/float64(w)
-				if d := math.Sqrt(dx*dx+dy*dy) / k.r; d < 1 {
-					light := 0.4 + 0.6*math.Sqrt(1-d*d)
-					r, g, b = k.cr*light, k.cg*light, k.cb*light
+			u, v := float64(x)/size, float64(y)/size
+			put(x, y, 90+120*v, 120+60*u, 200-150*v)
+		}
+	}
+	for _, k := range blobs {
+		cx, cy, r := k.x*size, k.y*float64(h), k.r*size
+		for y := max(0, int(cy-r)); y < min(h, int(cy+r)); y++ {
+			for x := max(0, int(cx-r)); x < min(w, int(cx+r)); x++ {
+				dx, dy := float64(x)-cx, float64(y)-cy
+				if d := (dx*dx + dy*dy) / (r * r); d < 1 {
+					light := 0.4 + 0.6*math.Sqrt(1-d)
+					put(x, y, k.cr*light, k.cg*light, k.cb*light)
 				}
 			}
-			t := 12 * math.Sin(float64(x)*0.9+8*v) * math.Sin(float64(y)*0.7+11*u)
-			n := 9.5 * rng.NormFloat64()
+		}
+	}
+	for y := range h {
+		for x := range w {
+			n := 12*math.Sin(float64(x)*0.9+8*float64(y)/size)*math.Sin(float64(y)*0.7+11*float64(x)/size) + 9.5*rng.NormFloat64()
 			p := m.Pix[m.PixOffset(x, y):]
-			p[0], p[1], p[2], p[3] = clip(int(r+t+n)), clip(int(g+t+n)), clip(int(b+t+n)), 255
+			put(x, y, float64(p[0])+n, float64(p[1])+n, float64(p[2])+n)
 		}
 	}
 	return m
@@ -90,9 +103,14 @@ func eachPhoto(b *testing.B, f func(b *testing.B, data []byte)) {
 func BenchmarkPixels(b *testing.B) {
 	eachPhoto(b, func(b *testing.B, data []byte) {
 		dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
-		for b.Loop() {
-			_, err := good().Pixels(dst, data, Options{})
-			require.NoError(b, err)
+		for _, resize := range []Resize{ResizeExact, ResizeFast} {
+			b.Run(string(resize), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					_, err := good().Pixels(dst, data, Options{Resize: resize})
+					require.NoError(b, err)
+				}
+			})
 		}
 	})
 }

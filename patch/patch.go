@@ -10,6 +10,7 @@ package patch
 
 import (
 	"errors"
+	"fmt"
 	"image"
 )
 
@@ -34,6 +35,27 @@ const maxEdge = 65535
 type Options struct {
 	MaxPixels  int  // declared width × height that is refused beyond; 0: DefaultMaxPixels
 	IgnoreEXIF bool // leave the picture as it is stored, as PIL.Image.open does
+	Resize     Resize
+}
+
+// Resize says how near Transform.Pixels keeps to the reference.
+type Resize string
+
+// Ways to resize. docs/decode.md has the figures of both.
+const (
+	ResizeExact Resize = "exact" // Pillow's pixels; the default, also as the empty string
+	ResizeFast  Resize = "fast"  // of a large JPEG only the frequencies that the model can see; less than a grey level off on average
+)
+
+// ParseResize reads a Resize that a user wrote.
+func ParseResize(s string) (Resize, error) {
+	switch r := Resize(s); r {
+	case "", ResizeExact:
+		return ResizeExact, nil
+	case ResizeFast:
+		return r, nil
+	}
+	return "", fmt.Errorf("patch: resize %q: want %q or %q", s, ResizeExact, ResizeFast)
 }
 
 // Photo is a decoded picture, upright and opaque.

@@ -56,8 +56,8 @@ func (p plan) sample(out []float32, src rgbaSource, w, h, orientation int) {
 	if at.transposed {
 		x, y = y, x
 	}
-	x.set(p.how, w, float64(w), p.rw, p.inside.x, p.inside.w)
-	y.set(p.how, h, float64(h), p.rh, p.inside.y, p.inside.h)
+	x.set(p.how, w, 0, float64(w), p.rw, p.inside.x, p.inside.w)
+	y.set(p.how, h, 0, float64(h), p.rh, p.inside.y, p.inside.h)
 	s.orient(at, w, h)
 	s.window = grow(s.window, p.inside.w*p.inside.h*4)
 	columns := h > p.rh && h-p.rh > 2*(w-p.rw)

@@ -59,9 +59,9 @@ type axis struct {
 }
 
 // set computes the weights that bring in samples to out samples, for outputs
-// [from, from+n) only, reusing a's memory. Of the in samples only those of
-// span count; it may end inside the last one.
-func (a *axis) set(how Interpolation, in int, span float64, out, from, n int) {
+// [from, from+n) only, reusing a's memory. The picture is the span of samples
+// from origin on, which may begin and end inside a sample.
+func (a *axis) set(how Interpolation, in int, origin, span float64, out, from, n int) {
 	a.first, a.count = grow(a.first, n), grow(a.count, n)
 	a.keep = in == out && span == float64(in)
 	if a.keep || how == Nearest {
@@ -76,7 +76,7 @@ func (a *axis) set(how Interpolation, in int, span float64, out, from, n int) {
 	a.size = (longest + 7) &^ 7
 	a.weight, a.k = grow(a.weight, n*a.size), grow(a.k, longest)
 	for i := range n {
-		center := (float64(from+i) + 0.5) * scale
+		center := origin + (float64(from+i)+0.5)*scale
 		lo := max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), in)
 		k := a.k[:hi-lo]

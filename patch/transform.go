@@ -121,14 +121,8 @@ func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, 
 		return Geometry{}, err
 	}
 	if f.name == "jpeg" {
-		m := jpegImages.Get().(*jpegImage)
-		defer jpegImages.Put(m)
-		if m.decode(data, 8) == nil && m.width == w && m.height == h {
-			turned := 1
-			if !o.IgnoreEXIF {
-				turned = orientation(f.name, data)
-			}
-			return t.source(dst, m, w, h, turned)
+		if g, ok, err := t.jpegPixels(dst, data, o, w, h); ok {
+			return g, err
 		}
 	}
 	p, err := Decode(data, o)
@@ -136,6 +130,39 @@ func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, 
 		return Geometry{}, err
 	}
 	return t.PhotoPixels(dst, p)
+}
+
+// jpegPixels is Pixels for a JPEG of w × h stored pixels without a picture in
+// between; ok is false if the file is not for this package's decoder.
+func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, ok bool, err error) {
+	turned := 1
+	if !o.IgnoreEXIF {
+		turned = orientation("jpeg", data)
+	}
+	uw, uh := w, h
+	if storage[turned].transposed {
+		uw, uh = h, w
+	}
+	p, err := t.plan(uw, uh)
+	if err != nil {
+		return g, true, err
+	}
+	fast := o.Resize == ResizeFast && (p.rw != uw || p.rh != uh)
+	size := 8
+	if fast {
+		size = p.blockSize(uw, uh)
+	}
+	m := jpegImages.Get().(*jpegImage)
+	defer jpegImages.Put(m)
+	if m.decode(data, size) != nil || m.width != w || m.height != h {
+		return g, false, nil
+	}
+	if fast && (size < 8 || p.worthFast(uw, uh, m.hs, m.vs, storage[turned].transposed)) {
+		p.sampleFast(t.output(dst), m, uw, uh, turned)
+	} else {
+		p.sample(t.output(dst), m, uw, uh, turned)
+	}
+	return p.geometry(uw, uh, turned), true, nil
 }
 
 // PhotoPixels is Pixels for a photo that is decoded already. Its only error

@@ -1,0 +1,74 @@
+package patch
+
+// The fast way with a JPEG: blocks are decoded no larger than the model can
+// use, and the planes are resized one by one, chroma from the few samples that
+// it has, so that colours are converted for the model's pixels only.
+
+// blockSize is the smallest of 8, 4, 2 and 1 that still leaves two decoded
+// samples for each of the resized picture's, for a photo of w × h pixels.
+func (p plan) blockSize(w, h int) int {
+	size := 8
+	for size > 1 && w*size/16 >= 2*p.rw && h*size/16 >= 2*p.rh {
+		size /= 2
+	}
+	return size
+}
+
+// worthFast reports whether chroma of 1/hs × 1/vs samples is hardly enlarged
+// by the resize, for a photo of w × h upright pixels. Where it would be, the
+// filter that the exact way enlarges it with shows, and the photo is small.
+func (p plan) worthFast(w, h, hs, vs int, transposed bool) bool {
+	if transposed {
+		hs, vs = vs, hs
+	}
+	return 5*w >= 4*hs*p.rw && 5*h >= 4*vs*p.rh
+}
+
+// sampleFast is sample for the planes of m.
+func (p plan) sampleFast(out []float32, m *jpegImage, w, h, orientation int) {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	n := p.inside.w * p.inside.h
+	for i := range m.color {
+		s.planes[i] = grow(s.planes[i], n+rowSlack)
+		s.samplePlane(s.planes[i][:n], p, m, &m.comps[i], storage[orientation])
+	}
+	s.window = grow(s.window, 4*n)
+	if m.color == 1 {
+		grayRow(s.window, s.planes[0][:n])
+	} else {
+		yccRow(s.window, s.planes[0], s.planes[1], s.planes[2], n)
+	}
+	p.write(out, s.window, storage[orientation].transposed)
+}
+
+// samplePlane resizes one component, columns first: that pass is one of whole
+// rows, and leaves little for the other.
+func (s *scratch) samplePlane(dst []byte, p plan, m *jpegImage, c *jpegComponent, at stored) {
+	// A sample is a whole number of pixels wide; the picture may end within
+	// the last one.
+	set := func(a *axis, in, pixels, factor, largest int, flip bool, out, from, n int) {
+		span := float64(pixels*factor*m.size) / float64(8*largest)
+		origin := 0.0
+		if flip {
+			origin = float64(in) - span
+		}
+		a.set(p.how, in, origin, span, out, from, n)
+		if flip {
+			a.mirror(in)
+		}
+	}
+	rw, rh, in := p.rw, p.rh, p.inside
+	if at.transposed {
+		rw, rh, in = rh, rw, window{in.y, in.x, in.h, in.w}
+	}
+	set(&s.h, c.width, m.width, c.h, m.hs, at.flipX, rw, in.x, in.w)
+	set(&s.v, c.height, m.height, c.v, m.vs, at.flipY, rh, in.y, in.h)
+	left, cols := s.h.rebase()
+	top, _ := s.v.rebase()
+	s.mid = grow(s.mid, cols*in.h+rowSlack)
+	verticals(s.mid, c.plane[top*c.stride+left:], c.stride, cols, &s.v)
+	for y := range in.h {
+		line(dst[y*in.w:][:in.w], s.mid[y*cols:], &s.h)
+	}
+}
