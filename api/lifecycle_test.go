@@ -229,3 +229,9 @@ func TestConnectionsEnd(t *testing.T) {
 	stop()
 	require.NoError(t, <-ended)
 }
+
+func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	return ctx, stop
+}

@@ -2,12 +2,13 @@ package api_test
 
 import (
 	"crypto/sha256"
+	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,6 +119,9 @@ func TestReplaceUnderLoad(t *testing.T) {
 				if !assertOK(t, err, r) {
 					return
 				}
+				if r.status == http.StatusServiceUnavailable {
+					continue
+				}
 				var a v1.ClassifyAnswer
 				if err := json.Unmarshal(r.body, &a); err != nil || len(want[a.Revision]) == 0 || !equal(want[a.Revision], a.Results[0].Logits) {
 					t.Errorf("an answer of neither model: %v %s", err, r.body)
@@ -131,7 +135,7 @@ func TestReplaceUnderLoad(t *testing.T) {
 		write(t, dir, i%2 == 0)
 		c.model(t, c.post("/v1/models/mine/load", nil))
 		if i == 5 {
-			require.Equal(t, v1.Unloaded, c.model(t, c.post("/v1/models/mine/unload", nil)).State)
+			require.Equal(t, http.StatusOK, c.post("/v1/models/mine/unload", nil).status) // the next request loads it
 		}
 	}
 	stop.Store(true)
@@ -201,7 +205,7 @@ func TestLazyModelThatIsNotThere(t *testing.T) {
 }
 
 func TestMemoryBudget(t *testing.T) {
-	one := c14(t)
+	one := footprint(t)
 	c := start(t, func(cfg *api.Config) {
 		cfg.MemoryBudget = 2*one + one/2
 		for _, id := range []string{"a", "b", "c"} {
@@ -237,8 +241,8 @@ func TestMemoryBudget(t *testing.T) {
 	require.Contains(t, r.problem(t).Detail, "the budget is")
 }
 
-// c14 returns what the embedded model takes.
-func c14(t testing.TB) int64 {
+// footprint returns what the embedded model takes.
+func footprint(t testing.TB) int64 {
 	c := start(t, nil)
 	return c.model(t, c.get("/v1/models/starter")).MemoryBytes
 }
@@ -284,13 +288,6 @@ func TestSharedModels(t *testing.T) {
 	c := start(t, func(cfg *api.Config) { cfg.Models = []api.ModelConfig{{Path: dir}} })
 	photos, err := filepath.Glob(filepath.Join(shared, "data", "nips2017", "*", "*.png"))
 	require.NoError(t, err)
-	if len(photos) == 0 {
-		photos, err = fs.Glob(os.DirFS(filepath.Join(shared, "data", "nips2017")), "*.png")
-		require.NoError(t, err)
-		for i := range photos {
-			photos[i] = filepath.Join(shared, "data", "nips2017", photos[i])
-		}
-	}
 	truth := nips(t, filepath.Join(shared, "data", "nips2017", "labels.csv"))
 	begin := time.Now()
 	var top1, top5 int
@@ -312,4 +309,19 @@ func TestSharedModels(t *testing.T) {
 	require.Len(t, photos, 250)
 	require.InDelta(t, 220, top1, 1)
 	require.InDelta(t, 248, top5, 1)
+}
+
+// nips reads the true labels of the photos.
+func nips(t testing.TB, path string) map[string]int {
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	truth := map[string]int{}
+	for _, row := range rows[1:] {
+		truth[row[0]], err = strconv.Atoi(row[1])
+		require.NoError(t, err)
+	}
+	return truth
 }
