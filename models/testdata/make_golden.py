@@ -11,6 +11,9 @@ writes golden/FAMILY/ beside this file: the checkpoint as its library saves it
     attention (L, B, H, N, N) the probabilities of every layer
     features  (B, F) what the head is applied to
     logits    (B, K), where there is a head
+    dpixels, dattention: the gradients at pixels and at attention of the sum,
+              over the batch, of the best class's logit, or of all features
+              where there is no head
 
 Made with the versions that golden/versions.txt names, which a run writes:
 torch 2.15.0, timm 1.0.31, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
@@ -53,7 +56,7 @@ def randomise(model, seed, dtype=torch.float32):
             else:
                 r = 0.3 * r
             p.copy_(r.to(dtype).float())
-    return model.eval()
+    return model.eval().requires_grad_(False)
 
 
 def normalise(pixels, mean, std):
@@ -65,7 +68,16 @@ def pixels_of(size, seed):
     return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
-def write(folder, **arrays):
+def write(folder, pixels, run, norm):
+    """Runs a model on pixels and stores all that it computes."""
+    pixels = pixels.clone().requires_grad_()
+    arrays = dict(pixels=pixels) | run(normalise(pixels, **norm))
+    attn, logits = arrays["attention"], arrays["logits"]
+    for a in attn:
+        a.retain_grad()
+    best = arrays["features"].sum() if logits is None else logits.max(1).values.sum()
+    best.backward()
+    arrays |= dict(attention=torch.stack(attn), dpixels=pixels.grad, dattention=torch.stack([a.grad for a in attn]))
     for name, a in arrays.items():
         if a is not None:
             np.save(folder / f"{name}.npy", np.ascontiguousarray(a.detach().float().numpy()))
@@ -89,18 +101,12 @@ def run_timm(model, x):
         b.attn.fused_attn = False
         hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o)))
         hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
-    with torch.no_grad():
-        y = model.forward_features(x)
-        features = model.forward_head(y, pre_logits=True)
-        if isinstance(features, tuple):
-            features = torch.cat(features, 1)
-        tokens, attn = tokens[:], attn[:]
-        logits = model.forward_head(y) if model.num_classes else None
-        if isinstance(features, torch.Tensor) and hasattr(model, "head_dist"):
-            features = torch.cat([y[:, 0], y[:, 1]], 1)
+    y = model.forward_features(x)
     for h in hooks:
         h.remove()
-    return dict(tokens=torch.stack(tokens), attention=torch.stack(attn), features=features, logits=logits)
+    features = torch.cat([y[:, 0], y[:, 1]], 1) if hasattr(model, "head_dist") else model.forward_head(y, pre_logits=True)
+    logits = model.forward_head(y) if model.num_classes else None
+    return dict(tokens=torch.stack(tokens), attention=attn, features=features, logits=logits)
 
 
 def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype=torch.float32, **args):
@@ -117,8 +123,7 @@ def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype
         recast(folder, dtype)
     if edit:
         edit(folder)
-    pixels = pixels_of(size, seed + 1)
-    write(folder, pixels=pixels, **run_timm(model, normalise(pixels, **norm)))
+    write(folder, pixels_of(size, seed + 1), lambda x: run_timm(model, x), norm)
     return model
 
 
@@ -198,24 +203,16 @@ HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermedia
 
 
 def run_hf(model, x, **kw):
-    norm, features = [], []
+    # The last of hidden_states may be the normed tokens; the norm's input is the last block's output.
+    norms = []
     base = getattr(model, model.base_model_prefix, model)
-    hook = base.layernorm.register_forward_hook(lambda m, a, o: norm.append(o))
-    with torch.no_grad():
-        out = model(x, output_hidden_states=True, output_attentions=True, **kw)
+    hook = base.layernorm.register_forward_hook(lambda m, a, o: norms.append((a[0], o)))
+    out = model(x, output_hidden_states=True, output_attentions=True, **kw)
     hook.remove()
-    blocks = list(out.hidden_states)
-    # transformers may put the normed tokens last; the block's own output is the norm's input.
-    caught = []
-    hook = base.layernorm.register_forward_pre_hook(lambda m, a: caught.append(a[0]))
-    with torch.no_grad():
-        model(x, **kw)
-    hook.remove()
-    blocks = blocks[: HF["num_hidden_layers"]] + [caught[0]]
-    both = "WithTeacher" in type(model).__name__
-    features = torch.cat([norm[0][:, 0], norm[0][:, 1]], 1) if both else norm[0][:, 0]
-    logits = getattr(out, "logits", None)
-    return dict(tokens=torch.stack(blocks), attention=torch.stack(list(out.attentions)), features=features, logits=logits)
+    ((last, y),) = norms
+    tokens = [*out.hidden_states[: HF["num_hidden_layers"]], last]
+    features = torch.cat([y[:, 0], y[:, 1]], 1) if "WithTeacher" in type(model).__name__ else y[:, 0]
+    return dict(tokens=torch.stack(tokens), attention=list(out.attentions), features=features, logits=getattr(out, "logits", None))
 
 
 def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, shards=None, **kw):
@@ -229,8 +226,7 @@ def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, 
         (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
     if edit:
         edit(folder)
-    pixels = pixels_of(size, seed + 1)
-    write(folder, pixels=pixels, **run_hf(model, normalise(pixels, **norm), **kw))
+    write(folder, pixels_of(size, seed + 1), lambda x: run_hf(model, x, **kw), norm)
     return model
 
 
@@ -298,8 +294,7 @@ def timm_resized():
     small = timm_case("timm_resized", "vit_tiny_patch16_224", 160, INCEPTION, num_classes=7)
     folder = HERE / "golden" / "timm_resized"
     small.set_input_size(img_size=(40, 24))
-    pixels = pixels_of((40, 24), 161)
-    write(folder, pixels=pixels, positions=small.pos_embed[0], **run_timm(small, normalise(pixels, **INCEPTION)))
+    write(folder, pixels_of((40, 24), 161), lambda x: run_timm(small, x), INCEPTION)
 
 
 @family
