@@ -32,6 +32,7 @@ type fn struct {
 	name   string
 	params string
 	bytes  int // of the arguments
+	frame  int // bytes of the stack
 	body   bytes.Buffer
 	consts []string
 	used   int // registers from the lowest up
@@ -139,7 +140,7 @@ func (w *fn) end() {
 	if w.used+len(w.consts) > w.regs {
 		panic(fmt.Sprintf("%s: %d registers and %d constants", w.name, w.used, len(w.consts)))
 	}
-	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", w.name, w.bytes)
+	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $%d-%d\n", w.name, w.frame, w.bytes)
 	for _, c := range w.consts {
 		if _, ok := w.pinned[c]; !ok {
 			continue
@@ -150,6 +151,20 @@ func (w *fn) end() {
 	w.f.asm.Write(w.body.Bytes())
 	w.f.asm.WriteString("\tVZEROUPPER\n\tRET\n\n")
 	fmt.Fprintf(&w.f.decl, "//go:noescape\nfunc %s(%s)\n\n", w.name, w.params)
+}
+
+// vector returns a register with 16 words.
+func (w *fn) vector(name string, word func(i int) int) string {
+	if !w.f.known[name] {
+		w.f.known[name] = true
+		for i := range 16 {
+			fmt.Fprintf(&w.f.data, "DATA %s<>+%d(SB)/4, $0x%08x\n", name, 4*i, word(i))
+		}
+		fmt.Fprintf(&w.f.data, "GLOBL %s<>(SB), RODATA|NOPTR, $64\n\n", name)
+	}
+	r := w.reserve()
+	w.tableLoads += fmt.Sprintf("\tVMOVUPS %s<>(SB), %s\n", name, r)
+	return r
 }
 
 // table32 puts a table into the data.
@@ -218,4 +233,4 @@ var constants = map[string]float64{
 }
 
 // words are constants that are not numbers.
-var words = map[string]uint32{"signBit": 1 << 31, "notSign": 1<<31 - 1, "u8Zero": 128}
+var words = map[string]uint32{"signBit": 1 << 31, "notSign": 1<<31 - 1, "u8Zero": 128, "u8Zeros": 0x80808080}

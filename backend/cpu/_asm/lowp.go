@@ -60,15 +60,23 @@ func pairs(f *file) {
 }
 
 // toU8 finds the largest magnitude by comparing bits as integers, for which
-// NaN is the largest.
+// NaN is the largest. Four whole vectors at a time become one of bytes.
 func toU8(f *file) {
 	w := sink(false).begin(f, avx512, "toU8", rowsParams+", scales unsafe.Pointer", 56)
 	w.rowsArgs()
 	w.i("MOVQ scales+48(FP), R9")
 	last := w.split("DX", "R8", 4)
+	w.i("MOVQ R8, R13\nSHRQ $2, R13\nANDQ $3, R8")
 	x, largest, inverse := w.v(0), w.v(7), w.v(6)
-	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI\nVMOVAPS %s, %s", w.k("u8Least"), largest)
+	quarters := w.vector("quarters", func(i int) int { return i%4*4 + i/4 })
 	magnitude := func() { w.i("VPANDD %s, %s, %s\nVPMAXUD %s, %s, %s", w.k("notSign"), x, x, x, largest, largest) }
+	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI\nVMOVAPS %s, %s", w.k("u8Least"), largest)
+	w.loop("maxFours", "R13", func() {
+		for j := range 4 {
+			w.i("VMOVUPS %d(SI), %s", j*w.size, x)
+			magnitude()
+		}
+	}, cursor{"SI", 4 * w.size})
 	w.loop("max", "R8", func() {
 		w.i("VMOVUPS (SI), %s", x)
 		magnitude()
@@ -78,11 +86,23 @@ func toU8(f *file) {
 	w.across("VPMAXUD", 7, 0)
 	w.i("VDIVPS %s, %s, %s", largest, w.k("u8Range"), inverse)
 	w.i("VDIVPS %s, %s, %s\nVMOVSS X7, (R9)\nADDQ $4, R9", w.k("u8Range"), largest, largest)
+
 	w.i("MOVQ AX, SI")
+	w.loop("fours", "R13", func() {
+		for j := range 4 {
+			w.i("VMULPS %d(SI), %s, %[3]s\nVCVTPS2DQ %[3]s, %[3]s", j*w.size, inverse, w.v(j))
+		}
+		// Packing goes on within quarters of a register, so that the four
+		// bytes of quarter q of vector v are word 4q+v.
+		w.i("VPACKSSDW %s, %s, %s\nVPACKSSDW %s, %s, %s", w.v(1), w.v(0), w.v(0), w.v(3), w.v(2), w.v(2))
+		w.i("VPACKSSWB %s, %s, %s", w.v(2), w.v(0), w.v(0))
+		w.i("VPERMD %s, %s, %s", w.v(0), quarters, w.v(0))
+		w.i("VPXORD %s, %s, %s\nVMOVUPS %[2]s, (DI)", w.k("u8Zeros"), w.v(0), w.v(0))
+	}, cursor{"SI", 4 * w.size}, cursor{"DI", w.size})
 	quantize := func() {
 		w.i("VMULPS %[1]s, %[2]s, %[2]s\nVCVTPS2DQ %[2]s, %[2]s\nVPADDD %[3]s, %[2]s, %[2]s", inverse, x, w.k("u8Zero"))
 	}
-	w.loop("quantize", "R8", func() {
+	w.loop("ones", "R8", func() {
 		w.i("VMOVUPS (SI), %s", x)
 		quantize()
 		w.i("VPMOVUSDB %s, (DI)", x)

@@ -46,48 +46,63 @@ func softmax(f *file, s isa, to sink) {
 		}
 	}
 
-	w.i("row:\nMOVQ AX, SI")
-	w.i("VMOVUPS %s, %s", w.k("minusInf"), largest)
-	w.loop("max", "R8", func() { w.i("VMAXPS (SI), %s, %s", largest, largest) }, w.along("SI"))
-	load(x)
-	w.i("VMAXPS %s, %s, %s", x, largest, largest)
-	w.across("VMAXPS", 7, 0)
-	w.i("VMULPS %s, %s, %s", scale, largest, largest)
-
-	w.i("VXORPS %[1]s, %[1]s, %[1]s\nMOVQ AX, SI", sum)
-	w.loop("exp", "R8", func() {
-		w.i("VMOVUPS (SI), %s", x)
+	// Up to 16 rows go through each of three passes together, so that one
+	// row's sums across lanes wait beside the next row's work. What a pass
+	// finds of a row is on the stack.
+	w.frame = 64
+	w.i("chunk:\nMOVQ $16, R9\nCMPQ CX, R9\nCMOVQLT CX, R9")
+	pass := func(label string, body func()) {
+		w.i("MOVQ AX, R14\nXORQ R13, R13\n%sRow:\nMOVQ R14, SI", label)
+		body()
+		w.i("ADDQ BX, R14\nINCQ R13\nCMPQ R13, R9\nJLT %sRow", label)
+	}
+	pass("max", func() {
+		w.i("VMOVUPS %s, %s", w.k("minusInf"), largest)
+		w.loop("max", "R8", func() { w.i("VMAXPS (SI), %s, %s", largest, largest) }, w.along("SI"))
+		load(x)
+		w.i("VMAXPS %s, %s, %s", x, largest, largest)
+		w.across("VMAXPS", 7, 0)
+		w.i("VMULPS %s, %s, %s\nVMOVSS X7, 0(SP)(R13*4)", scale, largest, largest)
+	})
+	pass("exp", func() {
+		w.i("VBROADCASTSS 0(SP)(R13*4), %s\nVXORPS %[2]s, %[2]s, %[2]s", largest, sum)
+		w.loop("exp", "R8", func() {
+			w.i("VMOVUPS (SI), %s", x)
+			exp()
+			w.i("VADDPS %s, %s, %s\nVMOVUPS %s, (SI)", p, sum, sum, p)
+		}, w.along("SI"))
+		load(x)
 		exp()
-		w.i("VADDPS %s, %s, %s\nVMOVUPS %s, (SI)", p, sum, sum, p)
-	}, w.along("SI"))
-	load(x)
-	exp()
-	last.clear(p)
-	w.i("VADDPS %s, %s, %s", p, sum, sum)
-	w.across("VADDPS", 6, 0)
-	w.i("VDIVPS %s, %s, %s", sum, w.pin("one"), sum)
-
-	// The tail is still in p, zero in the lanes that are not its own.
-	w.i("MOVQ AX, SI")
-	if to {
-		w.i("MOVQ R11, DI")
+		last.clear(p)
+		w.i("VADDPS %s, %s, %s", p, sum, sum)
+		last.store(p, "(SI)")
+		w.across("VADDPS", 6, 0)
+		w.i("VDIVPS %s, %s, %s\nVMOVSS X6, 0(SP)(R13*4)", sum, w.pin("one"), sum)
+	})
+	pass("scale", func() {
+		w.i("VBROADCASTSS 0(SP)(R13*4), %s", sum)
+		if to {
+			w.i("MOVQ R11, DI\nADDQ R12, R11")
+		} else {
+			w.i("MOVQ SI, DI")
+		}
 		w.loop("scale", "R8", func() {
 			w.i("VMULPS (SI), %s, %s", sum, x)
 			to.put(w, x, "(DI)")
 		}, w.along("SI"), to.step(w, "DI"))
+		last.load("(SI)", p)
 		w.i("VMULPS %s, %s, %s", sum, p, p)
-		to.putTail(last, p, "(DI)")
-		w.i("ADDQ R12, R11")
-	} else {
-		w.loop("scale", "R8", func() { w.i("VMULPS (SI), %s, %s\nVMOVUPS %s, (SI)", sum, x, x) }, w.along("SI"))
-		w.i("VMULPS %s, %s, %s", sum, p, p)
-		last.clear(p) // again, after a sum of NaN
-		w.i("VMOVUPS %s, (SI)", p)
-		if !w.wide() { // to the next multiple of 16
-			w.i("TESTQ $1, R8\nJNZ next\nVXORPS %[1]s, %[1]s, %[1]s\nVMOVUPS %[1]s, 32(SI)\nnext:", x)
+		last.clear(p) // for 0·NaN
+		switch {
+		case bool(to):
+			to.putTail(last, p, "(DI)")
+		case w.wide():
+			w.i("VMOVUPS %s, (SI)", p)
+		default: // to the next multiple of 16
+			w.i("VMOVUPS %s, (SI)\nTESTQ $1, R8\nJNZ padded\nVXORPS %[2]s, %[2]s, %[2]s\nVMOVUPS %[2]s, 32(SI)\npadded:", p, x)
 		}
-	}
-	w.i("ADDQ BX, AX\nDECQ CX\nJNZ row")
+	})
+	w.i("MOVQ R14, AX\nSUBQ R9, CX\nJNZ chunk")
 	w.end()
 }
 
