@@ -138,19 +138,28 @@ type Stream interface {
 // receives gradients from two places.
 type Gradients interface {
 	// PatchEmbedGrad writes ∂L/∂pixels (B, 3, H, W) from dx (B, P+N, C).
+	// Pixels behind the last whole patch get zero.
 	PatchEmbedGrad(dpixels, dx Tensor, p *PatchEmbed)
 
 	// LayerNormGrad writes dx = ∂L/∂x + residual from dy and the norm's
-	// input x. The residual may be dx itself, or zero for none.
+	// input x. The residual may be dx itself, or zero for none; dx may also
+	// be dy.
 	LayerNormGrad(dx, dy, x Tensor, n Norm, residual Tensor)
 
-	// LinearGrad writes dx = (dy ∘ act'(e.Pre)) W. Only e.Act and e.Pre are
-	// looked at; the residual's own gradient is dy.
+	// LinearGrad writes dx = (dy ∘ act'(e.Pre)) W + e.Residual, which may be
+	// dx itself: here it is what dx got from elsewhere, of dx's shape, while
+	// the gradient of the forward operation's residual is dy. dy is
+	// (B, N, Out), or (B, N, Out/2) with SwiGLU. e.Pre is needed unless e.Act
+	// is Identity. As in the forward pass a Temp may be written by one
+	// LinearGrad and read by another as dy.
 	LinearGrad(dx, dy Tensor, w Linear, e Epilogue)
 
 	// AttentionGrad writes dq, dk and dv from do and the inputs of the
 	// forward operation, whose probabilities it computes anew, and keeps
-	// a.ProbsGrad and a.Relevance where they are given.
+	// a.ProbsGrad and a.Relevance where they are given. dq, dk and dv may be
+	// column views of one packed tensor; one that is zero is not computed.
+	// Where images share q by a batch stride of 0, dq is that of each.
+	// a.Rows and a.Probs are not looked at.
 	AttentionGrad(dq, dk, dv, do, q, k, v Tensor, a Attention)
 
 	// PoolGrad writes dx (B, N, C) from dy (B, 1, len(spans)·C); tokens in no
@@ -211,8 +220,9 @@ type Attention struct {
 	Probs Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
 
 	// For Gradients.AttentionGrad only.
-	ProbsGrad Tensor // (B, H, N, N) keeps ∂L/∂probabilities; zero: not kept
-	Relevance Tensor // (B, N, N) keeps the heads' mean of max(0, probs ∘ ∂L/∂probs); zero: not kept
+	// R is the number of rows of q.
+	ProbsGrad Tensor // (B, H, R, N) keeps ∂L/∂probabilities; zero: not kept
+	Relevance Tensor // (B, R, N) keeps the heads' mean of max(0, probs ∘ ∂L/∂probs); zero: not kept
 }
 
 // Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for each pair of a head.

@@ -46,6 +46,12 @@ func CheckHost(op string, d Tensor, t *tensor.Dense) []float32 {
 // whole patch are not looked at.
 func CheckPatchEmbed(x, pixels Tensor, p *PatchEmbed) {
 	const op = "PatchEmbed"
+	checkEmbed(op, x, pixels, p)
+	checkWritten(op, x)
+}
+
+// checkEmbed checks the operands of the embedding and of its gradient.
+func checkEmbed(op string, x, pixels Tensor, p *PatchEmbed) {
 	if len(pixels.Shape) != 4 || pixels.Shape[1] != 3 {
 		panic(fmt.Sprintf("backend: %s: pixels %v, want (B, 3, H, W)", op, pixels.Shape))
 	}
@@ -67,7 +73,6 @@ func CheckPatchEmbed(x, pixels Tensor, p *PatchEmbed) {
 	}
 	checkView(op, "pixels", pixels)
 	checkShape(op, "x", x, pixels.Shape[0], prefix+n, c)
-	checkWritten(op, x)
 }
 
 // CheckLayerNorm panics unless the operands fit.
@@ -112,12 +117,27 @@ func CheckLinear(y, x Tensor, w Linear, gated bool, e Epilogue) {
 // CheckAttention panics unless the operands fit.
 func CheckAttention(o, q, k, v Tensor, a Attention) {
 	const op = "Attention"
+	b, r, n := checkHeads(op, q, k, v, a)
+	checkShape(op, "o", o, b, r, q.Shape[2])
+	checkWritten(op, o)
+	if !a.Probs.IsZero() {
+		kept := r
+		if a.Rows != nil {
+			kept = len(a.Rows)
+		}
+		checkShape(op, "probs", a.Probs, b, a.Heads, kept, n)
+		checkWritten(op, a.Probs)
+		checkRows(op, a.Rows, r, q)
+	}
+}
+
+// checkHeads checks what attention and its gradient read, and returns their
+// batch, rows of q and of k.
+func checkHeads(op string, q, k, v Tensor, a Attention) (b, r, n int) {
 	b, r, c := dims(op, "q", q)
-	_, n, _ := dims(op, "k", k)
+	_, n, _ = dims(op, "k", k)
 	checkShape(op, "k", k, b, n, c)
 	checkShape(op, "v", v, b, n, c)
-	checkShape(op, "o", o, b, r, c)
-	checkWritten(op, o)
 	if a.Heads < 1 || c%a.Heads != 0 {
 		panic(fmt.Sprintf("backend: %s: %d heads, q %v", op, a.Heads, q.Shape))
 	}
@@ -135,28 +155,26 @@ func CheckAttention(o, q, k, v Tensor, a Attention) {
 	if !a.Bias.IsZero() {
 		checkShape(op, "bias", a.Bias, a.Heads, n, n)
 	}
-	if !a.Probs.IsZero() {
-		kept := r
-		if a.Rows != nil {
-			kept = len(a.Rows)
-		}
-		checkShape(op, "probs", a.Probs, b, a.Heads, kept, n)
-		checkWritten(op, a.Probs)
-		checkRows(op, a.Rows, r, q)
-	}
+	return b, r, n
 }
 
 // CheckPool panics unless the operands fit.
 func CheckPool(y, x Tensor, spans ...Span) {
 	const op = "Pool"
-	b, n, c := dims(op, "x", x)
-	for _, s := range spans {
-		if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > n {
-			panic(fmt.Sprintf("backend: %s: span %v, x %v", op, s, x.Shape))
-		}
-	}
+	b, _, c := checkSpans(op, "x", x, spans)
 	checkShape(op, "y", y, b, 1, len(spans)*c)
 	checkWritten(op, y)
+}
+
+// checkSpans returns the shape of tokens that spans are of.
+func checkSpans(op, name string, x Tensor, spans []Span) (b, n, c int) {
+	b, n, c = dims(op, name, x)
+	for _, s := range spans {
+		if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > n {
+			panic(fmt.Sprintf("backend: %s: span %v, %s %v", op, s, name, x.Shape))
+		}
+	}
+	return b, n, c
 }
 
 // CheckGather panics unless the operands fit.

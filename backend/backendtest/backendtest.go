@@ -30,6 +30,14 @@ var limits = map[string]map[backend.Precision]float64{
 	"Pool":       {backend.F32: 2e-13, backend.BF16: 2e-13, backend.Int8: 2e-13},
 	"Gather":     {backend.F32: 0, backend.BF16: 0, backend.Int8: 0},
 	"Encoder":    {backend.F32: 8e-13, backend.BF16: 1e-3, backend.Int8: 2e-2},
+
+	// Gradients are computed in float32 in every precision, through weights
+	// as they were rounded.
+	"LayerNormGrad": {backend.F32: 4e-13},
+	"LinearGrad":    {backend.F32: 2e-12, backend.BF16: 5e-5, backend.Int8: 2e-3},
+	"MLPGrad":       {backend.F32: 1e-12, backend.BF16: 1e-4, backend.Int8: 4e-3},
+	"AttentionGrad": {backend.F32: 2e-12},
+	"PoolGrad":      {backend.F32: 2e-13},
 }
 
 // worst is how many times the root of its limit a single value may be off,
@@ -70,9 +78,10 @@ type suite struct {
 // same operands on two backends.
 type rig struct {
 	backend.Stream
-	t   *testing.T
-	b   backend.Backend
-	rng *rand.Rand
+	backend.Gradients // nil where the stream has none yet
+	t                 *testing.T
+	b                 backend.Backend
+	rng               *rand.Rand
 }
 
 // compare runs a case on the backend and on ref and compares the tensors
@@ -97,7 +106,8 @@ func runCase(t *testing.T, b backend.Backend, f func(r *rig) []backend.Tensor) [
 	stream, err := b.NewStream(backend.StreamOptions{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, stream.Close()) }()
-	outs := f(&rig{Stream: stream, t: t, b: b, rng: newRand()})
+	gradients, _ := stream.(backend.Gradients)
+	outs := f(&rig{Stream: stream, Gradients: gradients, t: t, b: b, rng: newRand()})
 	var read []*tensor.Dense
 	for _, o := range outs {
 		d := zeros(o.Shape...)

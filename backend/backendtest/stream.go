@@ -16,7 +16,8 @@ func newRig(t *testing.T, b backend.Backend) *rig {
 	stream, err := b.NewStream(backend.StreamOptions{Priority: 1})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stream.Close()) })
-	return &rig{Stream: stream, t: t, b: b, rng: newRand()}
+	gradients, _ := stream.(backend.Gradients)
+	return &rig{Stream: stream, Gradients: gradients, t: t, b: b, rng: newRand()}
 }
 
 // stream tests memory and the order of things.

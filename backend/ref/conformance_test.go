@@ -11,3 +11,8 @@ import (
 // TestConformance holds the oracle to the parts of the suite that do not ask
 // the oracle: memory, failures, panics, company, concurrency.
 func TestConformance(t *testing.T) { backendtest.Run(t, ref.Backend{}, backend.F32) }
+
+func TestGradients(t *testing.T) {
+	backendtest.RunGradients(t, ref.Backend{}, backend.F32)
+	t.Run("FiniteDifferences", func(t *testing.T) { backendtest.FiniteDifferences(t, ref.Backend{}) })
+}
