@@ -230,7 +230,7 @@ type file struct {
 	data        []byte
 }
 
-func form(t testing.TB, files ...file) (body []byte, contentType string) {
+func form(t require.TestingT, files ...file) (body []byte, contentType string) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	for _, f := range files {

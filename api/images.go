@@ -57,6 +57,7 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	if err != nil {
 		return nil, err
 	}
+	v.geometry = attention.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
 	s.met.stage("decode", v.timings.Decode)
 	s.met.stage("preprocess", v.timings.Preprocess)
 	return v, nil

@@ -20,7 +20,7 @@ type bucket struct {
 
 // mostBuckets bounds the memory that strangers can take. Beyond it the
 // buckets that are full again are forgotten, which changes nothing, and then
-// any.
+// any, down to half: forgetting looks at all, so it must not happen often.
 const mostBuckets = 10_000
 
 func newLimiter(cfg Config) *limiter {
@@ -59,7 +59,7 @@ func (l *limiter) forget(rate float64, now time.Time) {
 		}
 	}
 	for who := range l.buckets {
-		if len(l.buckets) < mostBuckets {
+		if len(l.buckets) <= mostBuckets/2 {
 			return
 		}
 		delete(l.buckets, who)
