@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 
+	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
 )
 
@@ -103,4 +104,22 @@ func keepMass(values []float32, mass float64) {
 // isUnpaintable reports whether err says that a map is flat or not finite.
 func isUnpaintable(err error) bool {
 	return errors.Is(err, ErrFlat) || errors.Is(err, ErrNotFinite)
+}
+
+// OnPatches returns g cut down to the pixels that a grid (rows, columns) of
+// patches of that height and width looks at. Where the input is no multiple
+// of the patch, as in SigLIP's 384 pixels of patches of 14, the model leaves
+// out the last pixels, and a map must not be stretched over them.
+func OnPatches(g patch.Geometry, grid, size [2]int) patch.Geometry {
+	width, height := grid[1]*size[1], grid[0]*size[0]
+	if g.Input == [2]int{width, height} {
+		return g
+	}
+	g.Seen.W *= float64(width) / float64(g.Input[0])
+	g.Seen.H *= float64(height) / float64(g.Input[1])
+	g.Input = [2]int{width, height}
+	w, h := float64(g.Photo[0]), float64(g.Photo[1])
+	inside := max(0, min(g.Seen.X+g.Seen.W, w)-max(g.Seen.X, 0)) * max(0, min(g.Seen.Y+g.Seen.H, h)-max(g.Seen.Y, 0))
+	g.Coverage = inside / (w * h)
+	return g
 }

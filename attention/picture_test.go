@@ -145,3 +145,21 @@ var errFull = errors.New("disk full")
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestOnPatches(t *testing.T) {
+	g := patch.Geometry{
+		Photo: [2]int{500, 400}, Orientation: 1, Input: [2]int{384, 384}, Seen: patch.Rect{X: 50, W: 400, H: 400}, Coverage: 0.8,
+	}
+	require.Equal(t, g, OnPatches(g, [2]int{24, 24}, [2]int{16, 16}), "all is looked at")
+
+	got := OnPatches(g, [2]int{27, 27}, [2]int{14, 14})
+	require.Equal(t, [2]int{378, 378}, got.Input)
+	require.Equal(t, patch.Rect{X: 50, W: 393.75, H: 393.75}, got.Seen)
+	require.InDelta(t, 393.75*393.75/200000, got.Coverage, 1e-12)
+	require.Equal(t, g.Photo, got.Photo)
+
+	// What was padded does not count as seen of the photo.
+	g.Seen, g.Coverage = patch.Rect{X: -100, Y: -20, W: 700, H: 440}, 1
+	got = OnPatches(g, [2]int{27, 27}, [2]int{14, 14})
+	require.InDelta(t, 1, got.Coverage, 1e-12)
+}

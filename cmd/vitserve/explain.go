@@ -140,6 +140,8 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, m attention.Metho
 	if x.geom, err = t.PhotoPixels(one, x.photo); err != nil {
 		return nil, err
 	}
+	rows, cols := c.Grid()
+	x.geom = attention.OnPatches(x.geom, [2]int{rows, cols}, c.Patch)
 	if f.options.Compat == attention.VitExplain {
 		attention.VitExplainPixels(one, t.Mean, t.Std)
 	}
