@@ -104,21 +104,19 @@ func tile2x4(a0, a1, b unsafe.Pointer, ldb, k uintptr, bias [4]float32) (top, bo
 }
 
 func addPortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-	for ; r > 0; r-- {
-		to := floats(y, n)
-		for j, v := range floats(x, n) {
+	for i := range uintptr(r) {
+		to := floats(unsafe.Add(y, i*ldy), n)
+		for j, v := range floats(unsafe.Add(x, i*ldx), n) {
 			to[j] += v
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
 	}
 }
 
 func transposePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-	for i := range r {
-		for j, v := range unsafe.Slice((*uint32)(x), n) {
-			*(*uint32)(unsafe.Add(y, uintptr(j)*ldy+uintptr(i)*4)) = v
+	for i := range uintptr(r) {
+		for j, v := range unsafe.Slice((*uint32)(unsafe.Add(x, i*ldx)), n) {
+			*(*uint32)(unsafe.Add(y, uintptr(j)*ldy+i*4)) = v
 		}
-		x = unsafe.Add(x, ldx)
 	}
 }
 

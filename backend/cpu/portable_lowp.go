@@ -76,13 +76,12 @@ func toBF16Value(x float32) uint16 {
 func fromBF16(x uint16) float32 { return math.Float32frombits(uint32(x) << 16) }
 
 func toBF16Portable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-	for ; r > 0; r-- {
-		out := unsafe.Slice((*uint16)(y), (n+1)/2*2)
+	for i := range uintptr(r) {
+		out := unsafe.Slice((*uint16)(unsafe.Add(y, i*ldy)), (n+1)/2*2)
 		out[len(out)-1] = 0
-		for j, v := range floats(x, n) {
+		for j, v := range floats(unsafe.Add(x, i*ldx), n) {
 			out[j] = toBF16Value(v)
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
 	}
 }
 
@@ -104,7 +103,7 @@ func pairsPortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr,
 func toU8Portable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int, scales unsafe.Pointer) {
 	scale := floats(scales, r)
 	for i := range scale {
-		in := floats(x, n)
+		in := floats(unsafe.Add(x, uintptr(i)*ldx), n)
 		largest := math.Float32bits(1e-35)
 		for _, v := range in {
 			largest = max(largest, math.Float32bits(v)&^(1<<31))
@@ -112,14 +111,13 @@ func toU8Portable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, 
 		m := math.Float32frombits(largest)
 		scale[i] = m / 127
 		inverse := 127 / m
-		out := unsafe.Slice((*uint8)(y), (n+3)/4*4)
+		out := unsafe.Slice((*uint8)(unsafe.Add(y, uintptr(i)*ldy)), (n+3)/4*4)
 		for j := range out {
 			out[j] = 128
 			if j < n {
 				out[j] += uint8(int(math.RoundToEven(float64(in[j] * inverse))))
 			}
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
 	}
 }
 

@@ -174,11 +174,14 @@ func overlap(p, q view) bool {
 	if p.mem != q.mem || p.off >= q.end() || q.off >= p.end() {
 		return false
 	}
-	if p.row == 0 || p.row != q.row || p.batch%p.row != 0 || q.batch%q.row != 0 {
+	// Columns that lie apart in rows of one length have nothing in common. A
+	// single row fits among rows of any length.
+	row := max(p.row, q.row)
+	if row == 0 || p.row != row && p.row != 0 || q.row != row && q.row != 0 || p.batch%row != 0 || q.batch%row != 0 {
 		return true
 	}
-	i, j := p.off%p.row, q.off%q.row
-	if i+p.c > p.row || j+q.c > q.row {
+	i, j := p.off%row, q.off%row
+	if i+p.c > row || j+q.c > row {
 		return true
 	}
 	return i < j+q.c && j < i+p.c

@@ -1,0 +1,162 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// TestSplit tests that every row is somebody's once, in order, whatever the
+// numbers, and that shares start at even rows.
+func TestSplit(t *testing.T) {
+	for _, b := range []int{1, 2, 3, 8} {
+		for _, n := range []int{1, 2, 5, 197, 577} {
+			for _, workers := range []int{1, 2, 3, 8} {
+				for _, limit := range []int{1, 50, math.MaxInt} {
+					flat := view{mem: &mem{}, b: b, n: n, c: 1, row: 1, batch: n}
+					c := &compiler{workers: workers}
+					whole, apart := c.splitFlat(limit, &flat), split(b, n, workers, limit)
+					require.Equal(t, 1, flat.b)
+					next, nextFlat := 0, 0
+					for w := range workers {
+						for i, p := range apart[w] {
+							require.Equal(t, next, p.b*n+p.lo)
+							require.Less(t, p.lo, p.hi)
+							require.LessOrEqual(t, p.hi-p.lo, limit)
+							require.LessOrEqual(t, p.hi, n)
+							if i == 0 {
+								require.Zero(t, p.lo%2)
+							}
+							next += p.hi - p.lo
+						}
+						for _, p := range whole[w] {
+							require.Zero(t, p.b)
+							require.Equal(t, nextFlat, p.lo)
+							nextFlat = p.hi
+						}
+						require.Equal(t, next, nextFlat, "both split at the same rows")
+						if b%workers == 0 {
+							require.Equal(t, b*n*(w+1)/workers, next, "whole images")
+						}
+					}
+					require.Equal(t, b*n, next)
+				}
+			}
+		}
+	}
+}
+
+// TestAnyQueue runs queues of random operations on random views of a few
+// tensors with one worker, who does one thing after the other, and with
+// several. Where a barrier is missing the bits differ, or the race detector
+// sees it.
+func TestAnyQueue(t *testing.T) {
+	const dim = 32
+	run := func(t *testing.T, threads int, seed uint64) [][]float32 {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		b := openTest(t, &portable, backend.Options{Threads: threads})
+		s := newTestStream(t, b, 0)
+		batch, n := 1+rng.IntN(4), 2+rng.IntN(9)
+		norm := backend.Norm{Weight: upload(t, b, dense(rng, dim)), Bias: upload(t, b, dense(rng, dim)), Eps: 1}
+		up := newLinear(t, b, rng, 2*dim, dim, backend.LinearOptions{})
+		down := newLinear(t, b, rng, dim, 2*dim, backend.LinearOptions{})
+		same := newLinear(t, b, rng, dim, dim, backend.LinearOptions{})
+		var all []backend.Tensor
+		for range 3 {
+			x := s.Alloc(batch, n, 3*dim)
+			s.Write(x, dense(rng, batch, n, 3*dim))
+			all = append(all, x)
+		}
+		probs := s.Alloc(batch, 2, 1, n)
+		hidden := s.Temp(batch, n, 2*dim)
+		// tokens returns some columns of some tensor, with at most rows rows.
+		tokens := func(rows int) backend.Tensor {
+			x := all[rng.IntN(len(all))].Cols(0, 3*dim)
+			c := rng.IntN(3) * dim
+			return x.Rows(0, rows).Cols(c, c+dim)
+		}
+		// other returns tokens that have no value in common with x.
+		other := func(rows int, x ...backend.Tensor) backend.Tensor {
+			for {
+				y := tokens(rows)
+				free := true
+				for _, x := range x {
+					free = free && !overlap(newView(y), newView(x))
+				}
+				if free {
+					return y
+				}
+			}
+		}
+		var reads [][]float32
+		for range 30 {
+			rows := n
+			if rng.IntN(4) == 0 {
+				rows = 1 + rng.IntN(n)
+			}
+			x := tokens(rows)
+			switch rng.IntN(7) {
+			case 0:
+				s.LayerNorm(tokens(rows), x, norm)
+			case 1:
+				y := other(rows, x)
+				s.Linear(y, x, same, backend.Epilogue{Act: backend.GELU, Residual: y})
+			case 2:
+				s.Linear(hidden.Rows(0, rows), x, up, backend.Epilogue{Act: backend.GELU})
+				y := tokens(rows)
+				s.Linear(y, hidden.Rows(0, rows), down, backend.Epilogue{Residual: y})
+			case 3:
+				k, v := tokens(n), tokens(n)
+				s.Attention(other(rows, x, k, v), x, k, v, backend.Attention{Heads: 2, Scale: 0.2, Probs: probs, Rows: []int{0}})
+			case 4:
+				x := tokens(n)
+				s.Pool(other(1, x), x, backend.Span{Lo: 0, Hi: n})
+			case 5:
+				x := tokens(n)
+				picked := make([]int, rows)
+				for i := range picked {
+					picked[i] = rng.IntN(n)
+				}
+				s.Gather(other(rows, x), x, picked)
+			case 6:
+				d := tensor.New(tensor.WithShape(batch, rows, dim), tensor.Of(tensor.Float32))
+				s.Read(d, x)
+				reads = append(reads, d.Float32s())
+			}
+		}
+		for _, x := range append(all, probs) {
+			d := tensor.New(tensor.WithShape(x.Shape...), tensor.Of(tensor.Float32))
+			s.Read(d, x)
+			reads = append(reads, d.Float32s())
+		}
+		require.NoError(t, s.Sync())
+		return reads
+	}
+	seeds := 60
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range uint64(seeds) {
+		want := run(t, 1, seed)
+		for _, threads := range []int{2, 3} {
+			require.Equal(t, bits(want), bits(run(t, threads, seed)), fmt.Sprintf("seed %d, %d threads", seed, threads))
+		}
+	}
+}
+
+// bits compares NaN with NaN.
+func bits(values [][]float32) (u [][]uint32) {
+	for _, f := range values {
+		var row []uint32
+		for _, v := range f {
+			row = append(row, math.Float32bits(v))
+		}
+		u = append(u, row)
+	}
+	return u
+}
