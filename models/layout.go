@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/vit"
@@ -38,19 +40,24 @@ func (l *loader) decide(setting string, value any, by string, args ...any) {
 // layout is a way of naming and storing tensors.
 type layout struct {
 	name   string
-	anchor string // a tensor that every file of the layout has, and no other
+	anchor string   // a tensor that every file of the layout has, and no other
+	types  []string // the model_types it is read for; nil: any
 	read   func(*loader) error
 }
 
 var layouts = []layout{
-	{"timm", "patch_embed.proj.weight", readTimm},
-	{"huggingface", "embeddings.patch_embeddings.projection.weight", readHuggingFace},
+	{"timm", "patch_embed.proj.weight", nil, readTimm},
+	{"huggingface", "embeddings.patch_embeddings.projection.weight", []string{"vit", "deit"}, readHuggingFace},
 }
 
 // layoutOf recognises a layout by its anchor.
 func (l *loader) layoutOf() (layout, error) {
 	for _, layout := range layouts {
 		if l.Has(layout.anchor) {
+			// DINOv2, BEiT and others have the same anchor and other blocks.
+			if l.config != nil && len(layout.types) > 0 && !slices.Contains(layout.types, l.config.ModelType) {
+				return layout, fmt.Errorf("config.json: model_type %q is not supported, want one of %s", l.config.ModelType, strings.Join(layout.types, ", "))
+			}
 			return layout, nil
 		}
 	}

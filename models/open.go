@@ -198,10 +198,11 @@ func (c *Checkpoint) read(l *loader) error {
 	if c.Labels, c.ClassIDs, err = l.labels(); err != nil {
 		return err
 	}
-	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
+	// Before the positions are resampled, for it bounds the tokens.
+	if err := l.cfg.Validate(); err != nil {
 		return err
 	}
-	if err := l.cfg.Validate(); err != nil {
+	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
 		return err
 	}
 	c.Config, c.Decisions, c.Skipped = l.cfg, l.decisions, l.skipped

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -222,6 +223,76 @@ func TestDecisions(t *testing.T) {
 	require.Equal(t, []string{"pooler.dense.bias", "pooler.dense.weight"}, c.Skipped)
 	require.Zero(t, c.Config.Classes)
 	require.Nil(t, c.Labels)
+}
+
+// TestOtherNames: the same weights under the names of other wrappers, and
+// those that transformers 5 has in memory, make the same model.
+func TestOtherNames(t *testing.T) {
+	prefixed := func(prefix string) func(string) string { return func(name string) string { return prefix + name } }
+	for _, c := range []struct {
+		name, golden string
+		rename       func(string) string
+	}{
+		{"DistributedDataParallel", "timm_vit", prefixed("module.")},
+		{"two wrappers", "timm_vit", prefixed("model.module.")},
+		{"timm in transformers", "timm_vit", prefixed("timm_model.")},
+		{"a backbone", "timm_dino", prefixed("backbone.")},
+		{"transformers, wrapped", "hf_vit", prefixed("module.")},
+		{"transformers, bare", "hf_vit", func(name string) string { return strings.TrimPrefix(name, "vit.") }},
+		{"transformers 5", "hf_vit", strings.NewReplacer(
+			"encoder.layer.", "layers.", "attention.attention.query", "attention.q_proj", "attention.attention.key", "attention.k_proj", "attention.attention.value", "attention.v_proj",
+			"attention.output.dense", "attention.o_proj", "intermediate.dense", "mlp.fc1", "output.dense", "mlp.fc2",
+		).Replace},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want, err := Open(filepath.Join("testdata", "golden", c.golden), Options{})
+			require.NoError(t, err)
+			defer want.Close()
+			dir := edit(t, c.golden, func(m map[string]floatTensor) {
+				for name, v := range maps.Clone(m) {
+					delete(m, name)
+					m[c.rename(name)] = v
+				}
+			})
+			got, err := Open(dir, Options{})
+			require.NoError(t, err)
+			defer got.Close()
+			require.Equal(t, want.Config, got.Config)
+			require.Equal(t, numbers(want.Weights), numbers(got.Weights))
+		})
+	}
+}
+
+// numbers are all values of weights, in the order of the fields.
+func numbers(w *vit.Weights) (all [][]float32) {
+	add := func(tensors ...*tensor.Dense) {
+		for _, t := range tensors {
+			if t != nil {
+				all = append(all, t.Float32s())
+			}
+		}
+	}
+	add(w.PatchProj, w.PatchBias, w.Prefix, w.Pos, w.PreNorm.Weight, w.PreNorm.Bias, w.Norm.Weight, w.Norm.Bias, w.Head, w.HeadBias)
+	for _, b := range w.Blocks {
+		add(b.Norm1.Weight, b.Norm1.Bias, b.QKV, b.QKVBias, b.Proj, b.ProjBias, b.Norm2.Weight, b.Norm2.Bias, b.FC1, b.FC1Bias, b.FC2, b.FC2Bias)
+	}
+	return all
+}
+
+// TestHugeInput: an input size is refused before anything is made of it.
+func TestHugeInput(t *testing.T) {
+	_, err := Open("testdata/golden/timm_vit", Options{ImageSize: [2]int{8192, 8192}})
+	require.ErrorContains(t, err, "tokens")
+}
+
+func TestModelType(t *testing.T) {
+	dir := copyGolden(t, "hf_vit")
+	path := filepath.Join(dir, "config.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "dinov2"`, 1)), 0o600))
+	_, err = Open(dir, Options{})
+	require.ErrorContains(t, err, `model_type "dinov2" is not supported, want one of vit, deit`)
 }
 
 func TestMultiLabel(t *testing.T) {

@@ -197,6 +197,12 @@ def timm_pre_norm():
     timm_case("timm_pre_norm", "vit_base_patch16_clip_quickgelu_224", 90, INCEPTION, num_classes=4)
 
 
+@family
+def timm_swiglu():
+    """DINOv2's giant: a gated MLP, LayerScale, the class token as the feature."""
+    timm_case("timm_swiglu", "vit_giant_patch14_dinov2", 100, IMAGENET, num_classes=3, mlp_ratio=3.0)
+
+
 # --- transformers -------------------------------------------------------
 
 HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, image_size=32, patch_size=8)
