@@ -46,6 +46,16 @@ func addAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, 
 //go:noescape
 func transposeAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
+// rotateAVX512 is kernels.rotate.
+//
+//go:noescape
+func rotateAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+
+// rotatePairsAVX512 is kernels.rotatePairs.
+//
+//go:noescape
+func rotatePairsAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+
 // geluAVX2 is kernels.gelu.
 //
 //go:noescape
@@ -85,3 +95,13 @@ func addAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n 
 //
 //go:noescape
 func transposeAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+// rotateAVX2 is kernels.rotate.
+//
+//go:noescape
+func rotateAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+
+// rotatePairsAVX2 is kernels.rotatePairs.
+//
+//go:noescape
+func rotatePairsAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)

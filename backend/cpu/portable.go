@@ -35,9 +35,15 @@ var portable = kernels{
 	layerNorm: layerNormPortable,
 	add:       addPortable,
 	transpose: transposePortable,
-	peak:      peakPortable,
-	peakOps:   2 * 2 * 4 * 64,
-	missing:   [...][]string{backend.BF16: bf16Features, backend.Int8: int8Features},
+	rotate: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32) {
+		rotatePortable(y, ldy, x, ldx, cos, sin, ldc, r, n, scale, 1, n/2)
+	},
+	rotatePairs: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32) {
+		rotatePortable(y, ldy, x, ldx, cos, sin, ldc, r, n, scale, 2, 1)
+	},
+	peak:    peakPortable,
+	peakOps: 2 * 2 * 4 * 64,
+	missing: [...][]string{backend.BF16: bf16Features, backend.Int8: int8Features},
 }
 
 // What bf16 and int8 need, for kernels that never have them.
@@ -117,6 +123,21 @@ func transposePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uint
 		for j, v := range unsafe.Slice((*uint32)(unsafe.Add(x, i*ldx)), n) {
 			*(*uint32)(unsafe.Add(y, uintptr(j)*ldy+i*4)) = v
 		}
+	}
+}
+
+// rotatePortable turns the values at i·step and i·step+apart together.
+func rotatePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32, step, apart int) {
+	for ; r > 0; r-- {
+		out, in, c, s := floats(y, n), floats(x, n), floats(cos, n), floats(sin, n)
+		for i := range n / 2 {
+			p, q := i*step, i*step+apart
+			a, b := in[p], in[q]
+			out[p] = (a*c[p] - b*s[p]) * scale
+			out[q] = (b*c[q] + a*s[q]) * scale
+		}
+		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
+		cos, sin = unsafe.Add(cos, ldc), unsafe.Add(sin, ldc)
 	}
 }
 

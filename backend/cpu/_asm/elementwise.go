@@ -7,6 +7,7 @@ func elementwise(f *file) {
 		rounded(f, s, false)
 		add(f, s)
 		transpose(f, s)
+		rotate(f, s)
 	}
 }
 
