@@ -1,10 +1,13 @@
-"""ONNX graphs of plain Vision Transformers with random weights, for peers.
+"""Graphs of plain Vision Transformers with random weights, for peers.
 
 plain  standard operators only (opset 20), as exporters write them today
 fused  ONNX Runtime's own operators where it has them: MultiHeadAttention,
        BiasGelu, SkipLayerNormalization (com.microsoft)
 
-Both are built by hand so that no exporter stands between a peer and its best,
+openvino  OpenVINO's own conversion of timm's model
+dynamic, qdq  ONNX Runtime's int8 forms of plain
+
+The first two are built by hand so that no exporter stands between a peer and its best,
 and from one generator of weights, so that they must agree.
 """
 
@@ -136,3 +139,36 @@ def quantize(plain, dynamic, qdq):
     common = dict(nodes_to_quantize=linear, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     quantize_dynamic(plain, dynamic, **common)
     quantize_static(plain, qdq, Pixels(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, **common)
+
+
+def openvino(name, path, batch=1):
+    """Write timm's model in OpenVINO's format, in float32."""
+    import openvino as ov
+    import timm
+    import torch
+
+    net = timm.create_model(name, pretrained=False).eval()
+    model = ov.convert_model(net, example_input=torch.zeros(batch, 3, IMAGE, IMAGE))
+    model.reshape([batch, 3, IMAGE, IMAGE])
+    ov.save_model(model, path, compress_to_fp16=False)
+
+
+def write(name, folder):
+    """Write every graph of a preset that is not in folder yet."""
+    import os
+
+    path = lambda kind, end=".onnx": os.path.join(folder, f"{name}.{kind}{end}")
+    if not os.path.exists(path("openvino", ".xml")):
+        openvino(name, path("openvino", ".xml"))
+    if not os.path.exists(path("plain")):
+        build(name, path("plain"))
+    if not os.path.exists(path("fused")):
+        build(name, path("fused"), fused=True)
+    if not os.path.exists(path("qdq")):
+        quantize(path("plain"), path("dynamic"), path("qdq"))
+
+
+if __name__ == "__main__":
+    import sys
+
+    write(*sys.argv[1:])

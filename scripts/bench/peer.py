@@ -48,20 +48,11 @@ def ort(args, pixels):
 
 
 def openvino(args, pixels):
-    """OpenVINO's CPU plugin over a graph file or over timm's model."""
+    """OpenVINO's CPU plugin over a graph file of its own or of ONNX."""
     import openvino as ov
 
-    if args.file:
-        model = ov.convert_model(args.file)
-    else:
-        import timm
-        import torch
-
-        net = timm.create_model(args.model, pretrained=False).eval()
-        model = ov.convert_model(net, example_input=torch.from_numpy(pixels))
-        model.reshape(list(pixels.shape))
     compiled = ov.Core().compile_model(
-        model,
+        args.file,
         "CPU",
         {
             "PERFORMANCE_HINT": "LATENCY",
@@ -101,7 +92,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("peer", choices=["ort", "openvino", "torch"])
     p.add_argument("--model", required=True, choices=list(graphs.SIZES))
-    p.add_argument("--file", help="graph; without it timm's model")
+    p.add_argument("--file", help="graph, for ort and openvino")
     p.add_argument("--precision", default="f32")
     p.add_argument("--threads", type=int, required=True)
     p.add_argument("--batch", type=int, default=1)

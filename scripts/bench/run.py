@@ -50,7 +50,7 @@ def contenders(args, model, graphs):
     for precision in ("f32", "bf16", "int8"):
         yield f"vitserve {precision}", "", [
             str(args.binary), "bench", "--preset", model, "--precision", precision,
-            "--threads", t, "--batch", "1", "--json",
+            "--threads", t, "--batch", "1", "--seconds", str(args.seconds), "--json",
         ]  # fmt: skip
     peer = [args.python, str(HERE / "peer.py")]
     common = ["--model", model, "--threads", t, "--seconds", str(args.seconds)]
@@ -60,7 +60,8 @@ def contenders(args, model, graphs):
             file = str(graphs / f"{model}.{kind}.onnx")
             yield f"ONNX Runtime {precision}", kind + pin, peer + ["ort", "--file", file] + common + flag
         for precision in ("f32", "bf16"):
-            yield f"OpenVINO {precision}", "timm" + pin, peer + ["openvino", "--precision", precision] + common + flag
+            file = str(graphs / f"{model}.openvino.xml")
+            yield f"OpenVINO {precision}", "own graph" + pin, peer + ["openvino", "--precision", precision, "--file", file] + common + flag
         for rest in ("f32", "bf16"):
             file = str(graphs / f"{model}.qdq.onnx")
             yield "OpenVINO int8", f"qdq, rest {rest}{pin}", peer + ["openvino", "--precision", rest, "--file", file] + common + flag
@@ -69,17 +70,24 @@ def contenders(args, model, graphs):
         yield f"PyTorch {precision}", "compiled", peer + ["torch", "--precision", precision, "--compiled"] + common
 
 
+def own_settings(args, model):
+    """Yield (setting, command) of what vitserve is compared with itself on."""
+    command = [str(args.binary), "bench", "--preset", model, "--seconds", str(args.seconds), "--json"]
+    for attention in ("class", "full"):
+        yield f"attention {attention}", command + ["--threads", str(args.threads), "--attention", attention]
+    for precision in ("f32", "bf16", "int8"):
+        for threads in sorted({1, args.threads}):
+            for batch in (1, 8):
+                if threads == args.threads and batch == 1:
+                    continue  # a contender already
+                yield f"{precision}, threads {threads}, batch {batch}", command + ["--threads", str(threads), "--precision", precision, "--batch", str(batch)]
+
+
 def make_graphs(args, folder):
-    """Write the ONNX files that are not there yet."""
+    """Write the graphs that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for model in args.models:
-        if all((folder / f"{model}.{k}.onnx").exists() for k in ("plain", "fused", "dynamic", "qdq")):
-            continue
-        code = (
-            "import sys, graphs; m, d = sys.argv[1:]; p = f'{d}/{m}.plain.onnx'; graphs.build(m, p);"
-            "graphs.build(m, f'{d}/{m}.fused.onnx', fused=True); graphs.quantize(p, f'{d}/{m}.dynamic.onnx', f'{d}/{m}.qdq.onnx')"
-        )
-        subprocess.run([args.python, "-c", code, model, str(folder)], cwd=HERE, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([args.python, str(HERE / "graphs.py"), model, str(folder)], check=True, stderr=subprocess.DEVNULL)
 
 
 def run_once(args, command):
@@ -106,9 +114,12 @@ def measure(args, graphs):
     for n in range(args.rounds):
         for model in args.models:
             todo = list(contenders(args, model, graphs))
+            todo += [("vitserve alone", setting, command) for setting, command in own_settings(args, model)]
             random.shuffle(todo)
             for name, setting, command in todo:
                 if args.only and not any(o in name for o in args.only):
+                    continue
+                if n > 0 and any(o in name for o in args.once or []):
                     continue
                 past = results.setdefault(model, {}).setdefault(name, {}).setdefault(setting, [])
                 if past and "error" in past[-1]:
@@ -147,6 +158,8 @@ def tables(args, results):
     for model, names in results.items():
         out += [f"### {model}, batch 1, {args.threads} threads", "", "| | best ms | median ms | setting |", "|---|---:|---:|---|"]
         bests = {name: best_of(settings) for name, settings in names.items()}
+        alone = names.get("vitserve alone", {})
+        bests.pop("vitserve alone", None)
         for name in sorted(bests, key=lambda n: (bests[n] or {"best": 1e9})["best"]):
             b = bests[name]
             if b is None:
@@ -160,8 +173,33 @@ def tables(args, results):
         for row, ours, theirs in RATIOS:
             if bests.get(ours) and bests.get(theirs):
                 out.append(f"| {row} | {bests[theirs]['best'] / bests[ours]['best']:.2f} | {spread(names[ours], names[theirs])} |")
+        out += own_table(args, bests, alone)
         out.append("")
     return "\n".join(out)
+
+
+def own_table(args, bests, alone):
+    """Write what vitserve's own settings cost beside one another."""
+    rows = {s: best_of({s: rounds}) for s, rounds in alone.items()}
+    for precision in ("f32", "bf16", "int8"):
+        rows[f"{precision}, threads {args.threads}, batch 1"] = bests.get(f"vitserve {precision}")
+    rows = {s: b for s, b in rows.items() if b}
+    out = []
+
+    def ratio(text, slow, fast, form="{:.2f}"):
+        if slow in rows and fast in rows:
+            out.append(f"| {text} | {form.format(rows[slow]['best'] / rows[fast]['best'])} |")
+
+    plain = f"f32, threads {args.threads}, batch 1"
+    for precision in ("f32", "bf16", "int8"):
+        p = f"{precision}, threads"
+        ratio(f"{precision}: throughput of batch 8 on {args.threads} threads against 1 thread", f"{p} 1, batch 8", f"{p} {args.threads}, batch 8")
+        ratio(f"{precision}: throughput of batch 8 against batch 1", f"{p} {args.threads}, batch 1", f"{p} {args.threads}, batch 8")
+    ratio("f32: time with the class token's attention of every layer and head, against without", "attention class", plain, "{:.3f}")
+    ratio("f32: time with every attention matrix, against without", "attention full", plain, "{:.3f}")
+    if plain in rows and "peak" in rows[plain]:
+        out.append(f"| f32: fraction of the peak probe, best of each | {rows[plain]['gflops'] / rows[plain]['peak']:.3f} |")
+    return ["", "| vitserve beside itself | |", "|---|---:|"] + out if out else []
 
 
 def machine():
@@ -187,7 +225,14 @@ def describe(args, results):
     commit = git("rev-parse", "--short=12", "HEAD") + (" with changes" if git("status", "--porcelain", "--", "*.go", "*.s") else "")
     load = f"; load average before {args.load:.1f}" if args.load > 0.5 else ""
     command = "python3 scripts/bench/run.py " + " ".join(
-        a for a in [f"--rounds {args.rounds}", f"--seconds {args.seconds:g}", f'--prefix "{args.prefix}"' if args.prefix else ""] if a
+        a
+        for a in [
+            f"--rounds {args.rounds}",
+            f"--seconds {args.seconds:g}",
+            f"--once {' '.join(args.once)}" if args.once else "",
+            f'--prefix "{args.prefix}"' if args.prefix else "",
+        ]
+        if a
     )
     return "\n".join([
         f"- machine: {machine()}{load}",
@@ -210,6 +255,7 @@ def main():
     p.add_argument("--python", default=str(ROOT / ".venv" / "bin" / "python"), help="Python that has the peers")
     p.add_argument("--models", nargs="+", default=["vit_base_patch16_224", "deit_tiny_patch16_224"])
     p.add_argument("--only", nargs="+", help="only contenders whose name contains one of these")
+    p.add_argument("--once", nargs="+", help="contenders whose name contains one of these run in the first round only")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=5, help="how long each contender runs in each round")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
