@@ -192,9 +192,7 @@ func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
 		lo, hi := max(p.lo, first), min(p.hi, first+a.keys.cols)
 		k := a.k.at(p.b, lo).from(0, h*a.d)
 		if !a.cos.none() {
-			for j := range hi - lo {
-				a.turn(turned.row(j), k.row(j), lo+j, 1)
-			}
+			a.turn(w.k, turned, k, lo, hi-lo, 1)
 			k = turned
 		}
 		if a.bf16 {
@@ -235,9 +233,7 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 	q := a.q.at(p.b, p.lo).from(0, h*a.d)
 	turned, low := a.queries(w.k, strip)
 	if a.scaled != 0 {
-		for i := range r {
-			a.turn(turned.row(i), q.row(i), p.lo+i, a.scaled)
-		}
+		a.turn(w.k, turned, q, p.lo, r, a.scaled)
 		q = turned
 	}
 	if a.bf16 {
@@ -331,24 +327,26 @@ func (a *attention) capture(scores rows, h int, p part) {
 	}
 }
 
-// turn copies a query or key of token t, turned by its rotary position and
-// scaled.
-func (a *attention) turn(dst, src unsafe.Pointer, t int, scale float32) {
-	y, x := floats(dst, a.d), floats(src, a.d)
-	if a.cos.none() || t < a.unturned {
-		for i := range y {
-			y[i] = x[i] * scale
+// turn copies n rows of queries or keys, of token t and those behind it,
+// turned by their rotary positions and scaled.
+func (a *attention) turn(k *kernels, dst, src rows, t, n int, scale float32) {
+	still := n // rows that have no position
+	if !a.cos.none() {
+		still = min(max(a.unturned-t, 0), n)
+	}
+	for i := range still {
+		y := floats(dst.row(i), a.d)
+		for j, x := range floats(src.row(i), a.d) {
+			y[j] = x * scale
 		}
+	}
+	if still == n {
 		return
 	}
-	cos, sin := floats(a.cos.at(0, t-a.unturned).p, a.d), floats(a.sin.at(0, t-a.unturned).p, a.d)
-	apart, step, pairs := a.d/2, 1, a.d/2
+	rotate := k.rotate
 	if a.interleaved {
-		apart, step = 1, 2
+		rotate = k.rotatePairs
 	}
-	for i := range pairs {
-		p, q := i*step, i*step+apart
-		y[p] = (x[p]*cos[p] - x[q]*sin[p]) * scale
-		y[q] = (x[q]*cos[q] + x[p]*sin[q]) * scale
-	}
+	cos, sin := a.cos.at(0, t+still-a.unturned), a.sin.at(0, t+still-a.unturned)
+	rotate(dst.row(still), dst.ld, src.row(still), src.ld, cos.p, cos.ld, sin.p, sin.ld, n-still, a.d, scale)
 }

@@ -49,12 +49,12 @@ func transposeAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintpt
 // rotateAVX512 is kernels.rotate.
 //
 //go:noescape
-func rotateAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+func rotateAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32)
 
 // rotatePairsAVX512 is kernels.rotatePairs.
 //
 //go:noescape
-func rotatePairsAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+func rotatePairsAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32)
 
 // geluAVX2 is kernels.gelu.
 //
@@ -99,9 +99,9 @@ func transposeAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr,
 // rotateAVX2 is kernels.rotate.
 //
 //go:noescape
-func rotateAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+func rotateAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32)
 
 // rotatePairsAVX2 is kernels.rotatePairs.
 //
 //go:noescape
-func rotatePairsAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+func rotatePairsAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32)

@@ -161,7 +161,7 @@ func TestRotate(t *testing.T) {
 	each(t, func(t *testing.T, k *kernels) {
 		for i, n := range []int{2, 6, 16, 30, 32, 34, 64, 80, 96, 128} {
 			x := newMatrix(3, n, i, i).fill(source(uint64(n)), 0, 1)
-			cos, sin := newMatrix(3, n, 1, i).fill(source(2), 0, 1), newMatrix(3, n, 1, i/2).fill(source(3), 0, 1)
+			cos, sin := newMatrix(3, n, 1, i).fill(source(2), 0, 1), newMatrix(3, n, 4, i/2).fill(source(3), 0, 1)
 			for _, pairs := range []bool{false, true} {
 				turn, partner := k.rotate, func(j int) int { return (j + n/2) % n }
 				first := func(j int) bool { return j < n/2 }
@@ -170,7 +170,7 @@ func TestRotate(t *testing.T) {
 					first = func(j int) bool { return j%2 == 0 }
 				}
 				y := newMatrix(3, n, 2, i/3)
-				turn(y.p(), y.ld(), x.p(), x.ld(), cos.p(), sin.p(), cos.ld(), 3, n, 0.125)
+				turn(y.p(), y.ld(), x.p(), x.ld(), cos.p(), cos.ld(), sin.p(), sin.ld(), 3, n, 0.125)
 				y.intact(t, "rotate")
 				for r := range 3 {
 					for j, v := range y.line(r) {
@@ -183,7 +183,7 @@ func TestRotate(t *testing.T) {
 					}
 				}
 				in := x.clone()
-				turn(in.p(), in.ld(), in.p(), in.ld(), cos.p(), sin.p(), cos.ld(), 3, n, 0.125)
+				turn(in.p(), in.ld(), in.p(), in.ld(), cos.p(), cos.ld(), sin.p(), sin.ld(), 3, n, 0.125)
 				for r := range 3 {
 					require.Equal(t, y.line(r), in.line(r), "in place")
 				}

@@ -52,13 +52,13 @@ type kernels struct {
 	add func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
 	// rotate turns r rows of n values, n even, by rotary positions whose
-	// cosines and sines are rows of n too, ldc apart:
+	// cosines and sines are rows of n too:
 	//
 	//	y[i][j] = (x[i][j]·cos[i][j] - x[i][j+n/2]·sin[i][j])·scale             // j < n/2
 	//	y[i][j+n/2] = (x[i][j+n/2]·cos[i][j+n/2] + x[i][j]·sin[i][j+n/2])·scale
 	//
 	// rotatePairs has 2j and 2j+1 in place of j and j+n/2. y may be x.
-	rotate, rotatePairs func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32)
+	rotate, rotatePairs func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32)
 
 	// peak does n times peakOps operations, a multiplication and an addition
 	// each, as fast as the machine can.

@@ -35,11 +35,11 @@ var portable = kernels{
 	layerNorm: layerNormPortable,
 	add:       addPortable,
 	transpose: transposePortable,
-	rotate: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32) {
-		rotatePortable(y, ldy, x, ldx, cos, sin, ldc, r, n, scale, 1, n/2)
+	rotate: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32) {
+		rotatePortable(y, ldy, x, ldx, cos, ldc, sin, lds, r, n, scale, 1, n/2)
 	},
-	rotatePairs: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32) {
-		rotatePortable(y, ldy, x, ldx, cos, sin, ldc, r, n, scale, 2, 1)
+	rotatePairs: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32) {
+		rotatePortable(y, ldy, x, ldx, cos, ldc, sin, lds, r, n, scale, 2, 1)
 	},
 	peak:    peakPortable,
 	peakOps: 2 * 2 * 4 * 64,
@@ -127,7 +127,7 @@ func transposePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uint
 }
 
 // rotatePortable turns the values at i·step and i·step+apart together.
-func rotatePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32, step, apart int) {
+func rotatePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32, step, apart int) {
 	for ; r > 0; r-- {
 		out, in, c, s := floats(y, n), floats(x, n), floats(cos, n), floats(sin, n)
 		for i := range n / 2 {
@@ -137,7 +137,7 @@ func rotatePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr
 			out[q] = (b*c[q] + a*s[q]) * scale
 		}
 		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
-		cos, sin = unsafe.Add(cos, ldc), unsafe.Add(sin, ldc)
+		cos, sin = unsafe.Add(cos, ldc), unsafe.Add(sin, lds)
 	}
 }
 

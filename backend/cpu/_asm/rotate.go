@@ -1,22 +1,22 @@
 package main
 
 // rotateParams are two matrices of r rows and the cosines and sines of each row.
-const rotateParams = "y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos, sin unsafe.Pointer, ldc uintptr, r, n int, scale float32"
+const rotateParams = "y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32"
 
 // rotation begins a function whose rows have count values to go through in
 // vectors; body computes one of them.
 func rotation(f *file, s isa, name, count string, body func(w *fn, load func(address, to string), store func(from, address string))) {
-	w := sink(false).begin(f, s, name, rotateParams, 76)
-	w.i("MOVQ y+0(FP), R11\nMOVQ ldy+8(FP), R12\nMOVQ x+16(FP), AX\nMOVQ ldx+24(FP), BX\nMOVQ cos+32(FP), R9\nMOVQ sin+40(FP), R13")
-	w.i("MOVQ r+56(FP), CX\nMOVQ n+64(FP), DX\n" + count)
-	w.i("VBROADCASTSS scale+72(FP), %s", w.v(7))
+	w := sink(false).begin(f, s, name, rotateParams, 84)
+	w.i("MOVQ y+0(FP), R11\nMOVQ ldy+8(FP), R12\nMOVQ x+16(FP), AX\nMOVQ ldx+24(FP), BX\nMOVQ cos+32(FP), R9\nMOVQ sin+48(FP), R13")
+	w.i("MOVQ r+64(FP), CX\nMOVQ n+72(FP), DX\n" + count)
+	w.i("VBROADCASTSS scale+80(FP), %s", w.v(7))
 	last := w.split("DX", "R8", 1)
 	w.i("row:\nMOVQ AX, SI\nMOVQ R11, DI\nMOVQ R9, R14\nMOVQ R13, R15")
 	w.loop("vector", "R8", func() {
 		body(w, func(address, to string) { w.i("VMOVUPS %s, %s", address, to) }, func(from, address string) { w.i("VMOVUPS %s, %s", from, address) })
 	}, w.along("SI"), w.along("DI"), w.along("R14"), w.along("R15"))
 	body(w, last.load, last.store)
-	w.i("MOVQ ldc+48(FP), R10\nADDQ R10, R9\nADDQ R10, R13")
+	w.i("ADDQ ldc+40(FP), R9\nADDQ lds+56(FP), R13")
 	w.nextRow()
 	w.end()
 }
