@@ -26,7 +26,7 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		"api", "robust", "models", "vit", "attention", "patch", "backend", "backend/*",
+		"api", "api/*", "robust", "models", "models/hub", "vit", "attention", "patch", "backend", "backend/*",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",

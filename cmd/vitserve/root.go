@@ -77,7 +77,7 @@ A model is a folder, a file, or the name of one inside the program; without
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newBench(), newInspect(), newVersion())
+	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newBench(), newInspect(), newConvert(), newPull(), newVersion())
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/vitserve/vitserve/api"
 )
 
@@ -20,6 +21,10 @@ type serveFlags struct {
 	labels    string
 	logFormat string
 	logLevel  string
+
+	own    *pflag.FlagSet // flags of cfg's fields
+	config string
+	print  bool
 }
 
 func newServe() *cobra.Command {
@@ -29,7 +34,9 @@ func newServe() *cobra.Command {
 		Short: "Serve models over HTTP",
 		Long: `Serve models over HTTP: POST a picture to /v1/classify or /v1/explain; /docs
 describes everything else. The first --model answers where a request names
-none. SIGTERM or Ctrl-C answers what was accepted and ends with exit code 0; a
+none. A --config file holds every setting under the names that --print-config
+shows; VITSERVE_SERVE_MAX_BATCH and the like in the environment go before the
+file, and flags before both. SIGTERM or Ctrl-C answers what was accepted and ends with exit code 0; a
 second one ends at once.`,
 		Example: `  vitserve serve
   vitserve serve --addr :8080 --model ./deit_tiny_patch16_224
@@ -39,7 +46,9 @@ second one ends at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.machineFlags.register(cmd)
-	c, flags := &f.cfg, cmd.Flags()
+	c := &f.cfg
+	f.own = pflag.NewFlagSet("config", pflag.ContinueOnError)
+	flags := f.own
 	duration := func(at *api.Duration, name, usage string) {
 		flags.DurationVar((*time.Duration)(at), name, time.Duration(*at), usage)
 	}
@@ -47,8 +56,6 @@ second one ends at once.`,
 	flags.StringVar(&c.DebugAddr, "debug-addr", c.DebugAddr, "loopback host:port of pprof; none without it")
 	flags.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate; plain HTTP without it")
 	flags.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
-	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file or embedded model, or name=one of these; may be given again")
-	flags.StringVar(&f.labels, "labels", "", "file of class names of the only model, one a line")
 	flags.IntVar(&c.MaxBatch, "max-batch", c.MaxBatch, "pictures that go through a model together")
 	flags.IntVar(&c.MaxQueue, "max-queue", c.MaxQueue, "pictures that may wait for a model; more are answered 429")
 	flags.Int64Var(&c.MaxBody, "body-limit", c.MaxBody, "bytes of a request")
@@ -60,6 +67,12 @@ second one ends at once.`,
 	duration(&c.IdleTimeout, "idle-timeout", "time between requests of a connection")
 	duration(&c.ShutdownTimeout, "shutdown-timeout", "time for accepted requests to be answered at the end")
 	duration(&c.DrainDelay, "drain-delay", "time of serving on, but not ready, before the end")
+	flags = cmd.Flags()
+	flags.AddFlagSet(f.own)
+	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file or embedded model, or name=one of these; may be given again")
+	flags.StringVar(&f.labels, "labels", "", "file of class names of the only model, one a line")
+	flags.StringVar(&f.config, "config", "", "file of settings, YAML or JSON")
+	flags.BoolVar(&f.print, "print-config", false, "write all settings as YAML and end")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -70,37 +83,81 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg := f.cfg
-	o, err := f.machineFlags.options()
+	cfg, err := f.settings(cmd)
 	if err != nil {
 		return err
 	}
-	cfg.Backend, cfg.Precision, cfg.Threads = f.backend, o.Precision.String(), o.Threads
-	for _, m := range f.models {
-		cfg.Models = append(cfg.Models, parseModel(m))
-	}
-	if f.labels != "" {
-		if len(cfg.Models) > 1 {
-			return usageError{fmt.Errorf("--labels with %d models, want one", len(cfg.Models))}
-		}
-		if len(cfg.Models) == 0 {
-			cfg.Models = []api.ModelConfig{{}}
-		}
-		cfg.Models[0].Labels = f.labels
-	}
-	// One number of pixels is all that most people want to say.
-	cfg.DecodePixels = max(cfg.DecodePixels, cfg.MaxPixels)
-	cfg.BodyBudget = max(cfg.BodyBudget, cfg.MaxBody)
 	cfg.Logger = log
 	cfg.Version, _ = buildVersion()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
+	}
+	if f.print {
+		return cfg.Print(cmd.OutOrStdout())
 	}
 	s, err := api.New(cfg)
 	if err != nil {
 		return err
 	}
 	return s.Serve(cmd.Context())
+}
+
+// settings are those of the file, changed by the environment and then by the
+// flags that were given.
+func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
+	given := map[*pflag.Flag]string{}
+	f.own.VisitAll(func(flag *pflag.Flag) {
+		if cmd.Flags().Changed(flag.Name) {
+			given[flag] = flag.Value.String()
+		}
+	})
+	cfg, err := api.LoadConfig(f.config, os.Environ())
+	if err != nil {
+		return cfg, err
+	}
+	f.cfg = cfg // which the flags point into
+	for flag, value := range given {
+		if err := flag.Value.Set(value); err != nil {
+			return cfg, usageError{fmt.Errorf("--%s %s: %w", flag.Name, value, err)}
+		}
+	}
+	cfg = f.cfg
+
+	m := f.machineFlags
+	if !cmd.Flags().Changed("backend") {
+		m.backend = cfg.Backend
+	}
+	if !cmd.Flags().Changed("precision") {
+		m.precision = cfg.Precision
+	}
+	if !cmd.Flags().Changed("threads") {
+		m.threads = cfg.Threads
+	}
+	o, err := m.options()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Backend, cfg.Precision, cfg.Threads = m.backend, o.Precision.String(), o.Threads
+
+	if len(f.models) > 0 {
+		cfg.Models = nil
+	}
+	for _, name := range f.models {
+		cfg.Models = append(cfg.Models, parseModel(name))
+	}
+	if f.labels != "" {
+		if len(cfg.Models) > 1 {
+			return cfg, usageError{fmt.Errorf("--labels with %d models, want one", len(cfg.Models))}
+		}
+		if len(cfg.Models) == 0 {
+			cfg.Models = []api.ModelConfig{{}}
+		}
+		cfg.Models[0].Labels = f.labels
+	}
+	// One number of pixels, or of bytes, is all that most people want to say.
+	cfg.DecodePixels = max(cfg.DecodePixels, cfg.MaxPixels)
+	cfg.BodyBudget = max(cfg.BodyBudget, cfg.MaxBody)
+	return cfg, nil
 }
 
 // named is a --model that brings its own name.

@@ -134,3 +134,33 @@ func TestParseModel(t *testing.T) {
 		require.Equal(t, want, [2]string{m.ID, m.Path}, in)
 	}
 }
+
+// TestServeConfig holds who goes before whom: flags, environment, file,
+// defaults.
+func TestServeConfig(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "serve.yaml", []byte("addr: 127.0.0.1:1\nmax_batch: 2\nmax_queue: 3\nthreads: 1\nmodels: [{id: a, path: starter}]\n"))
+	t.Setenv("VITSERVE_SERVE_MAX_QUEUE", "5")
+	t.Setenv("VITSERVE_SERVE_MAX_IMAGES", "7")
+	got := vitserve(t, "serve", "--config", file, "--max-images", "9", "--request-timeout", "7s", "--print-config")
+	require.Equal(t, exitOK, got.code, got.stderr)
+	for _, want := range []string{"addr: 127.0.0.1:1\n", "max_batch: 2\n", "max_queue: 5\n", "max_images: 9\n", "request_timeout: 7s\n", "threads: 1\n", "id: a\n", "read_timeout: 30s\n"} {
+		require.Contains(t, got.stdout, want)
+	}
+	printed := writeFile(t, t.TempDir(), "printed.yaml", []byte(got.stdout))
+	t.Setenv("VITSERVE_SERVE_MAX_QUEUE", "")
+	os.Unsetenv("VITSERVE_SERVE_MAX_QUEUE")
+	os.Unsetenv("VITSERVE_SERVE_MAX_IMAGES")
+	again := vitserve(t, "serve", "--config", printed, "--print-config")
+	require.Equal(t, exitOK, again.code, again.stderr)
+	require.Equal(t, got.stdout, again.stdout, "what is printed can be read")
+
+	got = vitserve(t, "serve", "--config", file, "--model", "b=starter", "--threads", "2", "--print-config")
+	require.Contains(t, got.stdout, "id: b\n")
+	require.NotContains(t, got.stdout, "id: a\n")
+	require.Contains(t, got.stdout, "threads: 2\n")
+
+	wrong := writeFile(t, t.TempDir(), "wrong.yaml", []byte("adress: x\n"))
+	got = vitserve(t, "serve", "--config", wrong)
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stderr, "adress")
+}
