@@ -163,6 +163,25 @@ func withSize(t patch.Transform, size int) patch.Transform {
 	return t
 }
 
+// TestTransformDecisions: a default is not passed off as said.
+func TestTransformDecisions(t *testing.T) {
+	by := func(l *loader) map[string]string {
+		_, err := l.transform()
+		require.NoError(t, err)
+		out := map[string]string{}
+		for _, d := range l.decisions {
+			out[d.Setting] = d.By
+		}
+		return out
+	}
+	const timm, hf = "config.json: pretrained_cfg", "preprocessor_config.json"
+	require.Equal(t, map[string]string{"resize": "timm's default, for " + timm + " does not say", "mean": timm, "std": "timm's default, for " + timm + " does not say"},
+		by(loaderFor(t, `{"architecture":"a","pretrained_cfg":{"crop_pct":0.9,"mean":[0.5,0.5,0.5]}}`, "")))
+	require.Equal(t, map[string]string{"resize": hf, "mean": hf, "std": hf},
+		by(loaderFor(t, `{"model_type":"vit"}`, `{"image_processor_type":"ViTImageProcessor","size":224,"resample":2,"do_normalize":false}`)))
+	require.Equal(t, "ViTImageProcessor's default, for "+hf+" does not say", by(loaderFor(t, `{"model_type":"vit"}`, ""))["mean"])
+}
+
 // TestTransformOfAnotherSize: the share of the photo that the model sees
 // stays what it was.
 func TestTransformOfAnotherSize(t *testing.T) {

@@ -28,18 +28,10 @@ func backends(t *testing.T) map[string]backend.Backend {
 func TestGolden(t *testing.T) {
 	// The largest difference of any value. Activations are of order 1.
 	const tolerance = 1e-4
-	// The folders whose pixels have another size than the model was saved at.
-	sizes := map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}}
-
-	folders, err := filepath.Glob("testdata/golden/*/config.json")
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(folders), 16)
 	for name, b := range backends(t) {
-		for _, config := range folders {
-			dir := filepath.Dir(config)
+		for _, dir := range goldens(t) {
 			t.Run(name+"/"+filepath.Base(dir), func(t *testing.T) {
-				size := sizes[filepath.Base(dir)]
-				c, err := models.Open(dir, models.Options{ImageSize: size})
+				c, err := models.Open(dir, models.Options{ImageSize: sizes[filepath.Base(dir)]})
 				require.NoError(t, err)
 				defer func() { require.NoError(t, c.Close()) }()
 				out := forward(t, c, b, npy(t, dir, "pixels"))
@@ -62,6 +54,22 @@ func TestGolden(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sizes are the inputs of goldens whose pixels have another size than the
+// model was saved at.
+var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}}
+
+// goldens returns the folders of the golden models.
+func goldens(t *testing.T) (dirs []string) {
+	t.Helper()
+	configs, err := filepath.Glob("testdata/golden/*/config.json")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(configs), 17)
+	for _, c := range configs {
+		dirs = append(dirs, filepath.Dir(c))
+	}
+	return dirs
 }
 
 // forward computes everything that goldens hold.

@@ -69,6 +69,18 @@ func (l *loader) labels() (names, ids []string, err error) {
 	return names, ids, nil
 }
 
+// multiLabel settles whether classes exclude each other.
+func (l *loader) multiLabel() bool {
+	multi := l.config != nil && l.config.ProblemType != nil && *l.config.ProblemType == "multi_label_classification"
+	switch {
+	case multi:
+		l.decide("scores", "sigmoid, each label on its own", "config.json: problem_type")
+	case l.cfg.Classes > 0:
+		l.decide("scores", "softmax", "no problem_type of several labels")
+	}
+	return multi
+}
+
 // saysLabels reports whether id2label says anything: transformers fills it
 // with LABEL_0, LABEL_1, … where nobody did.
 func (c *config) saysLabels() bool {

@@ -143,7 +143,7 @@ func weightsIn(dir string) (string, error) {
 func refuseFormat(path string) error {
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".bin", ".pth", ".pt", ".ckpt", ".pkl":
-		return fmt.Errorf("%s is a PyTorch pickle, which is a program and is not run here; convert it once: vitserve convert %s", path, filepath.Base(path))
+		return fmt.Errorf("%s is a PyTorch pickle, which is a program and is not run here; convert it once: vitserve convert %[1]s", path)
 	case ".onnx":
 		return fmt.Errorf("%s is an ONNX graph, which has no layout to read weights by; use the safetensors file it was exported from", path)
 	case ".h5", ".msgpack", ".npz", ".gguf", ".tflite":
@@ -205,12 +205,10 @@ func (c *Checkpoint) read(l *loader) error {
 	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
 		return err
 	}
+	c.MultiLabel = l.multiLabel()
 	c.Config, c.Decisions, c.Skipped = l.cfg, l.decisions, l.skipped
 	if l.note != "" {
 		c.Note = l.note
-	}
-	if l.config != nil {
-		c.MultiLabel = l.config.ProblemType != nil && *l.config.ProblemType == "multi_label_classification"
 	}
 	return nil
 }
@@ -224,8 +222,9 @@ func (l *loader) weights(rule patch.PosRule, t patch.Transform) (*vit.Weights, e
 		}
 	}
 	rows, cols := l.cfg.Grid()
-	if w.Pos != nil {
-		w.Pos = patch.ResamplePos(w.Pos, l.posGrid, [2]int{rows, cols}, rule)
+	if grid := [2]int{rows, cols}; w.Pos != nil && grid != l.posGrid {
+		w.Pos = patch.ResamplePos(w.Pos, l.posGrid, grid, rule)
+		l.decide("positions resampled", sizeText(grid), "the input size, by the rule of %s", rule)
 	}
 	return w, nil
 }

@@ -161,6 +161,7 @@ func TestImageSize(t *testing.T) {
 	require.Equal(t, [2]int{48, 24}, c.Config.Image)
 	require.Equal(t, [2]int{48, 24}, c.Transform.Size)
 	require.Equal(t, tensor.Shape{18, 32}, c.Weights.Pos.Shape())
+	require.Contains(t, c.Decisions, Decision{"positions resampled", "6×3", "the input size, by the rule of timm"})
 	require.NoError(t, c.Close())
 	for _, bad := range [][2]int{{4, 32}, {32, 0}, {-1, 32}, {1 << 20, 32}} {
 		_, err := Open("testdata/golden/timm_vit", Options{ImageSize: bad})
@@ -220,6 +221,8 @@ func TestDecisions(t *testing.T) {
 		require.Contains(t, by, setting)
 	}
 	require.Equal(t, Decision{"heads", "2", "config.json: num_attention_heads"}, by["heads"])
+	require.Equal(t, "preprocessor_config.json", by["mean"].By)
+	require.NotContains(t, by, "scores", "there is no head")
 	require.Equal(t, []string{"pooler.dense.bias", "pooler.dense.weight"}, c.Skipped)
 	require.Zero(t, c.Config.Classes)
 	require.Nil(t, c.Labels)

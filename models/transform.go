@@ -82,7 +82,7 @@ func (l *loader) timmTransform(p *pretrained) (patch.Transform, error) {
 	default:
 		return t, fmt.Errorf("config.json: interpolation %q, want nearest, bilinear, bicubic or lanczos", name)
 	}
-	l.decideTransform(t, "config.json: pretrained_cfg")
+	l.decideTransform(t, "config.json: pretrained_cfg", "timm", p.CropPct != nil && p.Interpolation != nil, p.Mean != nil, p.Std != nil)
 	return t, nil
 }
 
@@ -173,12 +173,25 @@ func (l *loader) hfTransform(p *processor) (patch.Transform, error) {
 		t.Resize[i] = (2*t.Resize[i]*l.cfg.Image[i] + t.Size[i]) / (2 * t.Size[i])
 	}
 	t.Size = l.cfg.Image
-	l.decideTransform(t, file+": "+class)
+	said := p.Mean != nil || p.DoNormalize != nil && !*p.DoNormalize
+	l.decideTransform(t, file, class, p.Size != nil && p.Resample != nil || !resize, said, said)
 	return t, nil
 }
 
-func (l *loader) decideTransform(t patch.Transform, by string) {
-	l.decide("resize", fmt.Sprintf("%s to %s, %s", t.Fit, sizeText(t.Resize), t.Interpolation), "%s", by)
-	l.decide("mean", t.Mean, "%s", by)
-	l.decide("std", t.Std, "%s", by)
+// decideTransform says where each part of t is from: a key of a file, or its
+// reader's default where the file lacks the key.
+func (l *loader) decideTransform(t patch.Transform, file, library string, resize, mean, std bool) {
+	by := func(said bool) string {
+		if said {
+			return file
+		}
+		return library + "'s default, for " + file + " does not say"
+	}
+	what := fmt.Sprintf("%s to %s, %s", t.Fit, sizeText(t.Resize), t.Interpolation)
+	if t.Fit == patch.FitNone || t.Fit == patch.FitCrop {
+		what = string(t.Fit)
+	}
+	l.decide("resize", what, "%s", by(resize))
+	l.decide("mean", t.Mean, "%s", by(mean))
+	l.decide("std", t.Std, "%s", by(std))
 }
