@@ -115,6 +115,21 @@ func BenchmarkPixels(b *testing.B) {
 	})
 }
 
+// BenchmarkPixelsParallel has every core at it: the time of one photo should
+// fall with their number.
+func BenchmarkPixelsParallel(b *testing.B) {
+	eachPhoto(b, func(b *testing.B, data []byte) {
+		b.RunParallel(func(pb *testing.PB) {
+			dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
+			for pb.Next() {
+				if _, err := good().Pixels(dst, data, Options{}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
 // BenchmarkStandard is the same with image/jpeg and imaging, the path before.
 func BenchmarkStandard(b *testing.B) {
 	eachPhoto(b, func(b *testing.B, data []byte) {

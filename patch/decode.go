@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"image"
 	"image/gif"
@@ -19,18 +20,18 @@ import (
 type format struct {
 	name   string
 	magics []string // "?" matches any byte
-	config func(io.Reader) (image.Config, error)
+	config func([]byte) (image.Config, error)
 	decode func([]byte) (*image.NRGBA, error)
 }
 
 // formats are told apart by their first bytes, never by name or media type.
 var formats = []format{
-	{"jpeg", []string{"\xff\xd8\xff"}, jpeg.DecodeConfig, decodeJPEG},
-	{"png", []string{"\x89PNG\r\n\x1a\n"}, png.DecodeConfig, decodeWith(png.Decode)},
+	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, decodeJPEG},
+	{"png", []string{"\x89PNG\r\n\x1a\n"}, configWith(png.DecodeConfig), decodeWith(png.Decode)},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, decodeWebP},
-	{"gif", []string{"GIF87a", "GIF89a"}, gif.DecodeConfig, decodeGIF},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmp.DecodeConfig, decodeWith(bmp.Decode)},
-	{"tiff", []string{"II*\x00", "MM\x00*"}, tiff.DecodeConfig, decodeWith(tiff.Decode)},
+	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), decodeGIF},
+	{"bmp", []string{"BM????\x00\x00\x00\x00"}, configWith(bmp.DecodeConfig), decodeWith(bmp.Decode)},
+	{"tiff", []string{"II*\x00", "MM\x00*"}, configWith(tiff.DecodeConfig), decodeWith(tiff.Decode)},
 }
 
 // known are formats that people send and that are not decoded: naming them
@@ -79,7 +80,7 @@ func check(data []byte, o Options) (f format, width, height int, err error) {
 		return f, 0, 0, err
 	}
 	err = guard(f.name, func() error {
-		c, err := f.config(bytes.NewReader(data))
+		c, err := f.config(data)
 		width, height = c.Width, c.Height
 		return err
 	})
@@ -143,6 +144,26 @@ func decodeWith(decode func(io.Reader) (image.Image, error)) func([]byte) (*imag
 		}
 		return opaque(m)
 	}
+}
+
+func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (image.Config, error) {
+	return func(data []byte) (image.Config, error) { return config(bytes.NewReader(data)) }
+}
+
+// jpegConfig finds the frame header without image/jpeg's buffers.
+func jpegConfig(data []byte) (c image.Config, err error) {
+	found := eachSegment(data, func(marker byte, body []byte) bool {
+		const dht, jpg, dac = 0xc4, 0xc8, 0xcc
+		if marker < 0xc0 || marker > 0xcf || marker == dht || marker == jpg || marker == dac || len(body) < 6 {
+			return false
+		}
+		c.Height, c.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
+		return true
+	})
+	if !found {
+		return jpeg.DecodeConfig(bytes.NewReader(data))
+	}
+	return c, nil
 }
 
 func decodeJPEG(data []byte) (*image.NRGBA, error) {

@@ -23,12 +23,23 @@ const exifHeader = "Exif\x00\x00"
 
 // jpegEXIF returns the TIFF structure inside the first APP1 segment that has
 // one, nil if there is none before the first scan.
-func jpegEXIF(data []byte) []byte {
-	const app1, sos = 0xe1, 0xda
-	for i := 2; i+4 <= len(data); {
-		if data[i] != 0xff {
-			return nil
+func jpegEXIF(data []byte) (tiff []byte) {
+	eachSegment(data, func(marker byte, body []byte) bool {
+		const app1 = 0xe1
+		if marker != app1 || !matches(body, exifHeader) {
+			return false
 		}
+		tiff = body[len(exifHeader):]
+		return true
+	})
+	return tiff
+}
+
+// eachSegment calls f for the marker segments of a JPEG up to the first scan
+// until it returns true, and reports whether it did.
+func eachSegment(data []byte, f func(marker byte, body []byte) bool) bool {
+	const sos = 0xda
+	for i := 2; i+4 <= len(data) && data[i] == 0xff; {
 		marker := data[i+1]
 		if marker == 0xff { // fill byte
 			i++
@@ -36,15 +47,14 @@ func jpegEXIF(data []byte) []byte {
 		}
 		n := int(binary.BigEndian.Uint16(data[i+2:]))
 		if marker == sos || n < 2 || i+2+n > len(data) {
-			return nil
+			return false
 		}
-		body := data[i+4 : i+2+n]
-		if marker == app1 && matches(body, exifHeader) {
-			return body[len(exifHeader):]
+		if f(marker, data[i+4:i+2+n]) {
+			return true
 		}
 		i += 2 + n
 	}
-	return nil
+	return false
 }
 
 // chunk returns the body of the first chunk called name of a PNG (length,

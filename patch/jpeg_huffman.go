@@ -187,7 +187,8 @@ func (r *bitReader) block(coef *coefficients, dc, ac *huffman) (last int, ok boo
 	if k > endOfBlock {
 		return int(k) - endOfBlock - 1, true
 	}
-	return 63, true
+	// A run beyond the block: libjpeg and image/jpeg go on differently.
+	return 63, k == 64
 }
 
 // long decodes a code of more than lookBits bits at the upper end of acc; 0 is

@@ -53,12 +53,8 @@ func line(dst, src []byte, a *axis) {
 // steps is how many vectors of width inputs cover every output's inputs, and
 // whether n inputs are enough to read them whole.
 func (a *axis) steps(width, n int) (steps int, ok bool) {
-	longest, last := 1, 0
-	for i, c := range a.count {
-		longest, last = max(longest, c), max(last, a.first[i])
-	}
-	steps = (longest + width - 1) / width
-	return steps, len(a.first) > 0 && last+steps*width <= n && steps*width <= a.size
+	steps = (a.longest + width - 1) / width
+	return steps, len(a.first) > 0 && a.far+steps*width <= n && steps*width <= a.size
 }
 
 func addRows(sums []uint16, near, far []byte) {

@@ -54,6 +54,7 @@ type axis struct {
 	size         int
 	first, count []int
 	weight       []int32
+	longest, far int       // the greatest count and the greatest first
 	keep         bool      // the input is the output, from first[0] on
 	k            []float64 // one output's weights before rounding
 }
@@ -95,6 +96,14 @@ func (a *axis) set(how Interpolation, in int, origin, span float64, out, from, n
 		}
 		a.first[i], a.count[i] = lo, hi-lo
 	}
+	a.measure()
+}
+
+func (a *axis) measure() {
+	a.longest, a.far = 1, 0
+	for i, n := range a.count {
+		a.longest, a.far = max(a.longest, n), max(a.far, a.first[i])
+	}
 }
 
 // pick makes each output one input: its own, or the one under its middle,
@@ -118,6 +127,7 @@ func (a *axis) pick(in, out, from, n int) {
 		a.weight[i*a.size] = 1 << precisionBits
 		at += step
 	}
+	a.measure()
 }
 
 // mirror makes a read the in samples from their other end.
@@ -130,6 +140,7 @@ func (a *axis) mirror(in int) {
 			w[l], w[r] = w[r], w[l]
 		}
 	}
+	a.measure()
 }
 
 // rebase makes a count from the first input that it reads and returns that
@@ -143,6 +154,7 @@ func (a *axis) rebase() (from, n int) {
 	for i := range a.first {
 		a.first[i] -= from
 	}
+	a.far -= from
 	return from, end - from
 }
 

@@ -5,12 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-	"io"
 
 	"golang.org/x/image/webp"
 )
 
-func webpConfig(r io.Reader) (image.Config, error) { return webp.DecodeConfig(r) }
+func webpConfig(data []byte) (image.Config, error) { return webp.DecodeConfig(bytes.NewReader(data)) }
 
 // decodeWebP reads a still picture or the first frame of an animation, which
 // is placed on its canvas over black, as PIL has it after dropping alpha.
@@ -19,7 +18,7 @@ func decodeWebP(data []byte) (*image.NRGBA, error) {
 	if !moving {
 		return webpStill(data)
 	}
-	c, err := webpConfig(bytes.NewReader(data))
+	c, err := webpConfig(data)
 	if err != nil {
 		return nil, err
 	}
