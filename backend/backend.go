@@ -33,8 +33,9 @@ type Backend interface {
 	Upload(t *tensor.Dense) (Tensor, error)
 
 	// NewLinear takes a weight (out, in) and a bias (out), or nil for none,
-	// and packs or converts them as the backend likes. It copies: the caller
-	// may unmap the host memory afterwards.
+	// and packs or converts them as the backend likes. It copies, on the
+	// calling goroutine: the host memory may be the map of a file, which the
+	// caller unmaps afterwards and guards meanwhile (models.Checkpoint.Model).
 	NewLinear(weight, bias *tensor.Dense, o LinearOptions) (Linear, error)
 
 	// NewStream returns an in-order queue of operations with activation

@@ -33,7 +33,6 @@ func TestGolden(t *testing.T) {
 			t.Run(name+"/"+filepath.Base(dir), func(t *testing.T) {
 				c, err := models.Open(dir, models.Options{ImageSize: sizes[filepath.Base(dir)]})
 				require.NoError(t, err)
-				defer func() { require.NoError(t, c.Close()) }()
 				out := forward(t, c, b, npy(t, dir, "pixels"))
 
 				tokens := npy(t, dir, "tokens")
@@ -77,6 +76,7 @@ func forward(t *testing.T, c *models.Checkpoint, b backend.Backend, pixels *tens
 	t.Helper()
 	m, err := c.Model(b)
 	require.NoError(t, err)
+	require.NoError(t, c.Close(), "the backend has copied the weights")
 	s, err := m.NewSession(vit.SessionOptions{MaxBatch: pixels.Shape()[0]})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
