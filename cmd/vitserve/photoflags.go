@@ -14,6 +14,7 @@ type photoFlags struct {
 	maxPixels  int
 	noEXIF     bool
 	preprocess string
+	resize     string
 }
 
 func (f *photoFlags) register(cmd *cobra.Command) {
@@ -21,13 +22,18 @@ func (f *photoFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.maxPixels, "max-pixels", patch.DefaultMaxPixels, "largest declared width × height that is decoded")
 	flags.BoolVar(&f.noEXIF, "no-exif", false, "do not turn pictures upright by their EXIF orientation")
 	flags.StringVar(&f.preprocess, "preprocess", string(patch.PreprocessModel), "how much is done to pictures: model (resize and crop), crop, or none because they have the model's size")
+	flags.StringVar(&f.resize, "resize", string(patch.ResizeExact), "exact: the reference's pixels; fast: of a large JPEG only what the model can see")
 }
 
 func (f *photoFlags) options() (patch.Options, error) {
 	if f.maxPixels < 1 {
 		return patch.Options{}, usageError{fmt.Errorf("--max-pixels %d, want 1 or more", f.maxPixels)}
 	}
-	return patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF}, nil
+	resize, err := patch.ParseResize(f.resize)
+	if err != nil {
+		return patch.Options{}, usageError{fmt.Errorf("--resize: %w", err)}
+	}
+	return patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF, Resize: resize}, nil
 }
 
 // transform is what the flags leave of a model's own.
