@@ -26,11 +26,7 @@ type Receipt struct {
 func (t Transform) Receipt(data []byte, o Options) (*Receipt, error) {
 	h, w := t.Size[0], t.Size[1]
 	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, h, w))
-	p, err := Decode(data, o)
-	if err != nil {
-		return nil, err
-	}
-	g, err := t.PhotoPixels(dst, p)
+	g, how, err := t.pixels(dst, data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -44,26 +40,33 @@ func (t Transform) Receipt(data []byte, o Options) (*Receipt, error) {
 	r := &Receipt{NPY: npy(x, 3, h, w), Shape: [3]int{3, h, w}, Geometry: g}
 	sum := sha256.Sum256(r.NPY)
 	r.SHA256 = hex.EncodeToString(sum[:])
-	r.Steps, err = t.steps(p)
+	r.Steps, err = t.steps(g, how)
 	return r, err
 }
 
-// steps tells in order what PhotoPixels does to p.
-func (t Transform) steps(p *Photo) ([]string, error) {
-	w, h := p.Image.Rect.Dx(), p.Image.Rect.Dy()
+// steps tells in order what was done to a photo of geometry g.
+func (t Transform) steps(g Geometry, how way) ([]string, error) {
+	w, h := g.Photo[0], g.Photo[1]
 	pl, err := t.plan(w, h)
 	if err != nil {
 		return nil, err
 	}
 	var steps []string
 	add := func(format string, a ...any) { steps = append(steps, fmt.Sprintf(format, a...)) }
-	add("decode %s, drop alpha", p.Format)
-	if p.Orientation != 1 {
-		add("undo EXIF orientation %d: %d×%d", p.Orientation, w, h)
+	add("decode %s, drop alpha", how.format)
+	if how.block > 0 && how.block < 8 {
+		add("decode its blocks of 8×8 to %d×%d", how.block, how.block)
+	}
+	if g.Orientation != 1 {
+		add("undo EXIF orientation %d: %d×%d", g.Orientation, w, h)
 	} else {
 		add("no rotation: %d×%d", w, h)
 	}
-	if pl.rw != w || pl.rh != h {
+	switch {
+	case pl.rw == w && pl.rh == h:
+	case how.block > 0:
+		add("resize luma and chroma by themselves to %d×%d, %s, antialiased, then convert to RGB", pl.rw, pl.rh, pl.how)
+	default:
 		add("resize to %d×%d, %s, antialiased, eight bits between the passes", pl.rw, pl.rh, pl.how)
 	}
 	if pl.crop != (window{0, 0, pl.rw, pl.rh}) {

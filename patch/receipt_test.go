@@ -46,6 +46,16 @@ func TestReceiptSteps(t *testing.T) {
 		"subtract mean (0.5, 0.5, 0.5), divide by std (0.5, 0.5, 0.5)",
 	}, r.Steps)
 	require.True(t, strings.HasPrefix(string(r.NPY), "\x93NUMPY\x01\x00"))
+
+	r, err = good().Receipt(photo(t, 1100, 1400), Options{Resize: ResizeFast})
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"decode jpeg, drop alpha",
+		"decode its blocks of 8×8 to 4×4",
+		"no rotation: 1100×1400",
+		"resize luma and chroma by themselves to 256×325, bicubic, antialiased, then convert to RGB",
+	}, r.Steps[:4])
+
 	_, err = tr.Receipt([]byte("text"), Options{})
 	require.ErrorIs(t, err, ErrFormat)
 }

@@ -116,25 +116,38 @@ func (t Transform) With(p Preprocess) (Transform, error) {
 // Pixels decodes a picture and writes what the model sees of it to dst, a
 // contiguous (3, H, W) of float32 in [0, 1] with H, W = t.Size.
 func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, error) {
+	g, _, err := t.pixels(dst, data, o)
+	return g, err
+}
+
+// way is how a picture came to its pixels.
+type way struct {
+	format string
+	block  int // edge of the decoded blocks of a JPEG read the fast way; 0: exact
+}
+
+func (t Transform) pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, way, error) {
 	f, w, h, err := check(data, o)
 	if err != nil {
-		return Geometry{}, err
+		return Geometry{}, way{}, err
 	}
 	if f.name == "jpeg" {
-		if g, ok, err := t.jpegPixels(dst, data, o, w, h); ok {
-			return g, err
+		if g, block, ok, err := t.jpegPixels(dst, data, o, w, h); ok {
+			return g, way{f.name, block}, err
 		}
 	}
 	p, err := Decode(data, o)
 	if err != nil {
-		return Geometry{}, err
+		return Geometry{}, way{}, err
 	}
-	return t.PhotoPixels(dst, p)
+	g, err := t.PhotoPixels(dst, p)
+	return g, way{format: f.name}, err
 }
 
 // jpegPixels is Pixels for a JPEG of w × h stored pixels without a picture in
-// between; ok is false if the file is not for this package's decoder.
-func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, ok bool, err error) {
+// between; ok is false if the file is not for this package's decoder, and
+// block is way's.
+func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, block int, ok bool, err error) {
 	turned := 1
 	if !o.IgnoreEXIF {
 		turned = orientation("jpeg", data)
@@ -145,7 +158,7 @@ func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h in
 	}
 	p, err := t.plan(uw, uh)
 	if err != nil {
-		return g, true, err
+		return g, 0, true, err
 	}
 	fast := o.Resize == ResizeFast && (p.rw != uw || p.rh != uh)
 	size := 8
@@ -155,14 +168,15 @@ func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h in
 	m := jpegImages.Get().(*jpegImage)
 	defer jpegImages.Put(m)
 	if m.decode(data, size) != nil || m.width != w || m.height != h {
-		return g, false, nil
+		return g, 0, false, nil
 	}
 	if fast && (size < 8 || p.worthFast(uw, uh, m.hs, m.vs, storage[turned].transposed)) {
 		p.sampleFast(t.output(dst), m, uw, uh, turned)
+		block = size
 	} else {
 		p.sample(t.output(dst), m, uw, uh, turned)
 	}
-	return p.geometry(uw, uh, turned), true, nil
+	return p.geometry(uw, uh, turned), block, true, nil
 }
 
 // PhotoPixels is Pixels for a photo that is decoded already. Its only error
