@@ -14,6 +14,7 @@ import (
 type classifyFlags struct {
 	modelFlags
 	photoFlags
+	remoteFlags
 	top      int
 	minScore float64
 	json     bool
@@ -31,12 +32,14 @@ error, the others go on, and the exit code is 1.`,
 		Example: `  vitserve classify photo.jpg
   vitserve classify --top 1 holiday/
   vitserve classify --json --model ./deit_tiny_patch16_224 holiday/ > labels.jsonl
-  curl -s https://example.org/cat.jpg | vitserve classify -`,
+  curl -s https://example.org/cat.jpg | vitserve classify -
+  vitserve classify --url http://127.0.0.1:8080 holiday/`,
 		Args: atLeast(1, "image"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
+	f.remoteFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.IntVarP(&f.top, "top", "k", 5, "labels shown for each picture; 0 is all")
 	flags.Float64Var(&f.minScore, "min-score", 0, "leave out labels below this score, 0 to 1")
@@ -62,8 +65,11 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.url != "" {
+		return f.runRemote(cmd, sources)
+	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	e, err := f.open(stderr)
+	e, err := f.modelFlags.open(stderr)
 	if err != nil {
 		return err
 	}

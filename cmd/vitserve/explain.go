@@ -21,6 +21,7 @@ import (
 type explainFlags struct {
 	modelFlags
 	photoFlags
+	remoteFlags
 	asking
 	method  string
 	options attention.Options
@@ -53,6 +54,7 @@ auto reads several maps and shows the one with the best evidence.`,
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
+	f.remoteFlags.register(cmd)
 	flags, o := cmd.Flags(), &f.options
 	flags.StringVar(&f.method, "method", "rollout", "how the map is made: "+strings.Join(allMethods(), ", "))
 	flags.IntVar(&o.Layer, "layer", 0, "layer that raw reads, from 1; 0 is the last")
@@ -102,7 +104,10 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return err
 	}
-	e, err := f.open(cmd.ErrOrStderr())
+	if f.url != "" {
+		return f.runRemote(cmd, sources[0])
+	}
+	e, err := f.modelFlags.open(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
