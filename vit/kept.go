@@ -68,9 +68,9 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 		}
 		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{})
 	}
-	s.pool(&m, c)
+	s.m.pool(s.stream, &m, c)
 	s.stream.Linear(m.logits, m.pooled, s.m.head, backend.Epilogue{})
-	logits := s.read(m.logits)
+	logits := read(s.stream, m.logits)
 	if err := s.stream.Sync(); err != nil {
 		return nil, fmt.Errorf("vit: kept patches of %d images: %w", n, err)
 	}

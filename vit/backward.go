@@ -1,0 +1,329 @@
+package vit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// Seed is where a gradient starts, and with what: ∂L/∂ of something the
+// forward pass computed. The functions At… make one.
+type Seed struct {
+	at    place
+	block int // the tokens are those after it; -1 is what the first block is given
+	last  bool
+	d     *tensor.Dense
+}
+
+// place is what a gradient starts at.
+type place uint8
+
+const (
+	nowhere place = iota
+	atLogits
+	atFeatures
+	atTokens
+)
+
+// AtLogits starts at the logits, d is (B, K). A class's own gradient is 1 at
+// its logit: see OneHot.
+func AtLogits(d *tensor.Dense) Seed { return Seed{at: atLogits, last: true, d: d} }
+
+// AtLogitsAfter starts at the logits that the final norm, the pooling and the
+// head would make of the tokens after a block, as if it were the last one. d
+// is (B, K).
+//
+// Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers
+// via Feature Formation Sensitivity", https://arxiv.org/abs/2404.03214, section 3.2.
+func AtLogitsAfter(block int, d *tensor.Dense) Seed { return Seed{at: atLogits, block: block, d: d} }
+
+// AtFeatures starts at the pooled features, d is (B, len(Pool)·C).
+func AtFeatures(d *tensor.Dense) Seed { return Seed{at: atFeatures, last: true, d: d} }
+
+// AtTokens starts at the tokens after a block, d is (B, N, C); -1 is what the
+// first block is given.
+func AtTokens(block int, d *tensor.Dense) Seed { return Seed{at: atTokens, block: block, d: d} }
+
+// OneHot returns (len(class), K): for each image one at its class and zero
+// elsewhere.
+func OneHot(classes int, class ...int) *tensor.Dense {
+	d := tensor.New(tensor.WithShape(len(class), classes), tensor.Of(tensor.Float32))
+	for i, k := range class {
+		d.Float32s()[i*classes:][:classes][k] = 1
+	}
+	return d
+}
+
+// GradWants are what Backward returns. Blocks count from 0 and none may lie
+// above the seed, where there is no gradient.
+type GradWants struct {
+	Pixels    bool
+	Tokens    []int // after these blocks; -1 is what the first block is given
+	Normed    []int // what the attention of these blocks is given, see Wants.Normed
+	Probs     []int // attention probabilities of these blocks
+	Relevance []int // of these blocks, see Grads
+}
+
+// Grads are gradients of a loss L. Tensors are the caller's.
+type Grads struct {
+	Pixels *tensor.Dense         // (B, 3, H, W)
+	Tokens map[int]*tensor.Dense // by block, (B, N, C)
+	Normed map[int]*tensor.Dense // by block, (B, N, C)
+	Probs  map[int]*tensor.Dense // by block, (B, H, N, N)
+
+	// Relevance is by block, (B, N, N): the heads' mean of max(0, A ∘ ∂L/∂A)
+	// over probabilities A. It costs a head's share of Probs.
+	//
+	// Chefer et al., "Generic Attention-model Explainability for Interpreting
+	// Bi-Modal and Encoder-Decoder Transformers", https://arxiv.org/abs/2103.15679, equation 5.
+	Relevance map[int]*tensor.Dense
+}
+
+// Backward derives the traced pass from a seed down to what is wanted, and no
+// further. It may run any number of times over a trace.
+func (t *Trace) Backward(seed Seed, w GradWants) (*Grads, error) {
+	top, err := t.check(seed, w)
+	if err != nil {
+		return nil, fmt.Errorf("vit: backward: %w", err)
+	}
+	p := &backward{m: t.s.m, t: t.t, s: t.t.stream, mem: t.t.all.first(t.images), n: t.images, w: w, grads: &Grads{}}
+	p.make()
+	rows := p.seed(seed, top)
+	p.tokens(top)
+	for i := top; i >= w.lowest() && err == nil; i-- {
+		err = p.block(i, rows)
+		rows = t.s.m.cfg.Tokens()
+	}
+	if w.Pixels && err == nil {
+		p.pixels()
+	}
+	if err = errors.Join(err, p.s.Sync()); err != nil {
+		return nil, fmt.Errorf("vit: backward of %d images: %w", t.images, err)
+	}
+	for _, f := range p.after {
+		f()
+	}
+	return p.grads, nil
+}
+
+// check returns the block whose output the gradient starts at, or what is
+// wrong with the arguments.
+func (t *Trace) check(seed Seed, w GradWants) (top int, err error) {
+	c := t.s.m.cfg
+	if t.t.current != t {
+		return 0, errors.New("the trace has ended: the session made another or was closed")
+	}
+	top = seed.block
+	if seed.last {
+		top = c.Depth - 1
+	}
+	var want tensor.Shape
+	lowest := 0
+	switch seed.at {
+	case atLogits:
+		if c.Classes == 0 {
+			return 0, errors.New("the model has no head, so there are no logits")
+		}
+		want = tensor.Shape{t.images, c.Classes}
+	case atFeatures:
+		want = tensor.Shape{t.images, c.Features()}
+	case atTokens:
+		want, lowest = tensor.Shape{t.images, c.Tokens(), c.Dim}, -1
+	default:
+		return 0, errors.New("a seed of none of the functions At…")
+	}
+	if top < lowest || top >= c.Depth {
+		return 0, fmt.Errorf("seed after block %d, want %d to %d", top, lowest, c.Depth-1)
+	}
+	if _, err := backend.HostFloats(seed.d); err != nil {
+		return 0, fmt.Errorf("seed: %w", err)
+	}
+	if !slices.Equal(seed.d.Shape(), want) {
+		return 0, fmt.Errorf("seed %v, want %v", seed.d.Shape(), want)
+	}
+	for name, blocks := range map[string][]int{"tokens after": w.Tokens, "norm of": w.Normed, "probabilities of": w.Probs, "relevance of": w.Relevance} {
+		lowest := 0
+		if name == "tokens after" {
+			lowest = -1
+		}
+		for _, b := range blocks {
+			if b < lowest || b > top {
+				return 0, fmt.Errorf("%s block %d, want %d to %d: the seed is after block %d", name, b, lowest, top, top)
+			}
+		}
+	}
+	return top, t.s.fits(t.images, w.bytes(c))
+}
+
+// bytes returns the gradients of an image that come back to the host.
+func (w GradWants) bytes(c Config) float64 {
+	n := float64(c.Tokens())
+	return 4 * n * (float64(len(w.Tokens)+len(w.Normed))*float64(c.Dim) +
+		n*(float64(len(w.Probs))*float64(c.Heads)+float64(len(w.Relevance))))
+}
+
+// lowest returns the first block that has to be derived.
+func (w GradWants) lowest() int {
+	low := 1 << 30
+	if w.Pixels {
+		low = 0
+	}
+	for _, b := range w.Tokens {
+		low = min(low, b+1)
+	}
+	for _, b := range slices.Concat(w.Normed, w.Probs, w.Relevance) {
+		low = min(low, b)
+	}
+	return low
+}
+
+// backward is a backward pass while it is being enqueued. mem.grad is the
+// gradient at the residual stream, from the last block to the first.
+type backward struct {
+	m     *Model
+	t     *tracer
+	s     gradientStream
+	mem   *taps
+	n     int
+	w     GradWants
+	grads *Grads
+	after []func() // what is left to be done on the host
+}
+
+func (p *backward) make() {
+	for to, blocks := range map[*map[int]*tensor.Dense][]int{
+		&p.grads.Tokens: p.w.Tokens, &p.grads.Normed: p.w.Normed, &p.grads.Probs: p.w.Probs, &p.grads.Relevance: p.w.Relevance,
+	} {
+		if blocks != nil {
+			*to = make(map[int]*tensor.Dense, len(blocks))
+		}
+	}
+}
+
+// seed writes the gradient at the tokens after block top to mem.grad, and
+// returns how many tokens, from the first, have any.
+func (p *backward) seed(seed Seed, top int) (rows int) {
+	c, m, s := p.m.cfg, p.mem, p.s
+	if seed.at == atTokens {
+		s.Write(m.grad, seed.d)
+		return c.Tokens()
+	}
+	side := tensor.Shape{p.n, 1, seed.d.Shape()[1]}
+	d := tensor.New(tensor.WithShape(side...), tensor.WithBacking(seed.d.Float32s()))
+	if seed.at == atLogits {
+		s.Write(m.logits, d)
+		s.LinearGrad(m.pooled, m.logits, p.m.head, backend.Epilogue{})
+	} else {
+		s.Write(m.pooled, d)
+	}
+	x := m.input(top + 1)
+	if c.FinalNorm == NormPooled {
+		s.Pool(m.before, x.Rows(0, c.pooledRows()), c.Pool...)
+		s.LayerNormGrad(m.pooled, m.pooled, m.before, p.m.norm, backend.Tensor{})
+	}
+	s.PoolGrad(m.grad, m.pooled, c.Pool...)
+	if c.FinalNorm == NormTokens {
+		s.LayerNormGrad(m.grad, m.grad, x, p.m.norm, backend.Tensor{})
+	}
+	return c.pooledRows()
+}
+
+// tokens reads the gradient at the tokens after a block.
+func (p *backward) tokens(block int) {
+	if slices.Contains(p.w.Tokens, block) {
+		p.grads.Tokens[block] = read(p.s, p.mem.grad)
+	}
+}
+
+// block derives block i, whose output has a gradient in its first rows tokens
+// alone.
+func (p *backward) block(i, rows int) (err error) {
+	b, t, m, s := &p.m.blocks[i], p.mem.blocks[i], p.mem, p.s
+	normed := slices.Contains(p.w.Normed, i)
+	deeper := i > p.w.lowest() || p.w.Pixels || slices.Contains(p.w.Tokens, i-1)
+	// Packed queries, keys and values are derived as one.
+	if (normed || deeper) && b.attn.QKV != nil {
+		rows = p.m.cfg.Tokens()
+	}
+	grad, y := m.grad.Rows(0, rows), m.y.Rows(0, rows)
+	s.LinearGrad(m.hidden.Rows(0, rows), grad, b.fc2, backend.Epilogue{})
+	s.LinearGrad(y, m.hidden.Rows(0, rows), b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre.Rows(0, rows)})
+	s.LayerNormGrad(grad, y, t.mid.Rows(0, rows), b.norm2, grad)
+
+	keep, err := p.capture(i, rows)
+	if err != nil {
+		return err
+	}
+	var dx backend.Tensor
+	if normed || deeper {
+		dx = m.y
+	}
+	b.attn.Backward(s, dx, grad, attention.Memory{QKV: t.qkv, Out: m.y}, m.gradQKV, keep)
+	p.read(i, keep)
+	if normed {
+		p.grads.Normed[i] = read(s, m.y)
+	}
+	if deeper {
+		s.LayerNormGrad(m.grad, m.y, t.x, b.norm1, m.grad)
+		p.tokens(i - 1)
+	}
+	return nil
+}
+
+// capture returns where block i keeps what is wanted of its attention.
+func (p *backward) capture(i, rows int) (keep attention.GradCapture, err error) {
+	c := p.m.cfg
+	if slices.Contains(p.w.Probs, i) {
+		if keep.Probs, err = p.t.grads.shaped(p.s, p.n, c.Heads, rows, c.Tokens()); err != nil {
+			return keep, fmt.Errorf("memory for gradients of probabilities: %w", err)
+		}
+	}
+	if slices.Contains(p.w.Relevance, i) {
+		if keep.Relevance, err = p.t.shares.shaped(p.s, p.n, rows, c.Tokens()); err != nil {
+			return keep, fmt.Errorf("memory for relevance: %w", err)
+		}
+	}
+	return keep, nil
+}
+
+// read reads what block i kept. Rows that cannot have a gradient were not
+// computed.
+func (p *backward) read(i int, keep attention.GradCapture) {
+	n := p.m.cfg.Tokens()
+	all := func(x backend.Tensor) *tensor.Dense {
+		d := read(p.s, x)
+		rows := x.Shape[len(x.Shape)-2]
+		if rows == n {
+			return d
+		}
+		shape := x.Shape.Clone()
+		shape[len(shape)-2] = n
+		whole := tensor.New(tensor.WithShape(shape...), tensor.Of(tensor.Float32))
+		p.after = append(p.after, func() {
+			for from, to := d.Float32s(), whole.Float32s(); len(from) > 0; from, to = from[rows*n:], to[n*n:] {
+				copy(to, from[:rows*n])
+			}
+		})
+		return whole
+	}
+	if !keep.Probs.IsZero() {
+		p.grads.Probs[i] = all(keep.Probs)
+	}
+	if !keep.Relevance.IsZero() {
+		p.grads.Relevance[i] = all(keep.Relevance)
+	}
+}
+
+// pixels derives the embedding.
+func (p *backward) pixels() {
+	m := p.mem
+	if p.m.cfg.PreNorm {
+		p.s.LayerNormGrad(m.grad, m.grad, m.embed, p.m.preNorm, backend.Tensor{})
+	}
+	p.s.PatchEmbedGrad(m.pixels, m.grad, &p.m.embed)
+	p.grads.Pixels = read(p.s, m.pixels)
+}

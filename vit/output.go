@@ -1,0 +1,190 @@
+package vit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// Wants are what Forward computes beside the logits. The zero value is the
+// fastest: classification alone. No want changes a bit of any other answer.
+type Wants struct {
+	Features bool  // pooled features
+	Tokens   []int // tokens after these blocks, from 0; -1 is what the first block is given
+	Normed   []int // the first norm of these blocks: what their attention is given
+	Final    bool  // every token as the features are made of it
+	AttnRows []int // query rows whose probabilities are kept, in every layer; the class token is 0
+	AttnFull bool  // every row, in every layer: L·B·H·N² floats
+}
+
+// Output is what Forward computed. Tensors are the caller's.
+type Output struct {
+	Logits   *tensor.Dense         // (B, K); nil without a head
+	Features *tensor.Dense         // (B, len(Pool)·C), what the head looks at
+	Tokens   map[int]*tensor.Dense // by block, (B, N, C), before the final norm
+	Normed   map[int]*tensor.Dense // by block, (B, N, C)
+	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
+	Attn     []*tensor.Dense       // by layer, (B, H, R, N): the rows asked for in their order, or all
+}
+
+// check says what is wrong with w.
+func (w Wants) check(c Config) error {
+	for _, t := range w.Tokens {
+		if t < -1 || t >= c.Depth {
+			return fmt.Errorf("tokens after block %d, want -1 to %d", t, c.Depth-1)
+		}
+	}
+	for _, t := range w.Normed {
+		if t < 0 || t >= c.Depth {
+			return fmt.Errorf("norm of block %d, want 0 to %d", t, c.Depth-1)
+		}
+	}
+	for _, r := range w.AttnRows {
+		if r < 0 || r >= c.Tokens() {
+			return fmt.Errorf("attention of row %d, want 0 to %d", r, c.Tokens()-1)
+		}
+	}
+	return nil
+}
+
+// bytes returns the captures of an image, in float64, which no product of
+// sizes overflows.
+func (w Wants) bytes(c Config) float64 {
+	kept := len(w.Tokens) + len(w.Normed)
+	if w.Final {
+		kept++
+	}
+	return 4 * float64(c.Tokens()) * (float64(kept)*float64(c.Dim) + float64(c.Depth)*float64(c.Heads)*float64(attnRows(c, w)))
+}
+
+// attnRows returns R, the rows of attention that are kept in every layer.
+func attnRows(c Config, w Wants) int {
+	if w.AttnFull {
+		return c.Tokens()
+	}
+	return len(w.AttnRows)
+}
+
+// output is an Output while it is being enqueued.
+type output struct {
+	m   *Model
+	s   backend.Stream
+	w   Wants
+	out *Output
+}
+
+func newOutput(m *Model, s backend.Stream, w Wants) *output {
+	o := &output{m: m, s: s, w: w, out: &Output{}}
+	if w.Tokens != nil {
+		o.out.Tokens = make(map[int]*tensor.Dense, len(w.Tokens))
+	}
+	if w.Normed != nil {
+		o.out.Normed = make(map[int]*tensor.Dense, len(w.Normed))
+	}
+	return o
+}
+
+func (o *output) tokens(block int, x backend.Tensor) {
+	if slices.Contains(o.w.Tokens, block) {
+		o.out.Tokens[block] = read(o.s, x)
+	}
+}
+
+func (o *output) wantsNormed(block int) bool { return slices.Contains(o.w.Normed, block) }
+
+func (o *output) normed(block int, y backend.Tensor) {
+	if o.wantsNormed(block) {
+		o.out.Normed[block] = read(o.s, y)
+	}
+}
+
+func (o *output) attn(c attention.Capture) {
+	if !c.Probs.IsZero() {
+		o.out.Attn = append(o.out.Attn, read(o.s, c.Probs))
+	}
+}
+
+// answers enqueues what comes after the last block: m.x are its tokens.
+func (o *output) answers(m *memory) {
+	c := o.m.cfg
+	switch {
+	case o.w.Final && c.FinalNorm == NormTokens:
+		o.s.LayerNorm(m.y, m.x, o.m.norm)
+		o.out.Final = read(o.s, m.y)
+	case o.w.Final:
+		o.out.Final = read(o.s, m.x)
+	}
+	o.m.pool(o.s, m, c)
+	if o.w.Features {
+		o.out.Features = read(o.s, m.pooled)
+	}
+	if o.m.head != nil {
+		o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
+		o.out.Logits = read(o.s, m.logits)
+	}
+}
+
+// sync computes and returns what was enqueued for n images.
+func (o *output) sync(n int) (*Output, error) {
+	if err := o.s.Sync(); err != nil {
+		return nil, err
+	}
+	for _, t := range []*tensor.Dense{o.out.Features, o.out.Logits} {
+		if t == nil {
+			continue
+		}
+		if err := t.Reshape(n, t.Shape()[2]); err != nil {
+			return nil, err
+		}
+	}
+	return o.out, nil
+}
+
+// read enqueues a copy to a new host tensor.
+func read(s backend.Stream, x backend.Tensor) *tensor.Dense {
+	d := tensor.New(tensor.WithShape(x.Shape...), tensor.Of(tensor.Float32))
+	s.Read(d, x)
+	return d
+}
+
+// growing is memory for what one layer captures. Each layer's is read out
+// before the next, so that one is enough for all.
+type growing struct{ t backend.Tensor }
+
+// shaped returns the memory with a shape. It grows when more is asked for
+// than ever before, by doubling, since a stream's memory is freed only with
+// it.
+func (g *growing) shaped(s backend.Stream, shape ...int) (backend.Tensor, error) {
+	size := tensor.Shape(shape).TotalSize()
+	if g.t.IsZero() || g.t.Shape[0] < size {
+		grown := size
+		if !g.t.IsZero() {
+			grown = max(min(2*g.t.Shape[0], math.MaxInt32), size)
+		}
+		t := s.Alloc(grown)
+		if err := s.Sync(); err != nil {
+			return backend.Tensor{}, err
+		}
+		g.t = t
+	}
+	return backend.Tensor{
+		Mem: g.t.Mem, Offset: g.t.Offset, Shape: slices.Clone(shape), Batch: size / shape[0], Row: shape[len(shape)-1],
+	}, nil
+}
+
+// capture returns where a layer keeps the probabilities that are wanted.
+func (g *growing) capture(s backend.Stream, n int, c Config, w Wants) (keep attention.Capture, err error) {
+	rows := attnRows(c, w)
+	if rows == 0 {
+		return keep, nil
+	}
+	if !w.AttnFull {
+		keep.Rows = w.AttnRows
+	}
+	keep.Probs, err = g.shaped(s, n, c.Heads, rows, c.Tokens())
+	return keep, err
+}

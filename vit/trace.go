@@ -1,0 +1,221 @@
+package vit
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/backend"
+	"gorgonia.org/tensor"
+)
+
+// Trace is a forward pass that can be derived. It is its session's: see
+// Session.Trace.
+type Trace struct {
+	Output *Output // what Forward would have answered
+
+	s      *Session
+	t      *tracer
+	images int
+}
+
+// tracer is a stream with memory for what a forward pass keeps, and for what
+// a backward pass needs on its way, of a number of images.
+type tracer struct {
+	stream  gradientStream
+	all     taps
+	images  int
+	current *Trace  // whose values the memory holds; nil: nobody's
+	probs   growing // captured probabilities of one layer
+	grads   growing // captured gradients of probabilities
+	shares  growing // captured relevance
+}
+
+// gradientStream is what all streams are going to be.
+type gradientStream interface {
+	backend.Stream
+	backend.Gradients
+}
+
+// taps are the values of a batch.
+type taps struct {
+	pixels backend.Tensor // (B, 3, H, W), then their gradient
+	embed  backend.Tensor // (B, N, C) before the pre-norm; zero without one
+	blocks []tap          // L
+	out    backend.Tensor // (B, N, C) the tokens after the last block
+
+	grad    backend.Tensor // (B, N, C) at the residual stream
+	y       backend.Tensor // (B, N, C) norms and gradients on their way
+	gradQKV backend.Tensor // (B, N, 3C)
+	hidden  backend.Tensor // (B, N, M) a Temp
+	pooled  backend.Tensor // (B, 1, len(Pool)·C), and its gradient
+	before  backend.Tensor // (B, 1, len(Pool)·C) pooled, before its norm
+	logits  backend.Tensor // (B, 1, K), and their gradient; zero without a head
+}
+
+// tap is what is kept of a block.
+type tap struct {
+	x   backend.Tensor // (B, N, C) its input
+	mid backend.Tensor // (B, N, C) the residual stream between attention and MLP
+	qkv backend.Tensor // (B, N, 3C)
+	pre backend.Tensor // (B, N, M or 2M) the MLP before its activation
+}
+
+// TraceBytes returns the memory that a Trace of one image keeps on the
+// device: L times 5 tokens and one hidden layer, 9·C·N·L floats where M is
+// 4C. That is 65 MB of ViT-B/16 at 224 pixels.
+func TraceBytes(c Config) int64 {
+	n, dim, hidden := int64(c.Tokens()), int64(c.Dim), int64(c.Hidden)
+	if c.Gated() {
+		hidden *= 2
+	}
+	return 4 * n * int64(c.Depth) * (5*dim + hidden)
+}
+
+// Trace is Forward that also keeps, on the device, what Backward needs:
+// TraceBytes an image, which count as captures. Its Output has the bits of
+// Forward's. There is one trace a session: the next ends it. Forward and Kept
+// in between do not. The memory is the session's, and as much as the largest
+// trace so far took.
+func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
+	n, err := s.check(pixels, w)
+	if err == nil {
+		err = s.fits(n, w.bytes(s.m.cfg)+float64(TraceBytes(s.m.cfg)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vit: trace: %w", err)
+	}
+	t, err := s.trace(n)
+	if err != nil {
+		return nil, fmt.Errorf("vit: trace: memory for %d images: %w", n, err)
+	}
+	c, mem, stream := s.m.cfg, t.all.first(n), t.stream
+	probs, err := t.probs.capture(stream, n, c, w)
+	if err != nil {
+		return nil, fmt.Errorf("vit: trace: memory for captured attention: %w", err)
+	}
+	o := newOutput(s.m, stream, w)
+	stream.Write(mem.pixels, pixels)
+	x := mem.input(0)
+	if c.PreNorm {
+		stream.PatchEmbed(mem.embed, mem.pixels, &s.m.embed)
+		stream.LayerNorm(x, mem.embed, s.m.preNorm)
+	} else {
+		stream.PatchEmbed(x, mem.pixels, &s.m.embed)
+	}
+	o.tokens(-1, x)
+	for i := range s.m.blocks {
+		s.m.blocks[i].trace(stream, mem, i, probs, o)
+		o.attn(probs)
+		o.tokens(i, mem.input(i+1))
+	}
+	o.answers(&memory{x: mem.out, y: mem.y, pooled: mem.pooled, logits: mem.logits})
+	out, err := o.sync(n)
+	if err != nil {
+		return nil, fmt.Errorf("vit: trace of %d images: %w", n, err)
+	}
+	t.current = &Trace{Output: out, s: s, t: t, images: n}
+	return t.current, nil
+}
+
+// trace enqueues the block with everything kept.
+func (b *block) trace(s backend.Stream, m *taps, i int, keep attention.Capture, o *output) {
+	t := m.blocks[i]
+	s.LayerNorm(m.y, t.x, b.norm1)
+	o.normed(i, m.y)
+	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y}, keep)
+
+	s.LayerNorm(m.y, t.mid, b.norm2)
+	s.Linear(m.hidden, m.y, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre})
+	s.Linear(m.input(i+1), m.hidden, b.fc2, backend.Epilogue{Residual: t.mid})
+}
+
+// input returns the tokens before block i, which are those after the one
+// before it.
+func (m *taps) input(i int) backend.Tensor {
+	if i == len(m.blocks) {
+		return m.out
+	}
+	return m.blocks[i].x
+}
+
+// first returns the taps of the first n images.
+func (m *taps) first(n int) *taps {
+	f := *m
+	f.blocks = append([]tap(nil), m.blocks...)
+	tensors := []*backend.Tensor{
+		&f.pixels, &f.embed, &f.out, &f.grad, &f.y, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
+	}
+	for i := range f.blocks {
+		t := &f.blocks[i]
+		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre)
+	}
+	for _, t := range tensors {
+		if !t.IsZero() {
+			*t = t.First(n)
+		}
+	}
+	return &f
+}
+
+// trace returns the session's tracer with memory for n images, and ends the
+// trace before.
+func (s *Session) trace(n int) (*tracer, error) {
+	if t := s.tracer; t != nil {
+		t.current = nil
+		if t.images >= n {
+			return t, nil
+		}
+		s.tracer = nil
+		if err := t.close(); err != nil {
+			return nil, err
+		}
+	}
+	stream, err := s.m.b.NewStream(backend.StreamOptions{Priority: s.o.Priority})
+	if err != nil {
+		return nil, err
+	}
+	both, ok := stream.(gradientStream)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("backend %s has no gradients", s.m.b.Name()), stream.Close())
+	}
+	t := &tracer{stream: both, images: n}
+	c := s.m.cfg
+	tokens := func() backend.Tensor { return stream.Alloc(n, c.Tokens(), c.Dim) }
+	hidden := c.Hidden
+	if c.Gated() {
+		hidden *= 2
+	}
+	for range c.Depth {
+		t.all.blocks = append(t.all.blocks, tap{
+			x: tokens(), mid: tokens(),
+			qkv: stream.Alloc(n, c.Tokens(), 3*c.Dim),
+			pre: stream.Alloc(n, c.Tokens(), hidden),
+		})
+	}
+	a := &t.all
+	a.pixels = stream.Alloc(n, 3, c.Image[0], c.Image[1])
+	if c.PreNorm {
+		a.embed = tokens()
+	}
+	a.out, a.grad, a.y, a.gradQKV = tokens(), tokens(), tokens(), stream.Alloc(n, c.Tokens(), 3*c.Dim)
+	a.hidden = stream.Temp(n, c.Tokens(), c.Hidden)
+	a.pooled, a.before = stream.Alloc(n, 1, c.Features()), stream.Alloc(n, 1, c.Features())
+	if c.Classes > 0 {
+		a.logits = stream.Alloc(n, 1, c.Classes)
+	}
+	if err := stream.Sync(); err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	s.tracer = t
+	return t, nil
+}
+
+// close frees the memory. A nil tracer has none.
+func (t *tracer) close() error {
+	if t == nil {
+		return nil
+	}
+	t.current = nil
+	return t.stream.Close()
+}
