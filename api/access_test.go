@@ -168,7 +168,7 @@ func TestDebug(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	c := start(t, nil)
 	c.post("/v1/classify", photo(t, "banana.jpg"))
-	c.post("/v1/explain", photo(t, "banana.jpg"))
+	c.post("/v1/explain", photo(t, "ladybug.png"))
 	c.post("/v1/nothing/here/at/all", nil)
 	c.post("/v1/classify?model=made-up", photo(t, "banana.jpg"))
 	r := c.get("/metrics")
@@ -178,7 +178,7 @@ func TestMetrics(t *testing.T) {
 		`vitserve_request_duration_seconds_count{code="404",route="/v1/classify"} 1`,
 		`vitserve_request_duration_seconds_count{code="404",route="none"} 1`,
 		`vitserve_stage_duration_seconds_count{stage="decode"} 2`,
-		`vitserve_stage_duration_seconds_count{stage="preprocess"} 2`,
+		`vitserve_stage_duration_seconds_count{stage="preprocess"} 1`,
 		`vitserve_stage_duration_seconds_count{stage="queue"} 2`,
 		`vitserve_stage_duration_seconds_count{stage="infer"} 2`,
 		`vitserve_stage_duration_seconds_count{stage="explain"} 1`,

@@ -22,14 +22,16 @@ type ask struct {
 	topK       int
 	minScore   float64
 	logits     bool
-	exif       patch.Options
+	decode     patch.Options
 	preprocess patch.Preprocess
 	priority   batch.Priority
 	timeout    time.Duration // 0: the server's
 
-	method  string
-	options attention.Options
-	style   attention.Style
+	method   string
+	options  attention.Options
+	class    string // label or index; "": the best
+	evidence bool
+	style    attention.Style
 }
 
 func newAsk(explains bool) *ask {
@@ -59,12 +61,16 @@ var parameters = []parameter{
 	{"min_score", number, false, func(a *ask, v string) error { return share(&a.minScore, v) }},
 	{"logits", flag, false, func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
 	{"exif", text, false, func(a *ask, v string) error {
-		a.exif.IgnoreEXIF = v == "off"
+		a.decode.IgnoreEXIF = v == "off"
 		return oneOf(v, "on", "off")
 	}},
 	{"preprocess", text, false, func(a *ask, v string) error {
 		a.preprocess = patch.Preprocess(v)
 		return oneOf(v, string(patch.PreprocessModel), string(patch.PreprocessCrop), string(patch.PreprocessNone))
+	}},
+	{"resize", text, false, func(a *ask, v string) error {
+		a.decode.Resize = patch.Resize(v)
+		return oneOf(v, string(patch.ResizeExact), string(patch.ResizeFast))
 	}},
 	{"priority", text, false, func(a *ask, v string) error {
 		a.priority = batch.High
@@ -104,6 +110,17 @@ var parameters = []parameter{
 	}},
 	{"mass", number, true, func(a *ask, v string) error { return share(&a.options.Mass, v) }},
 	{"compat", text, true, func(a *ask, v string) error { a.options.Compat, a.style.Compat = v, v; return nil }},
+	{"class", text, true, func(a *ask, v string) error { a.class = v; return nil }},
+	{"evidence", flag, true, func(a *ask, v string) (err error) { a.evidence, err = boolean(v); return err }},
+	{"window", number, true, func(a *ask, v string) error { return count(&a.options.Window, v) }},
+	{"masks", number, true, func(a *ask, v string) error { return count(&a.options.Masks, v) }},
+	{"keep", number, true, func(a *ask, v string) error { return share(&a.options.Keep, v) }},
+	{"seed", number, true, func(a *ask, v string) error {
+		var n int
+		err := count(&n, v)
+		a.options.Seed = uint64(n)
+		return err
+	}},
 	{"colors", text, true, func(a *ask, v string) error { a.style.Colors = v; return nil }},
 	{"alpha", number, true, func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
 	{"upsample", text, true, func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},

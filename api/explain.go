@@ -57,7 +57,10 @@ func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
 			o.Error = problem(a.err, "")
 			continue
 		}
-		o.Focus = focusOf(r, a.focus)
+		o.Focus, o.Evidence = focusOf(a.focus), evidenceOf(a.focus.evidence)
+		if a.focus.class >= 0 {
+			o.Class = a.class
+		}
 		o.Predictions, o.Logits, o.Batch = &a.predictions, a.logits, a.batch
 		o.Geometry, o.TimingsMs = geometryOf(a.geometry), a.timings
 	}
@@ -76,19 +79,26 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, overlay boo
 		return nil, err
 	}
 	defer v.release()
-	res, err := slot.Do(ctx, focusIn{v.pixels, r.method, r.options})
+	res, err := slot.Do(ctx, focusIn{ctx, v.pixels, r.plan})
 	if err != nil {
 		return nil, err
 	}
 	if res.Out.err != nil {
 		return nil, res.Out.err
 	}
-	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch, focus: res.Out.focus}
+	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch, focus: &res.Out}
 	a.timings.Queue, a.timings.Infer, a.timings.Explain = ms(res.Queued), ms(res.Ran-res.Out.maps), ms(res.Out.maps)
 	a.label(r, res.Out.logits)
+	if a.focus.class >= 0 {
+		for _, p := range r.model.top(res.Out.logits, 0, 0) {
+			if p.Index == a.focus.class {
+				a.class = v1.Prediction{Index: p.Index, Label: p.Label, Score: p.Score}
+			}
+		}
+	}
 	if overlay {
 		start := time.Now()
-		if a.png, err = s.draw(ctx, v, a.focus, r.style); err != nil {
+		if a.png, err = s.draw(ctx, v, a.focus.focus, r.style); err != nil {
 			return nil, err
 		}
 		a.timings.Encode += ms(time.Since(start))
@@ -134,28 +144,4 @@ func wantsPNG(accept string) bool {
 	}
 	png := max(best["image/png"], best["image/*"])
 	return png > 0 && png > max(best[echo.MIMEApplicationJSON], best["application/*"])
-}
-
-func focusOf(r *request, m *attention.Map) v1.Focus {
-	rows, cols := m.Grid()
-	low, high := m.Range()
-	f := v1.Focus{
-		Method: r.method.Name, Paper: r.method.Paper, Layer: m.Layer, Head: m.Head, OnPrefix: m.OnPrefix,
-		Discard: r.options.Discard, Rows: rows, Cols: cols, Min: float64(low), Max: float64(high), Values: make([][]float32, rows),
-	}
-	if m.Head == 0 {
-		f.Fusion = string(r.options.Fusion)
-		if f.Fusion == "" {
-			f.Fusion = string(attention.Mean)
-		}
-	}
-	var sum float64
-	for _, v := range m.Values.Float32s() {
-		sum += float64(v)
-	}
-	f.Mean = sum / float64(rows*cols)
-	for i := range f.Values {
-		f.Values[i] = m.Values.Float32s()[i*cols : (i+1)*cols]
-	}
-	return f
 }

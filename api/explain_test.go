@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/api"
@@ -197,4 +198,44 @@ func TestMixedBatch(t *testing.T) {
 		together = max(together, r.Batch)
 	}
 	require.Greater(t, together, 1, "they met")
+}
+
+// TestAsking explains by asking the model about parts of the picture.
+func TestAsking(t *testing.T) {
+	c := start(t, nil)
+	bus := photo(t, "school_bus.png")
+	for _, e := range []struct {
+		query, method, class string
+		evidence             bool
+	}{
+		{"?method=occlusion", "occlusion", "school bus", false},
+		{"?method=occlusion&window=2&class=beacon", "occlusion", "beacon", false},
+		{"?method=rise&masks=40&keep=0.4&seed=3&class=13", "rise", "school bus", false},
+		{"?method=raw&evidence=true", "raw", "school bus", true},
+		{"?method=occlusion&evidence=true&class=Pizza", "occlusion", "pizza", true},
+	} {
+		t.Run(e.query, func(t *testing.T) {
+			r := c.post("/v1/explain"+e.query, bus).explained(t).Results[0]
+			require.Equal(t, e.method, r.Focus.Method)
+			require.Equal(t, e.class, r.Class.Label)
+			require.Greater(t, r.Focus.Max, r.Focus.Min)
+			require.Equal(t, e.evidence, len(r.Evidence.DeletionCurve) == attention.EvidenceSteps+1)
+			require.Equal(t, r.Focus, c.post("/v1/explain"+e.query, bus).explained(t).Results[0].Focus, "the same again")
+			require.Equal(t, c.post("/v1/classify", bus).classified(t).Results[0].Predictions, r.Predictions)
+		})
+	}
+	best := c.post("/v1/explain?method=auto", bus).explained(t).Results[0]
+	require.Contains(t, []string{"raw", "rollout"}, best.Focus.Method, "auto says what it chose")
+	require.NotEmpty(t, best.Focus.Paper)
+	require.Len(t, best.Evidence.InsertionCurve, attention.EvidenceSteps+1)
+	plain := c.post("/v1/explain", bus).explained(t).Results[0]
+	require.Zero(t, plain.Class, "nobody asked about a class")
+	require.Zero(t, plain.Evidence)
+	require.Equal(t, http.StatusOK, c.post("/v1/explain?method=occlusion", bus, "Accept", "image/png").status)
+
+	begin := time.Now()
+	late := c.post("/v1/explain?method=rise&masks=20000&timeout_ms=100", bus)
+	require.Equal(t, http.StatusGatewayTimeout, late.status, "%s", late.body)
+	require.Equal(t, http.StatusOK, c.post("/v1/explain", bus).status)
+	require.Less(t, time.Since(begin), 5*time.Second, "and the model does not go on")
 }

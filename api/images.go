@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type seen struct {
 // each other, so that those in memory at the same time are bounded in number
 // and in pixels.
 func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (*seen, error) {
-	o := r.exif
+	o := r.decode
 	o.MaxPixels = s.cfg.MaxPixels
 	w, h, err := patch.Declared(data, o)
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 		v.release()
 		return nil, err
 	}
-	err = v.decode(r.see, o, data)
+	err = v.decode(r.see, o, data, keep)
 	s.decoders.Release(1)
 	if !keep || err != nil {
 		v.photo = nil
@@ -59,17 +60,26 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	}
 	v.geometry = attention.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
 	s.met.stage("decode", v.timings.Decode)
-	s.met.stage("preprocess", v.timings.Preprocess)
+	if v.timings.Preprocess > 0 {
+		s.met.stage("preprocess", v.timings.Preprocess)
+	}
 	return v, nil
 }
 
-func (v *seen) decode(t patch.Transform, o patch.Options, data []byte) (err error) {
+func (v *seen) decode(t patch.Transform, o patch.Options, data []byte, keep bool) (err error) {
 	start := time.Now()
+	v.pixels = tensor.New(tensor.WithShape(3, t.Size[0], t.Size[1]), tensor.Of(tensor.Float32))
+	if !keep && bytes.HasPrefix(data, []byte("\xff\xd8\xff")) {
+		// A JPEG that nobody draws on need not become a picture: package
+		// patch prepares it as it decodes.
+		v.geometry, err = t.Pixels(v.pixels, data, o)
+		v.timings.Decode = ms(time.Since(start))
+		return err
+	}
 	if v.photo, err = patch.Decode(data, o); err != nil {
 		return err
 	}
 	decoded := time.Now()
-	v.pixels = tensor.New(tensor.WithShape(3, t.Size[0], t.Size[1]), tensor.Of(tensor.Float32))
 	v.geometry, err = t.PhotoPixels(v.pixels, v.photo)
 	v.timings.Decode, v.timings.Preprocess = ms(decoded.Sub(start)), ms(time.Since(decoded))
 	return err
@@ -90,7 +100,8 @@ type answer struct {
 	geometry    patch.Geometry
 	timings     v1.Timings
 	batch       int
-	focus       *attention.Map
+	focus       *focusOut
+	class       v1.Prediction // that the model was asked about
 	png         []byte
 	err         error // of the picture itself
 }
@@ -135,7 +146,7 @@ type request struct {
 	*ask
 	model  *resident
 	ups    []upload
-	method attention.Method
+	plan   plan
 	see    patch.Transform
 	body   body
 	cancel context.CancelFunc
@@ -166,7 +177,7 @@ func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.C
 		return nil, nil, err
 	}
 	c.Set(keyModel, r.model.id)
-	r.method, r.see, err = r.model.check(r.ask)
+	r.plan, r.see, err = r.model.check(r.ask)
 	return r, ctx, err
 }
 

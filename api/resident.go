@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
@@ -35,21 +33,6 @@ type resident struct {
 	lanes    [2]*lane
 }
 
-// focusIn is a picture to be explained.
-type focusIn struct {
-	pixels  *tensor.Dense // (3, H, W)
-	method  attention.Method
-	options attention.Options
-}
-
-// focusOut is a picture explained.
-type focusOut struct {
-	logits []float32 // (K)
-	focus  *attention.Map
-	maps   time.Duration // from attention to the maps of the whole batch
-	err    error         // of the map
-}
-
 // open reads a checkpoint, puts it on the backend and starts its lanes.
 func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident, error) {
 	ck, err := models.Open(m.Path, models.Options{Labels: m.Labels})
@@ -71,13 +54,13 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	r := &resident{
 		id: id, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top,
 		pooled: !slices.Contains(ck.Config.Pool, backend.Span{Lo: 0, Hi: 1}),
-		bytes:  footprint(ck.Config, cfg.MaxBatch, cfg.ExplainMaxBatch),
+		bytes:  footprint(ck.Config, cfg.MaxBatch, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
 	}
 	rows, cols := r.config.Grid()
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: attention.MethodNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Methods: methodNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
@@ -85,7 +68,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	if r.lanes[0], err = newLane(model, cfg.MaxBatch, 1); err != nil {
 		return nil, err
 	}
-	if r.lanes[1], err = newLane(model, cfg.ExplainMaxBatch, 0); err != nil {
+	if r.lanes[1], err = newLane(model, max(cfg.ExplainMaxBatch, probeBatch), 0); err != nil {
 		r.lanes[0].close()
 		return nil, err
 	}
@@ -118,66 +101,6 @@ func (r *resident) close() {
 	}
 }
 
-// record is what the focus maps know of the model before a forward pass.
-func (r *resident) record() attention.Record {
-	rows, cols := r.config.Grid()
-	return attention.Record{Grid: [2]int{rows, cols}, Prefix: r.config.Prefix, Pooled: r.pooled}
-}
-
-// check says what of a is impossible for this model.
-func (r *resident) check(a *ask) (attention.Method, patch.Transform, error) {
-	t, err := r.transform.With(a.preprocess)
-	if err != nil || !a.explains {
-		return attention.Method{}, t, err
-	}
-	m, err := attention.Find(a.method)
-	if err != nil {
-		return m, t, err
-	}
-	if err := m.Check(a.options, r.record().Grid, r.config.Depth, r.config.Heads); err != nil {
-		return m, t, err
-	}
-	return m, t, a.style.Check()
-}
-
-// focus explains a batch. Pictures that need other rows of the attention are
-// computed apart, so that none depends on its company.
-func (r *resident) focus(in []focusIn) ([]focusOut, error) {
-	out := make([]focusOut, len(in))
-	done := make([]bool, len(in))
-	var maps time.Duration
-	for i := range in {
-		if done[i] {
-			continue
-		}
-		rec := r.record()
-		rows, full := in[i].method.Rows(&rec, in[i].options)
-		var group []int
-		var pixels []*tensor.Dense
-		for j := i; j < len(in); j++ {
-			if rj, fj := in[j].method.Rows(&rec, in[j].options); !done[j] && fj == full && slices.Equal(rj, rows) {
-				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
-			}
-		}
-		f, err := r.lanes[1].forward(pixels, vit.Wants{AttnRows: rows, AttnFull: full})
-		if err != nil {
-			return nil, err
-		}
-		rec.Attn, rec.Rows = f.Attn, rows
-		logits := split(f.Logits)
-		start := time.Now()
-		for b, j := range group {
-			m, err := in[j].method.Map(&rec, b, in[j].options)
-			out[j] = focusOut{logits: logits[b], focus: m, err: err}
-		}
-		maps += time.Since(start)
-	}
-	for i := range out {
-		out[i].maps = maps
-	}
-	return out, nil
-}
-
 // lane is a session and the pixels of its batches. One goroutine at a time.
 type lane struct {
 	model   *vit.Model
@@ -207,10 +130,7 @@ func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err er
 	ok := false
 	defer func() {
 		if !ok {
-			// After a panic or a device's failure nobody knows what is
-			// queued in the session.
-			l.close()
-			l.session = nil
+			l.reset()
 		}
 	}()
 	c := l.model.Config()
@@ -222,6 +142,13 @@ func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err er
 	out, err = l.session.Forward(x, w)
 	ok = err == nil
 	return out, err
+}
+
+// reset has the session made anew: after a panic or a device's failure nobody
+// knows what is queued in it.
+func (l *lane) reset() {
+	l.close()
+	l.session = nil
 }
 
 func (l *lane) close() {
@@ -241,10 +168,10 @@ func split(t *tensor.Dense) [][]float32 {
 }
 
 // footprint estimates the bytes that a model takes: its weights in f32, the
-// activations of its two sessions and one batch of full attention.
-func footprint(c vit.Config, classify, explain int) int64 {
+// activations of sessions for so many pictures and one batch of full attention.
+func footprint(c vit.Config, classify, explain, attended int) int64 {
 	n := int64(c.Tokens())
 	tokens := int64(classify+explain) * n * int64(6*c.Dim+c.Hidden)
-	attn := int64(explain) * int64(c.Depth) * int64(c.Heads) * n * n
+	attn := int64(attended) * int64(c.Depth) * int64(c.Heads) * n * n
 	return 4 * (vit.Params(c) + tokens + attn)
 }

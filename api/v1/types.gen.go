@@ -88,6 +88,24 @@ func (e Priority) Valid() bool {
 	}
 }
 
+// Defines values for Resize.
+const (
+	Exact Resize = "exact"
+	Fast  Resize = "fast"
+)
+
+// Valid indicates whether the value is a known member of the Resize enum.
+func (e Resize) Valid() bool {
+	switch e {
+	case Exact:
+		return true
+	case Fast:
+		return true
+	default:
+		return false
+	}
+}
+
 // Bytes defines model for Bytes.
 type Bytes = openapi_types.File
 
@@ -116,6 +134,7 @@ type ClassifyForm struct {
 	Logits     bool       `json:"logits,omitempty,omitzero"`
 	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize     `json:"resize,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
 }
@@ -129,6 +148,7 @@ type ClassifyRequest struct {
 	Logits     bool       `json:"logits,omitempty,omitzero"`
 	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize     `json:"resize,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
 }
@@ -156,6 +176,23 @@ type ClassifyResult struct {
 // Discard defines model for Discard.
 type Discard = float64
 
+// Evidence How far a map can be trusted. RISE, section 4.1, https://arxiv.org/abs/1806.07421, and Chefer et al., section 4, https://arxiv.org/abs/2012.09838.
+type Evidence struct {
+	// Deletion Area under the class's probability while its highest patches are taken away first; lower is better.
+	Deletion float64 `json:"deletion"`
+
+	// Insertion The same while they are given first; higher is better.
+	Insertion float64 `json:"insertion"`
+
+	// Positive Share of steps that keep the class while the highest pixels go; lower is better.
+	Positive float64 `json:"positive"`
+
+	// Negative The same while the lowest go; higher is better.
+	Negative       float64   `json:"negative"`
+	DeletionCurve  []float64 `json:"deletion_curve"`
+	InsertionCurve []float64 `json:"insertion_curve"`
+}
+
 // Exif defines model for Exif.
 type Exif string
 
@@ -181,6 +218,7 @@ type ExplainForm struct {
 	Logits     bool       `json:"logits,omitempty,omitzero"`
 	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize     `json:"resize,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
 	Method     string     `json:"method,omitempty,omitzero"`
@@ -192,6 +230,12 @@ type ExplainForm struct {
 	Query      Cell       `json:"query,omitempty,omitzero"`
 	Mass       Share      `json:"mass,omitempty,omitzero"`
 	Compat     string     `json:"compat,omitempty,omitzero"`
+	Class      string     `json:"class,omitempty,omitzero"`
+	Evidence   bool       `json:"evidence,omitempty,omitzero"`
+	Window     Index      `json:"window,omitempty,omitzero"`
+	Masks      Index      `json:"masks,omitempty,omitzero"`
+	Keep       Discard    `json:"keep,omitempty,omitzero"`
+	Seed       Index      `json:"seed,omitempty,omitzero"`
 	Colors     string     `json:"colors,omitempty,omitzero"`
 	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
@@ -206,6 +250,7 @@ type ExplainRequest struct {
 	Logits     bool       `json:"logits,omitempty,omitzero"`
 	Exif       Exif       `json:"exif,omitempty,omitzero"`
 	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize     `json:"resize,omitempty,omitzero"`
 	Priority   Priority   `json:"priority,omitempty,omitzero"`
 	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
 	Method     string     `json:"method,omitempty,omitzero"`
@@ -217,6 +262,12 @@ type ExplainRequest struct {
 	Query      Cell       `json:"query,omitempty,omitzero"`
 	Mass       Share      `json:"mass,omitempty,omitzero"`
 	Compat     string     `json:"compat,omitempty,omitzero"`
+	Class      string     `json:"class,omitempty,omitzero"`
+	Evidence   bool       `json:"evidence,omitempty,omitzero"`
+	Window     Index      `json:"window,omitempty,omitzero"`
+	Masks      Index      `json:"masks,omitempty,omitzero"`
+	Keep       Discard    `json:"keep,omitempty,omitzero"`
+	Seed       Index      `json:"seed,omitempty,omitzero"`
 	Colors     string     `json:"colors,omitempty,omitzero"`
 	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
@@ -228,7 +279,11 @@ type ExplainResult struct {
 	Image string `json:"image,omitempty,omitzero"`
 
 	// Focus A map over the model's patches, row by row from the top left.
-	Focus       Focus         `json:"focus,omitempty,omitzero"`
+	Focus Focus      `json:"focus,omitempty,omitzero"`
+	Class Prediction `json:"class,omitempty,omitzero"`
+
+	// Evidence How far a map can be trusted. RISE, section 4.1, https://arxiv.org/abs/1806.07421, and Chefer et al., section 4, https://arxiv.org/abs/2012.09838.
+	Evidence    Evidence      `json:"evidence,omitempty,omitzero"`
 	Predictions *[]Prediction `json:"predictions,omitempty"`
 	Logits      []float32     `json:"logits,omitempty,omitzero"`
 
@@ -374,6 +429,9 @@ type Rect struct {
 	H float64 `json:"h"`
 }
 
+// Resize defines model for Resize.
+type Resize string
+
 // Share defines model for Share.
 type Share = float64
 
@@ -387,12 +445,15 @@ type TimeoutMs = int
 
 // Timings Milliseconds of each stage.
 type Timings struct {
+	// Decode Of a JPEG with its preparation, which is one work.
 	Decode     float64 `json:"decode"`
 	Preprocess float64 `json:"preprocess"`
 	Queue      float64 `json:"queue"`
 
 	// Infer Of the batch the picture was in.
-	Infer   float64 `json:"infer"`
+	Infer float64 `json:"infer"`
+
+	// Explain From attention to maps, and asking the model about parts of the picture.
 	Explain float64 `json:"explain"`
 
 	// Encode From logits to labels, and from a map to an overlay.
@@ -427,6 +488,9 @@ type PathID = string
 // QueryAlpha defines model for query_alpha.
 type QueryAlpha = Share
 
+// QueryClass defines model for query_class.
+type QueryClass = string
+
 // QueryColors defines model for query_colors.
 type QueryColors = string
 
@@ -435,6 +499,9 @@ type QueryCompat = string
 
 // QueryDiscard defines model for query_discard.
 type QueryDiscard = Discard
+
+// QueryEvidence defines model for query_evidence.
+type QueryEvidence = bool
 
 // QueryExif defines model for query_exif.
 type QueryExif = Exif
@@ -445,11 +512,17 @@ type QueryFusion = string
 // QueryHead defines model for query_head.
 type QueryHead = Index
 
+// QueryKeep defines model for query_keep.
+type QueryKeep = Discard
+
 // QueryLayer defines model for query_layer.
 type QueryLayer = Index
 
 // QueryLogits defines model for query_logits.
 type QueryLogits = bool
+
+// QueryMasks defines model for query_masks.
+type QueryMasks = Index
 
 // QueryMass defines model for query_mass.
 type QueryMass = Share
@@ -472,6 +545,12 @@ type QueryPriority = Priority
 // QueryQuery defines model for query_query.
 type QueryQuery = Cell
 
+// QueryResize defines model for query_resize.
+type QueryResize = Resize
+
+// QuerySeed defines model for query_seed.
+type QuerySeed = Index
+
 // QueryStart defines model for query_start.
 type QueryStart = Index
 
@@ -483,6 +562,9 @@ type QueryTopK = TopK
 
 // QueryUpsample defines model for query_upsample.
 type QueryUpsample = string
+
+// QueryWindow defines model for query_window.
+type QueryWindow = Index
 
 // BadRequest RFC 9457.
 type BadRequest = Problem
@@ -546,6 +628,9 @@ type ClassifyParams struct {
 	// Preprocess How much is done to a picture: resize and crop, the crop alone, or nothing because it has the model's size.
 	Preprocess QueryPreprocess `form:"preprocess,omitempty" json:"preprocess,omitempty,omitzero"`
 
+	// Resize "fast" reads of a large JPEG only what the model can see; "exact" keeps to the reference.
+	Resize QueryResize `form:"resize,omitempty" json:"resize,omitempty,omitzero"`
+
 	// Priority Requests of low priority are answered when none of high priority waits.
 	Priority QueryPriority `form:"priority,omitempty" json:"priority,omitempty,omitzero"`
 
@@ -572,6 +657,9 @@ type ExplainParams struct {
 
 	// Preprocess How much is done to a picture: resize and crop, the crop alone, or nothing because it has the model's size.
 	Preprocess QueryPreprocess `form:"preprocess,omitempty" json:"preprocess,omitempty,omitzero"`
+
+	// Resize "fast" reads of a large JPEG only what the model can see; "exact" keeps to the reference.
+	Resize QueryResize `form:"resize,omitempty" json:"resize,omitempty,omitzero"`
 
 	// Priority Requests of low priority are answered when none of high priority waits.
 	Priority QueryPriority `form:"priority,omitempty" json:"priority,omitempty,omitzero"`
@@ -605,6 +693,24 @@ type ExplainParams struct {
 
 	// Compat "vit-explain" computes and draws a rollout as that program does.
 	Compat QueryCompat `form:"compat,omitempty" json:"compat,omitempty,omitzero"`
+
+	// Class Label or index of the class that a method which asks the model, or evidence, is about. Left out, the best one.
+	Class QueryClass `form:"class,omitempty" json:"class,omitempty,omitzero"`
+
+	// Evidence Scores the map: how the class fares as the picture is taken away, or given, in the map's order.
+	Evidence QueryEvidence `form:"evidence,omitempty" json:"evidence,omitempty,omitzero"`
+
+	// Window Patches a side that occlusion drops together. 0 means 1.
+	Window QueryWindow `form:"window,omitempty" json:"window,omitempty,omitzero"`
+
+	// Masks Parts of the picture that rise asks about. 0 means the default.
+	Masks QueryMasks `form:"masks,omitempty" json:"masks,omitempty,omitzero"`
+
+	// Keep Share of the patches in a part of rise, less than 1. 0 means the default.
+	Keep QueryKeep `form:"keep,omitempty" json:"keep,omitempty,omitzero"`
+
+	// Seed Of rise's random numbers.
+	Seed QuerySeed `form:"seed,omitempty" json:"seed,omitempty,omitzero"`
 
 	// Colors Colours of an overlay.
 	Colors QueryColors `form:"colors,omitempty" json:"colors,omitempty,omitzero"`
