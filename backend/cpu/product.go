@@ -31,7 +31,7 @@ func (p *product) accumulate(aliased bool) {
 		return
 	}
 	if !aliased {
-		copyRows(p.y, p.res, p.m, p.l.columns())
+		copyRows(p.y, p.res, p.m, min(p.p1*p.l.width, p.l.columns())-p.p0*p.l.width)
 	}
 	p.res, p.acc = rows{}, true
 }
@@ -41,7 +41,7 @@ func (p *product) accumulate(aliased bool) {
 func (w *worker) multiply(p *product) {
 	k, l := w.k, p.l
 	strips := (p.m + k.rows - 1) / k.rows
-	bytes := (p.k1 - p.k0 + 3) / perStep(l.precision) * k.cols * 4
+	bytes := (p.k1 - p.k0) / perStep(l.precision) * k.cols * 4
 	for i := p.p0; i < p.p1; i++ {
 		next := p.then
 		if i+1 < p.p1 {
@@ -71,37 +71,31 @@ func (w *worker) multiply(p *product) {
 	}
 }
 
-// strip multiplies r rows with panel i.
+// strip multiplies r rows with panel i. It does so a chunk of inputs at a
+// time, each added to what the ones before gave, so that the sums are those of
+// an MLP that is computed in chunks, to the bit.
 func (w *worker) strip(p *product, i, r0, r int, c rows, acc bool) {
 	k, l, a := w.k, p.l, &w.args
-	a.a, a.lda, a.c, a.ldc, a.acc = p.x.row(r0), p.x.ld, c.p, c.ld, 0
+	a.lda, a.c, a.ldc, a.acc, a.bias = p.x.ld, c.p, c.ld, 0, nil
 	if acc {
 		a.acc = 1
 	}
-	a.b = l.panel(i, p.k0, k.cols)
-	a.bias = nil
 	if l.bias != nil && p.k0 == 0 {
 		a.bias = unsafe.Add(l.bias, i*k.cols*4)
 	}
-	switch l.precision {
-	case backend.F32:
-		a.k = uintptr(p.k1 - p.k0)
-		k.gemm[r](a)
-	case backend.BF16:
-		a.k = uintptr(p.k1-p.k0+1) / 2
-		k.gemmBF16[r](a)
-	case backend.Int8:
-		a.colScale = unsafe.Add(l.scales, i*k.cols*4)
-		for k0 := p.k0; k0 < p.k1; k0 += chunk {
-			c := (k0 - p.k0) / chunk
-			a.a = unsafe.Add(p.x.row(r0), k0-p.k0)
-			a.b = l.panel(i, k0, k.cols)
-			a.k = uintptr(min(chunk, p.k1-k0)+3) / 4
+	per := perStep(l.precision)
+	kernel := [...][]func(*gemmArgs){backend.F32: k.gemm, backend.BF16: k.gemmBF16, backend.Int8: k.gemmInt8}[l.precision][r]
+	for k0 := p.k0; k0 < p.k1; k0 += chunk {
+		a.a = unsafe.Add(p.x.row(r0), (k0-p.k0)/per*4)
+		a.b = l.panel(i, k0, k.cols)
+		a.k = uintptr((min(chunk, p.k1-k0) + per - 1) / per)
+		if l.precision == backend.Int8 {
+			a.colScale = unsafe.Add(l.scales, i*k.cols*4)
 			a.offset = unsafe.Add(l.offsets, (k0/chunk*l.panels+i)*k.cols*4)
-			a.rowScale = unsafe.Add(p.scales, (c*p.m+r0)*4)
-			k.gemmInt8[r](a)
-			a.acc, a.bias = 1, nil
+			a.rowScale = unsafe.Add(p.scales, ((k0-p.k0)/chunk*p.m+r0)*4)
 		}
+		kernel(a)
+		a.acc, a.bias = 1, nil
 	}
 }
 
@@ -110,8 +104,11 @@ func (w *worker) strip(p *product, i, r0, r int, c rows, acc bool) {
 func (w *worker) tileProduct(p *product, i, r0, r, width int) {
 	k, l := w.k, p.l
 	tile := rows{w.tile, uintptr(k.cols) * 4}
-	w.strip(p, i, r0, r, tile, false)
 	col := (i - p.p0) * l.width
+	if p.acc {
+		copyRows(tile, p.y.from(r0, col), r, width)
+	}
+	w.strip(p, i, r0, r, tile, p.acc)
 	if p.pre.p != nil {
 		copyRows(p.pre.from(r0, col), tile, r, width)
 		if l.gated {
@@ -144,9 +141,6 @@ func (w *worker) tileProduct(p *product, i, r0, r, width int) {
 	}
 	if res := p.res.from(r0, col); res.p != nil {
 		k.add(tile.p, tile.ld, res.p, res.ld, r, width)
-	}
-	if p.acc {
-		k.add(tile.p, tile.ld, y.p, y.ld, r, width)
 	}
 	copyRows(y, tile, r, width)
 }

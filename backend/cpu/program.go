@@ -67,7 +67,7 @@ func (s *stream) compile() (*program, error) {
 		case opLayerNorm:
 			c.layerNorm(o)
 		case opLinear:
-			if i+1 < len(c.p.ops) && fusible(o, &c.p.ops[i+1]) {
+			if i+1 < len(c.p.ops) && s.fusible(o, &c.p.ops[i+1]) {
 				i++
 				c.mlp(o, &c.p.ops[i])
 			} else {
@@ -93,8 +93,8 @@ func (s *stream) compile() (*program, error) {
 // memory where it will not be fused away.
 func (s *stream) resident(i int) error {
 	o := &s.ops[i]
-	fused := i+1 < len(s.ops) && fusible(o, &s.ops[i+1])
-	after := i > 0 && fusible(&s.ops[i-1], o)
+	fused := i+1 < len(s.ops) && s.fusible(o, &s.ops[i+1])
+	after := i > 0 && s.fusible(&s.ops[i-1], o)
 	for _, v := range o.views() {
 		if v.none() || v.mem.base != nil || fused && v == &o.y || after && v == &o.x {
 			continue
@@ -256,9 +256,10 @@ func (c *compiler) splitFlat(limit int, views ...*view) [][]part {
 }
 
 // fusible reports whether two operations are the halves of an MLP whose
-// hidden layer need not exist: first writes a Temp that next reads.
-func fusible(first, next *op) bool {
-	return first.code == opLinear && next.code == opLinear &&
+// hidden layer need not exist: first writes a Temp that next reads. Where
+// there are fewer rows than workers it does, for them to share the columns.
+func (s *stream) fusible(first, next *op) bool {
+	return first.y.b*first.y.n >= len(s.b.pool.workers) && first.code == opLinear && next.code == opLinear &&
 		first.y.mem.temp && first.y == next.x && first.res.none() &&
 		next.act == backend.Identity && next.pre.none() &&
 		!overlap(next.y, first.x) &&

@@ -149,6 +149,51 @@ func TestAnyQueue(t *testing.T) {
 	}
 }
 
+// TestChunks tests that a row of an MLP with several chunks of hidden columns
+// is the same to the bit among others, where it is computed in chunks, and
+// alone, where workers share its columns.
+func TestChunks(t *testing.T) {
+	const n, dim, hidden = 50, 70, 2*chunk + 75
+	for _, k := range available() {
+		for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
+			if len(k.missing[p]) > 0 {
+				continue
+			}
+			for _, act := range []backend.Activation{backend.GELU, backend.SwiGLU} {
+				t.Run(fmt.Sprintf("%s/%v/%v", k.name, p, act), func(t *testing.T) {
+					run := func(threads, rows int) []float32 {
+						rng := newRand()
+						b := openTest(t, k, backend.Options{Precision: p, Threads: threads})
+						s := newTestStream(t, b, 0)
+						width := hidden
+						if act == backend.SwiGLU {
+							width *= 2
+						}
+						up := newLinear(t, b, rng, width, dim, backend.LinearOptions{Gated: act == backend.SwiGLU})
+						down := newLinear(t, b, rng, dim, hidden, backend.LinearOptions{})
+						x, y, h := s.Alloc(1, n, dim), s.Alloc(1, n, dim), s.Temp(1, n, hidden)
+						s.Write(x, dense(rng, 1, n, dim))
+						s.Linear(h.Rows(0, rows), x.Rows(0, rows), up, backend.Epilogue{Act: act})
+						s.Linear(y.Rows(0, rows), h.Rows(0, rows), down, backend.Epilogue{Residual: x.Rows(0, rows)})
+						got := tensor.New(tensor.WithShape(1, rows, dim), tensor.Of(tensor.Float32))
+						s.Read(got, y.Rows(0, rows))
+						require.NoError(t, s.Sync())
+						require.Equal(t, rows < threads, h.Mem.(*mem).base != nil, "whether the hidden layer exists")
+						return got.Float32s()
+					}
+					want := run(1, n)
+					for _, rows := range []int{1, 2, n} {
+						for _, threads := range []int{1, 3} {
+							require.Equal(t, bits([][]float32{want[:rows*dim]}), bits([][]float32{run(threads, rows)}),
+								"%d rows, %d threads", rows, threads)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
 // bits compares NaN with NaN.
 func bits(values [][]float32) (u [][]uint32) {
 	for _, f := range values {

@@ -15,9 +15,12 @@ type linearStep struct {
 	aliased        bool // the residual is y
 	inPlace        bool // x is y, or overlaps it
 	parts          [][]part
+	panels         [][2]int // of each worker
 	then           unsafe.Pointer
 }
 
+// linear compiles the operation. Where there are fewer rows than workers,
+// the weights are what takes time, and each worker has columns of its own.
 func (c *compiler) linear(o *op) {
 	s := &linearStep{l: o.l, act: o.act, y: o.y, x: o.x, res: o.res, pre: o.pre, aliased: o.res == o.y}
 	s.parts = c.splitFlat(maxRows, &s.y, &s.x, &s.res, &s.pre)
@@ -25,6 +28,19 @@ func (c *compiler) linear(o *op) {
 	scratch := lowBytes(s.l.precision, maxRows, s.l.in)
 	if s.l.precision == backend.F32 && s.inPlace {
 		scratch = maxRows * rowStride(s.l.in)
+	}
+	if !s.inPlace && o.y.b*o.y.n < c.workers && o.l.panels >= 2*c.workers {
+		whole := split(o.y.b, o.y.n, 1, maxRows)[0]
+		s.y, s.x, s.res, s.pre = o.y, o.x, o.res, o.pre
+		for w := range c.workers {
+			s.parts[w] = whole
+			s.panels = append(s.panels, [2]int{s.l.panels * w / c.workers, s.l.panels * (w + 1) / c.workers})
+		}
+		c.add(s, scratch, access{o.y, true, anything}, access{o.pre, true, anything}, access{o.x, false, anything}, access{o.res, false, anything})
+		return
+	}
+	for range c.workers {
+		s.panels = append(s.panels, [2]int{0, s.l.panels})
 	}
 	c.fetches(o.l, &s.then)
 	c.add(s, scratch, access{o.y, true, ownRows}, access{o.pre, true, ownRows}, access{o.x, false, ownRows}, access{o.res, false, ownRows})
@@ -35,10 +51,12 @@ func (c *compiler) linear(o *op) {
 func rowStride(n int) int { return roundUp(n*4, line) + line }
 
 func (s *linearStep) run(w *worker) {
+	p0, p1 := s.panels[w.id][0], s.panels[w.id][1]
+	col := p0 * s.l.width
 	for _, p := range s.parts[w.id] {
 		m := product{
-			l: s.l, act: s.act, m: p.hi - p.lo, p1: s.l.panels, k1: s.l.in, then: s.then,
-			y: s.y.at(p.b, p.lo), res: s.res.at(p.b, p.lo), pre: s.pre.at(p.b, p.lo),
+			l: s.l, act: s.act, m: p.hi - p.lo, p0: p0, p1: p1, k1: s.l.in, then: s.then,
+			y: s.y.at(p.b, p.lo).from(0, col), res: s.res.at(p.b, p.lo).from(0, col), pre: s.pre.at(p.b, p.lo).from(0, col),
 		}
 		x := s.x.at(p.b, p.lo)
 		if s.inPlace && s.l.precision == backend.F32 {
