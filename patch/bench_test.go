@@ -51,7 +51,7 @@ func drawn(w, h int) *image.NRGBA {
 	}
 	for y := range h {
 		for x := range w {
-			n := 12*math.Sin(float64(x)*0.9+8*float64(y)/size)*math.Sin(float64(y)*0.7+11*float64(x)/size) + 9.5*rng.NormFloat64()
+			n := 12*math.Sin(float64(x)*0.9+8*float64(y)/size)*math.Sin(float64(y)*0.7+11*float64(x)/size) + 11.5*rng.NormFloat64()
 			p := m.Pix[m.PixOffset(x, y):]
 			put(x, y, float64(p[0])+n, float64(p[1])+n, float64(p[2])+n)
 		}

@@ -22,14 +22,13 @@ func rgbFromJPEG(m *image.YCbCr) *image.NRGBA {
 func (m *jpegImage) rgb() *image.NRGBA {
 	w, h := m.width, m.height
 	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	buf := make([]byte, 4*w+rowSlack)
 	for y := range h {
-		copy(out.Pix[y*out.Stride:][:4*w], m.pixels(buf, y, 0, w))
+		m.pixels(out.Pix[y*out.Stride:][:4*w], y, 0, w)
 	}
 	return out
 }
 
-// pixels makes m a source of its pixels.
+// pixels makes m a source of its pixels; they are written to buf.
 func (m *jpegImage) pixels(buf []byte, y, x, n int) []byte {
 	luma := m.comps[0].plane[y*m.comps[0].stride+x:]
 	if m.color == 1 {

@@ -84,39 +84,38 @@ func lines(c *[8]int32, shift int, round int32) {
 	c[3], c[4] = (e3+t0)>>shift, (e3-t0)>>shift
 }
 
-// idct4 makes a block of half the size from its 4 × 4 lowest frequencies: a
+// idct4Go makes a block of half the size from its 4 × 4 lowest frequencies: a
 // 4-point transform, which leaves out what the smaller block cannot hold.
-func idct4(dst []byte, stride int, coef *coefficients, q *[64]int32) {
+func idct4Go(dst []byte, stride int, coef *coefficients, q *[64]int32) {
 	var t [16]int32
 	for x := range 4 {
 		c := [4]int32{}
 		for y := range 4 {
 			c[y] = int32(coef[8*y+x]) * q[8*y+x]
 		}
-		lines4(&c, 11)
+		lines4(&c, 11, 1<<10)
 		for y := range 4 {
 			t[4*y+x] = c[y]
 		}
 	}
 	for y := range 4 {
 		r := (*[4]int32)(t[4*y:])
-		lines4(r, 18)
+		lines4(r, 18, 1<<17+128<<18)
 		out := (*[4]byte)(dst[y*stride:])
 		for x, v := range r {
-			out[x] = sample(v)
+			out[x] = clip(int(v))
 		}
 	}
 }
 
-func lines4(c *[4]int32, shift int) {
-	half := int32(1) << (shift - 1)
-	e0, e1 := (c[0]+c[2])<<13+half, (c[0]-c[2])<<13+half
+func lines4(c *[4]int32, shift int, round int32) {
+	e0, e1 := (c[0]+c[2])<<13+round, (c[0]-c[2])<<13+round
 	o0 := c[1]*fix1_306562965 + c[3]*fix0_541196100
 	o1 := c[1]*fix0_541196100 - c[3]*fix1_306562965
 	c[0], c[1], c[2], c[3] = (e0+o0)>>shift, (e1+o1)>>shift, (e1-o1)>>shift, (e0-o0)>>shift
 }
 
-// idct2 is idct4 for a quarter.
+// idct2 is idct4Go for a quarter.
 func idct2(dst []byte, stride int, coef *coefficients, q *[64]int32) {
 	a, b := int32(coef[0])*q[0]+4, int32(coef[1])*q[1]
 	c, d := int32(coef[8])*q[8], int32(coef[9])*q[9]

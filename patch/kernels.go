@@ -20,6 +20,15 @@ func idct8(dst []byte, stride int, coef *coefficients, q *[64]int32) {
 	idct8AVX2(&dst[0], stride, &coef[0], &q[0])
 }
 
+func idct4(dst []byte, stride int, coef *coefficients, q *[64]int32) {
+	if !useAVX2 {
+		idct4Go(dst, stride, coef, q)
+		return
+	}
+	_ = dst[3*stride+3]
+	idct4AVX2(&dst[0], stride, &coef[0], &q[0])
+}
+
 func vertical(dst, src []byte, stride int, w []int32) {
 	n := len(dst)
 	if !useAVX2 || n < 32 || len(w) == 0 {

@@ -40,3 +40,8 @@ func yccRowAVX2(dst, y, cb, cr *byte, n int)
 //
 //go:noescape
 func idct8AVX2(dst *byte, stride int, coef *int16, q *int32)
+
+// idct4AVX2 is idct4Go.
+//
+//go:noescape
+func idct4AVX2(dst *byte, stride int, coef *int16, q *int32)

@@ -22,7 +22,7 @@ func TestKernels(t *testing.T) {
 		t.Skip("no AVX2 here: the portable kernels are all there is")
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	t.Run("idct8", func(t *testing.T) {
+	t.Run("idct", func(t *testing.T) {
 		for i := range 2000 {
 			var coef coefficients
 			var q [64]int32
@@ -36,6 +36,9 @@ func TestKernels(t *testing.T) {
 			want, got := make([]byte, 8*13), make([]byte, 8*13)
 			idct8Go(want, 13, &coef, &q)
 			idct8(got, 13, &coef, &q)
+			require.Equal(t, want, got)
+			idct4Go(want, 13, &coef, &q)
+			idct4(got, 13, &coef, &q)
 			require.Equal(t, want, got)
 		}
 	})

@@ -23,7 +23,7 @@ func idct(f *file) {
 	a, b, m := free[0], free[1], free[2]
 	f.i("VPACKSSDW %s, %s, %s\nVPACKSSDW %s, %s, %s\nVPACKUSWB %s, %s, %s", c[1], c[0], c[0], c[3], c[2], c[2], c[2], c[0], a)
 	f.i("VPACKSSDW %s, %s, %s\nVPACKSSDW %s, %s, %s\nVPACKUSWB %s, %s, %s", c[5], c[4], c[4], c[7], c[6], c[6], c[6], c[4], b)
-	f.i("VMOVDQU %s, %s", f.bytes16("byRow", [16]byte{0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}), m)
+	f.i("VMOVDQU %s, %s", f.bytes16("byRow", byRow), m)
 	f.i("VPSHUFB %s, %s, %s\nVPSHUFB %s, %s, %s", m, a, a, m, b, b)
 	f.i("VPUNPCKLDQ %s, %s, Y0\nVPUNPCKHDQ %s, %s, Y1\nVEXTRACTI128 $1, Y0, X2\nVEXTRACTI128 $1, Y1, X3", b, a, b, a)
 	f.i("LEAQ (R8)(R8*2), R9\nLEAQ (DI)(R8*4), R10")
@@ -35,6 +35,59 @@ func idct(f *file) {
 	}
 	f.end()
 }
+
+// idct4 is the same with 4 × 4 values in four registers.
+func idct4(f *file) {
+	f.begin("idct4AVX2", "dst *byte, stride int, coef *int16, q *int32", 32, "idct4Go.")
+	f.i("MOVQ dst+0(FP), DI\nMOVQ stride+8(FP), R8\nMOVQ coef+16(FP), SI\nMOVQ q+24(FP), DX")
+	for i := range 4 {
+		f.i("VPMOVSXWD %d(SI), X%d\nVPMULLD %d(DX), X%d, X%d", 16*i, i, 32*i, i, i)
+	}
+	lines4(f, 11, f.dwords("round11", 1<<10))
+	f.i(`VPUNPCKLDQ X1, X0, X4
+	VPUNPCKHDQ X1, X0, X5
+	VPUNPCKLDQ X3, X2, X6
+	VPUNPCKHDQ X3, X2, X7
+	VPUNPCKLQDQ X6, X4, X0
+	VPUNPCKHQDQ X6, X4, X1
+	VPUNPCKLQDQ X7, X5, X2
+	VPUNPCKHQDQ X7, X5, X3`)
+	lines4(f, 18, f.dwords("round18", 1<<17+128<<18))
+	f.i("VPACKSSDW X1, X0, X0\nVPACKSSDW X3, X2, X2\nVPACKUSWB X2, X0, X0")
+	f.i("VPSHUFB %s, X0, X0", f.bytes16("byRow", byRow))
+	f.i("LEAQ (R8)(R8*2), R9\nVMOVD X0, (DI)")
+	for i, at := range []string{"(DI)(R8*1)", "(DI)(R8*2)", "(DI)(R9*1)"} {
+		f.i("VPEXTRD $%d, X0, %s", i+1, at)
+	}
+	f.end()
+}
+
+// lines4 is lines4 of package patch on four lanes, X0 to X3.
+func lines4(f *file, shift int, round string) {
+	k1, k3 := f.dwords("k10703", 10703), f.dwords("k4433", 4433)
+	f.i(`VPADDD X2, X0, X4
+	VPSUBD X2, X0, X5
+	VPSLLD $13, X4, X4
+	VPSLLD $13, X5, X5
+	VPADDD %[1]s, X4, X4
+	VPADDD %[1]s, X5, X5
+	VPMULLD %[2]s, X1, X6
+	VPMULLD %[3]s, X3, X7
+	VPADDD X7, X6, X6
+	VPMULLD %[3]s, X1, X7
+	VPMULLD %[2]s, X3, X8
+	VPSUBD X8, X7, X7
+	VPADDD X6, X4, X0
+	VPSUBD X6, X4, X3
+	VPADDD X7, X5, X1
+	VPSUBD X7, X5, X2`, round, k1, k3)
+	for i := range 4 {
+		f.i("VPSRAD $%d, X%d, X%d", shift, i, i)
+	}
+}
+
+// byRow turns four columns of four bytes into rows.
+var byRow = [16]byte{0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}
 
 func regs(n ...int) (out []string) {
 	for _, i := range n {

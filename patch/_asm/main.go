@@ -25,6 +25,7 @@ func main() {
 	widen(f)
 	ycc(f)
 	idct(f)
+	idct4(f)
 	if err := f.save(*out); err != nil {
 		log.Fatal(err)
 	}
