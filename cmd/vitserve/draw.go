@@ -65,8 +65,8 @@ func drawMap(w io.Writer, overlay *image.NRGBA, cells [][]float32) error {
 		return drawLetters(w, cells)
 	}
 	cols, rows, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return drawLetters(w, cells)
+	if err != nil || cols <= 0 || rows <= 0 { // a terminal need not know its size
+		cols, rows = 80, 24
 	}
 	return drawBlocks(w, imaging.Fit(overlay, min(cols, 80), 2*max(rows-4, 8), imaging.Box))
 }
