@@ -1,0 +1,49 @@
+package patch
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
+	"pgregory.net/rapid"
+)
+
+// TestPixelsJPEG: rows that go straight from planes into the resize, only
+// those and only as wide as the model sees, give what the whole picture gives.
+func TestPixelsJPEG(t *testing.T) {
+	files := fixtures(t)
+	files["photo.jpg"] = photo(t, 333, 251)
+	var names []string
+	for name, data := range files {
+		if f, err := sniff(data); err == nil && f.name == "jpeg" && plain(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	require.Greater(t, len(names), 15)
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom(names).Draw(t, "file")
+		data := files[name]
+		if n := rapid.IntRange(1, 8).Draw(t, "orientation"); name[:4] != "exif" {
+			data = oriented(data, byte(n))
+		}
+		edge := func(name string) int { return rapid.IntRange(1, 70).Draw(t, name) }
+		tr := good()
+		tr.Size, tr.Resize = [2]int{edge("H"), edge("W")}, [2]int{edge("rh"), edge("rw")}
+		tr.Interpolation = rapid.SampledFrom([]Interpolation{Nearest, Bilinear, Bicubic, Lanczos}).Draw(t, "how")
+		tr.Fit = rapid.SampledFrom([]Fit{FitShort, FitSquash, FitLong, FitCrop}).Draw(t, "fit")
+		want := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, tr.Size[0], tr.Size[1]))
+		got := want.Clone().(*tensor.Dense)
+		p, err := Decode(data, Options{})
+		require.NoError(t, err)
+		g1, err := tr.PhotoPixels(want, p)
+		require.NoError(t, err)
+		g2, err := tr.Pixels(got, data, Options{})
+		require.NoError(t, err)
+		require.Equal(t, g1, g2)
+		require.Equal(t, want.Float32s(), got.Float32s())
+		_, err = tr.Pixels(got, data, Options{Resize: ResizeFast}) // no panic, whatever the sizes
+		require.NoError(t, err)
+	})
+}
