@@ -1,10 +1,9 @@
-package patch_test
+package main
 
 import (
 	"bytes"
 	"flag"
 	"image/jpeg"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -19,16 +18,13 @@ import (
 	"gorgonia.org/tensor"
 )
 
-var step = flag.Int("photostep", 25, "every how many-th photo TestFastAnswers looks at; 1 is what docs/decode.md reports")
+var photoStep = flag.Int("photostep", 25, "every how many-th photo TestFastAnswers looks at; 1 is what docs/decode.md reports")
 
 // TestFastAnswers: what the fast way with a JPEG changes in the answers of a
 // real model. Photos are brought to four sizes, so that blocks of each size
 // are decoded.
 func TestFastAnswers(t *testing.T) {
-	dir := os.Getenv("VITSERVE_SHARED")
-	if dir == "" {
-		t.Skip("VITSERVE_SHARED is not set: real weights and photos are not tested")
-	}
+	dir := shared(t)
 	b, err := cpu.New(backend.Options{})
 	require.NoError(t, err)
 	defer b.Close()
@@ -59,7 +55,7 @@ func TestFastAnswers(t *testing.T) {
 	worst := 0.0
 	for _, short := range []int{300, 600, 1200, 2400} {
 		mean, n := 0.0, 0
-		for i := 0; i < len(paths); i += *step {
+		for i := 0; i < len(paths); i += *photoStep {
 			photo, err := imaging.Open(paths[i])
 			require.NoError(t, err)
 			var file bytes.Buffer
