@@ -18,7 +18,7 @@ import (
 // memory than its own size.
 const (
 	maxHeader  = 100_000_000 // bytes
-	maxTensors = 200_000
+	maxTensors = 20_000
 	maxRank    = 8
 )
 
