@@ -88,6 +88,8 @@ func problem(err error, requestID string) v1.Problem {
 	p := v1.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: err.Error(), RequestID: requestID}
 	var he *echo.HTTPError
 	switch {
+	case code == http.StatusGatewayTimeout:
+		p.Detail = "the answer was not ready in time"
 	case code == http.StatusInternalServerError:
 		p.Detail = "the server failed; its log says why, under this request id"
 	case errors.As(err, &he):

@@ -339,7 +339,7 @@ type Geometry struct {
 	Coverage float64 `json:"coverage"`
 }
 
-// Image One picture, by value or, where the server allows its host, by address.
+// Image One picture, by value (b64) or, where the server allows its host, by address (url).
 type Image struct {
 	// Name Repeated in the answer.
 	Name string `json:"name,omitempty,omitzero"`
