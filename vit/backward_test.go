@@ -90,7 +90,7 @@ func TestBackwardIsDifference(t *testing.T) {
 
 // TestTraceIsForward: a trace's output has the bits of Forward's.
 func TestTraceIsForward(t *testing.T) {
-	for device, b := range map[string]backend.Backend{"ref": ref.Backend{}} {
+	for device, b := range map[string]backend.Backend{"ref": ref.Backend{}, "cpu": newCPU(t, 2)} {
 		for name := range families {
 			t.Run(device+"/"+name, func(t *testing.T) {
 				c := family(name)
@@ -253,4 +253,28 @@ func TestBackwardErrors(t *testing.T) {
 	headless := trace(t, newSession(t, ref.Backend{}, c, Random(c, 5), 1), photos(c, 1, 1), Wants{})
 	_, err = headless.Backward(AtLogits(OneHot(7, 1)), GradWants{})
 	require.ErrorContains(t, err, "no head")
+}
+
+// TestCPUBackwardIsRef compares the CPU's gradients with the oracle's, every
+// family.
+func TestCPUBackwardIsRef(t *testing.T) {
+	device := newCPU(t, 2)
+	for name := range families {
+		t.Run(name, func(t *testing.T) {
+			c := family(name)
+			w, pixels, seed := Random(c, 5), photos(c, 3, 1), AtFeatures(bell32(3, 3, c.Features()))
+			all := GradWants{Pixels: true, Tokens: append(upTo(c.Depth), -1), Normed: upTo(c.Depth), Probs: upTo(c.Depth), Relevance: upTo(c.Depth)}
+			want := derive(t, trace(t, newSession(t, ref.Backend{}, c, w, 3), pixels, Wants{}), seed, all)
+			got := derive(t, trace(t, newSession(t, device, c, w, 3), pixels, Wants{}), seed, all)
+			// Measured, then doubled.
+			const limit = 1e-11
+			requireClose(t, want.Pixels, got.Pixels, limit, "pixels")
+			for i := range c.Depth {
+				requireClose(t, want.Tokens[i], got.Tokens[i], limit, fmt.Sprintf("tokens after block %d", i))
+				requireClose(t, want.Normed[i], got.Normed[i], limit, fmt.Sprintf("norm of block %d", i))
+				requireClose(t, want.Probs[i], got.Probs[i], limit, fmt.Sprintf("probabilities of block %d", i))
+				requireClose(t, want.Relevance[i], got.Relevance[i], limit, fmt.Sprintf("relevance of block %d", i))
+			}
+		})
+	}
 }

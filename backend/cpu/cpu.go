@@ -33,6 +33,7 @@ type Backend struct {
 	precision backend.Precision
 	pool      *pool
 	weights   arena // of Linears and Uploads
+	gradients arena // of transposed weights
 	own       arena // of the workers
 
 	mu      sync.Mutex
@@ -63,7 +64,7 @@ func open(o backend.Options, k *kernels) (*Backend, error) {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	b := &Backend{k: k, precision: o.Precision, streams: map[*stream]struct{}{}}
-	b.weights.block, b.own.block = 32<<20, 1<<20
+	b.weights.block, b.gradients.block, b.own.block = 32<<20, 32<<20, 1<<20
 	var err error
 	if b.pool, err = newPool(k, threads, &b.own); err != nil {
 		b.own.close()
@@ -83,7 +84,7 @@ func (b *Backend) Threads() int { return len(b.pool.workers) }
 func (b *Backend) Bytes() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.weights.bytes() + b.own.bytes()
+	n := b.weights.bytes() + b.gradients.bytes() + b.own.bytes()
 	for s := range b.streams {
 		n += s.arena.bytes()
 	}
@@ -150,6 +151,7 @@ func (b *Backend) Close() error {
 	}
 	clear(b.streams)
 	b.weights.close()
+	b.gradients.close()
 	b.own.close()
 	return nil
 }

@@ -44,6 +44,7 @@ var wide = kernels{
 	rotatePairs: rotatePairsAVX512,
 	peak:        peakAVX512,
 	peakOps:     2 * 24 * 16,
+	gradKernels: gradPortable,
 	missing: [...][]string{
 		backend.BF16: lacking(hasBF16),
 		backend.Int8: lacking(hasBF16, hasVNNI),
@@ -102,5 +103,6 @@ var narrow = kernels{
 	rotatePairs: rotatePairsAVX2,
 	peak:        peakAVX2,
 	peakOps:     2 * 12 * 8,
+	gradKernels: gradPortable,
 	missing:     portable.missing,
 }

@@ -75,6 +75,7 @@ type kernels struct {
 	missing [backend.Int8 + 1][]string
 
 	lowPrecision
+	gradKernels
 }
 
 // lowPrecision are the kernels of bf16 and int8. Rows of bf16 have an even

@@ -29,6 +29,11 @@ type linear struct {
 	bias      unsafe.Pointer // [panels][cols], or nil
 	scales    unsafe.Pointer // int8: [panels][cols]
 	offsets   unsafe.Pointer // int8: [chunks][panels][cols] int32, see gemmInt8
+
+	grad struct { // see transposed
+		sync.Mutex
+		l *linear
+	}
 }
 
 // chunk is how many inputs of an int8 layer share the scale of a row of x,

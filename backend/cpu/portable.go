@@ -41,9 +41,10 @@ var portable = kernels{
 	rotatePairs: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32) {
 		rotatePortable(y, ldy, x, ldx, cos, ldc, sin, lds, r, n, scale, 2, 1)
 	},
-	peak:    peakPortable,
-	peakOps: 2 * 2 * 4 * 64,
-	missing: [...][]string{backend.BF16: bf16Features, backend.Int8: int8Features},
+	peak:        peakPortable,
+	peakOps:     2 * 2 * 4 * 64,
+	gradKernels: gradPortable,
+	missing:     [...][]string{backend.BF16: bf16Features, backend.Int8: int8Features},
 }
 
 // What bf16 and int8 need, for kernels that never have them.

@@ -69,7 +69,11 @@ func (s *stream) compile() (*program, error) {
 		case opLinear:
 			if i+1 < len(c.p.ops) && s.fusible(o, &c.p.ops[i+1]) {
 				i++
-				c.mlp(o, &c.p.ops[i])
+				if next := &c.p.ops[i]; next.code == opLinearGrad {
+					c.mlpGrad(o, next)
+				} else {
+					c.mlp(o, next)
+				}
 			} else {
 				c.linear(o)
 			}
@@ -81,6 +85,16 @@ func (s *stream) compile() (*program, error) {
 			c.gather(o)
 		case opRead:
 			c.read(o)
+		case opPatchEmbedGrad:
+			c.patchEmbedGrad(o)
+		case opLayerNormGrad:
+			c.layerNormGrad(o)
+		case opLinearGrad:
+			c.linearGrad(o)
+		case opAttentionGrad:
+			c.attentionGrad(o)
+		case opPoolGrad:
+			c.poolGrad(o)
 		}
 		if err != nil {
 			return nil, err
@@ -110,8 +124,11 @@ func (s *stream) resident(i int) error {
 }
 
 // views returns the views of an operation.
-func (o *op) views() [13]*view {
-	return [...]*view{&o.y, &o.x, &o.res, &o.pre, &o.weight, &o.bias, &o.prefix, &o.pos, &o.k, &o.v, &o.probs, &o.cos, &o.sin}
+func (o *op) views() [17]*view {
+	return [...]*view{
+		&o.y, &o.x, &o.res, &o.pre, &o.weight, &o.bias, &o.prefix, &o.pos, &o.k, &o.v, &o.probs, &o.cos, &o.sin,
+		&o.dy, &o.dk, &o.dv, &o.share,
+	}
 }
 
 // add appends a step, behind a barrier if a worker might otherwise look at
@@ -259,7 +276,11 @@ func (c *compiler) splitFlat(limit int, views ...*view) [][]part {
 // hidden layer need not exist: first writes a Temp that next reads. Where
 // there are fewer rows than workers it does, for them to share the columns.
 func (s *stream) fusible(first, next *op) bool {
-	return first.y.b*first.y.n >= len(s.b.pool.workers) && first.code == opLinear && next.code == opLinear &&
+	enough := first.y.b*first.y.n >= len(s.b.pool.workers)
+	if next.code == opLinearGrad {
+		return enough && fusibleGrad(first, next)
+	}
+	return enough && first.code == opLinear && next.code == opLinear &&
 		first.y.mem.temp && first.y == next.x && first.res.none() &&
 		next.act == backend.Identity && next.pre.none() &&
 		!overlap(next.y, first.x) &&

@@ -19,6 +19,11 @@ const (
 	opPool
 	opGather
 	opRead
+	opPatchEmbedGrad
+	opLayerNormGrad
+	opLinearGrad
+	opAttentionGrad
+	opPoolGrad
 )
 
 // op is an operation as it was enqueued. It holds no slices, so that queues
@@ -43,6 +48,9 @@ type op struct {
 	cos, sin    view // zero: no rope
 	unturned    int  // first tokens that rope leaves alone
 	interleaved bool
+
+	dy            view // LayerNormGrad, AttentionGrad: the gradient that comes in
+	dk, dv, share view // AttentionGrad, beside y for dq and probs for ∂L/∂probs
 
 	lo, hi int  // Pool's spans, Gather's and Attention's rows in stream.ints
 	all    bool // Attention: all rows are captured
