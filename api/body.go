@@ -193,7 +193,7 @@ func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("%w: want a JSON object", errSyntax)
 	}
-	var images []v1.Image
+	var ups []upload
 	given := map[string]bool{}
 	for dec.More() {
 		t, err := dec.Token()
@@ -206,8 +206,8 @@ func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
 		}
 		given[name] = true
 		if name == "images" {
-			if err := dec.Decode(&images); err != nil {
-				return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
+			if ups, err = s.jsonImages(dec); err != nil {
+				return nil, err
 			}
 			continue
 		}
@@ -225,15 +225,35 @@ func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%w: more than one JSON value", errSyntax)
 	}
-	if len(images) > s.cfg.MaxImages {
-		return nil, fmt.Errorf("%w: %d pictures, the limit is %d", errTooLarge, len(images), s.cfg.MaxImages)
+	return ups, nil
+}
+
+// jsonImages reads the member images one by one: what an empty one takes in
+// memory is many times its two bytes, which is all that the budget knows of.
+func (s *Server) jsonImages(dec *json.Decoder) ([]upload, error) {
+	t, err := dec.Token()
+	if err == nil && t == nil {
+		return nil, nil // null
 	}
-	ups := make([]upload, len(images))
-	for i, m := range images {
-		if (len(m.B64) == 0) == (m.URL == "") {
-			return nil, fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, i+1)
+	if err != nil || t != json.Delim('[') {
+		return nil, fmt.Errorf("%w: images, want a JSON array", errSyntax)
+	}
+	var ups []upload
+	for dec.More() {
+		if len(ups) == s.cfg.MaxImages {
+			return nil, fmt.Errorf("%w: more than %d pictures", errTooLarge, s.cfg.MaxImages)
 		}
-		ups[i] = upload{name: m.Name, data: m.B64, url: m.URL}
+		var m v1.Image
+		if err := dec.Decode(&m); err != nil {
+			return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
+		}
+		if (len(m.B64) == 0) == (m.URL == "") {
+			return nil, fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, len(ups)+1)
+		}
+		ups = append(ups, upload{name: m.Name, data: m.B64, url: m.URL})
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
 	}
 	return ups, nil
 }

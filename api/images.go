@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/internal/batch"
-
 	"github.com/vitserve/vitserve/patch"
 	"golang.org/x/sync/errgroup"
 	"gorgonia.org/tensor"
@@ -161,7 +161,12 @@ func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.C
 			r.release()
 		}
 	}()
-	if err := r.query(c.QueryParams()); err != nil {
+	// echo's own reading leaves out what it cannot read.
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: query: %v", errSyntax, err)
+	}
+	if err := r.query(query); err != nil {
 		return nil, nil, err
 	}
 	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
