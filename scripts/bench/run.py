@@ -229,7 +229,7 @@ def describe(args, results):
         for a in [
             f"--rounds {args.rounds}",
             f"--seconds {args.seconds:g}",
-            f"--once {' '.join(args.once)}" if args.once else "",
+            f"--once {' '.join(json.dumps(o) for o in args.once)}" if args.once else "",
             f'--prefix "{args.prefix}"' if args.prefix else "",
         ]
         if a
