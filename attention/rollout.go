@@ -22,21 +22,29 @@ import "slices"
 // Compat vit-explain divides column j, instead of row j, by the sum of row j:
 // that program writes a / a.sum(dim=-1) without keepdim.
 func rollout(r *Record, b int, o Options) (*Map, error) {
-	_, heads, _, tokens := r.shape()
+	_, heads, _, _ := r.shape()
 	if err := check("rollout", rolloutOptions, o, r.Grid, len(r.Attn), heads); err != nil {
 		return nil, err
 	}
-	vec, next := make([]float64, tokens), make([]float64, tokens)
-	asking := r.asking(o)
-	for _, q := range asking {
-		vec[q] = 1 / float64(len(asking))
+	row, err := r.flow(b, o, true)
+	if err != nil {
+		return nil, err
 	}
+	return r.newMap(row, o, 0)
+}
+
+// flow returns the row (N) of rollout. Whether the discard ratio spares
+// element (0, 0) is for the caller.
+func (r *Record) flow(b int, o Options, spare bool) ([]float64, error) {
+	vec := r.start(o)
+	tokens := len(vec)
+	next := make([]float64, tokens)
 	row := make([]float32, tokens)
 	for l := len(r.Attn); l >= max(1, o.Start); l-- {
 		v := r.layer(l, b, o)
 		if o.Discard > 0 {
 			var err error
-			if v, err = v.discard(o.Discard); err != nil {
+			if v, err = v.discard(o.Discard, spare); err != nil {
 				return nil, err
 			}
 		}
@@ -72,12 +80,12 @@ func rollout(r *Record, b int, o Options) (*Map, error) {
 		}
 		vec, next = next, vec
 	}
-	return r.newMap(vec, o, 0)
+	return vec, nil
 }
 
 // discard returns the fused matrix (N, N) as a layer of one head, its ⌊ratio·N²⌋
-// lowest elements zeroed. The first element is spared, though it counts.
-func (v layer) discard(ratio float64) (layer, error) {
+// lowest elements zeroed. The first element may be spared, though it counts.
+func (v layer) discard(ratio float64, spare bool) (layer, error) {
 	n := v.tokens
 	out := layer{probs: make([]float32, n*n), rows: n, tokens: n, lo: 0, hi: 1}
 	for i := range n {
@@ -104,7 +112,9 @@ func (v layer) discard(ratio float64) (layer, error) {
 			ties--
 		}
 	}
-	out.probs[0] = first
+	if spare {
+		out.probs[0] = first
+	}
 	return out, nil
 }
 
