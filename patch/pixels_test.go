@@ -47,3 +47,34 @@ func TestPixelsJPEG(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// TestPixelsConcurrent: requests beside each other share pools and nothing
+// else.
+func TestPixelsConcurrent(t *testing.T) {
+	files := [][]byte{photo(t, 333, 251), photo(t, 640, 480), fixtures(t)["422.jpg"], fixtures(t)["rgb8.png"]}
+	pixels := func(i int) ([]float32, error) {
+		dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
+		o := Options{Resize: []Resize{ResizeExact, ResizeFast}[i/len(files)%2]}
+		_, err := good().Pixels(dst, files[i%len(files)], o)
+		return dst.Float32s(), err
+	}
+	want := make([][]float32, 2*len(files))
+	for i := range want {
+		var err error
+		want[i], err = pixels(i)
+		require.NoError(t, err)
+	}
+	t.Run("group", func(t *testing.T) {
+		for worker := range 4 {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for i := range 24 {
+					i := (i*5 + worker) % len(want)
+					got, err := pixels(i)
+					require.NoError(t, err)
+					require.Equal(t, want[i], got)
+				}
+			})
+		}
+	})
+}
