@@ -129,14 +129,15 @@ type Stream interface {
 
 	// Gather keeps the named tokens of every image: y[b, i] = x[b, rows[i]].
 	Gather(y, x Tensor, rows []int)
+
+	Gradients
 }
 
 // Gradients are the derivatives of a Stream's operations with respect to
-// their inputs; weights are frozen. They are part of every Stream once the
-// explanation methods that need them land; until then the signatures are
-// settled here and no backend claims them. A gradient overwrites its output;
-// where a residual is given it is added, because only the residual stream
-// receives gradients from two places.
+// their inputs; weights are frozen. They are operations of the Stream and
+// computed in float32 in every precision, through the weights as they were
+// rounded. A gradient overwrites its output; where a residual is given it is
+// added, because only the residual stream receives gradients from two places.
 type Gradients interface {
 	// PatchEmbedGrad writes ∂L/∂pixels (B, 3, H, W) from dx (B, P+N, C).
 	// Pixels behind the last whole patch get zero.

@@ -186,7 +186,7 @@ func (w GradWants) lowest() int {
 type backward struct {
 	m     *Model
 	t     *tracer
-	s     gradientStream
+	s     backend.Stream
 	mem   *taps
 	n     int
 	w     GradWants

@@ -22,19 +22,13 @@ type Trace struct {
 // tracer is a stream with memory for what a forward pass keeps, and for what
 // a backward pass needs on its way, of a number of images.
 type tracer struct {
-	stream  gradientStream
+	stream  backend.Stream
 	all     taps
 	images  int
 	current *Trace  // whose values the memory holds; nil: nobody's
 	probs   growing // captured probabilities of one layer
 	grads   growing // captured gradients of probabilities
 	shares  growing // captured relevance
-}
-
-// gradientStream is what all streams are going to be.
-type gradientStream interface {
-	backend.Stream
-	backend.Gradients
 }
 
 // taps are the values of a batch.
@@ -175,11 +169,7 @@ func (s *Session) trace(n int) (*tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	both, ok := stream.(gradientStream)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("backend %s has no gradients", s.m.b.Name()), stream.Close())
-	}
-	t := &tracer{stream: both, images: n}
+	t := &tracer{stream: stream, images: n}
 	c := s.m.cfg
 	tokens := func() backend.Tensor { return stream.Alloc(n, c.Tokens(), c.Dim) }
 	hidden := c.Hidden

@@ -67,6 +67,7 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Subset", s.subset)
 	t.Run("Poison", s.poison)
 	t.Run("Concurrency", s.concurrency)
+	t.Run("Gradients", s.gradients)
 }
 
 type suite struct {
@@ -78,10 +79,9 @@ type suite struct {
 // same operands on two backends.
 type rig struct {
 	backend.Stream
-	backend.Gradients // nil where the stream has none yet
-	t                 *testing.T
-	b                 backend.Backend
-	rng               *rand.Rand
+	t   *testing.T
+	b   backend.Backend
+	rng *rand.Rand
 }
 
 // compare runs a case on the backend and on ref and compares the tensors
@@ -106,8 +106,7 @@ func runCase(t *testing.T, b backend.Backend, f func(r *rig) []backend.Tensor) [
 	stream, err := b.NewStream(backend.StreamOptions{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, stream.Close()) }()
-	gradients, _ := stream.(backend.Gradients)
-	outs := f(&rig{Stream: stream, Gradients: gradients, t: t, b: b, rng: newRand()})
+	outs := f(&rig{Stream: stream, t: t, b: b, rng: newRand()})
 	var read []*tensor.Dense
 	for _, o := range outs {
 		d := zeros(o.Shape...)

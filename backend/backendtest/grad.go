@@ -9,13 +9,12 @@ import (
 	"github.com/vitserve/vitserve/backend"
 )
 
-// RunGradients runs the gradients' part of the suite.
-func RunGradients(t *testing.T, b backend.Backend, p backend.Precision) {
-	s := suite{b: b, p: p}
+// gradients runs the part of the suite that is about them.
+func (s suite) gradients(t *testing.T) {
 	t.Run("LinearGrad", s.linearGrad)
 	t.Run("MLPGrad", s.mlpGrad)
 	t.Run("GradCompany", s.gradCompany)
-	if p != backend.F32 {
+	if s.p != backend.F32 {
 		return // what follows is float32 in every precision
 	}
 	t.Run("PatchEmbedGrad", s.patchEmbedGrad)

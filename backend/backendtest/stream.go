@@ -16,8 +16,7 @@ func newRig(t *testing.T, b backend.Backend) *rig {
 	stream, err := b.NewStream(backend.StreamOptions{Priority: 1})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stream.Close()) })
-	gradients, _ := stream.(backend.Gradients)
-	return &rig{Stream: stream, Gradients: gradients, t: t, b: b, rng: newRand()}
+	return &rig{Stream: stream, t: t, b: b, rng: newRand()}
 }
 
 // stream tests memory and the order of things.

@@ -39,19 +39,3 @@ func TestConformance(t *testing.T) {
 		}
 	}
 }
-
-// TestGradients is TestConformance of gradients.
-func TestGradients(t *testing.T) {
-	for _, k := range available() {
-		for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
-			for _, threads := range []int{1, 3} {
-				if len(k.missing[p]) > 0 || p != backend.F32 && threads == 1 {
-					continue
-				}
-				t.Run(fmt.Sprintf("%s/%v/threads=%d", k.name, p, threads), func(t *testing.T) {
-					backendtest.RunGradients(t, openTest(t, k, backend.Options{Precision: p, Threads: threads}), p)
-				})
-			}
-		}
-	}
-}

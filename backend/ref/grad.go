@@ -6,8 +6,6 @@ import (
 	"github.com/vitserve/vitserve/backend"
 )
 
-var _ backend.Gradients = (*stream)(nil)
-
 func (s *stream) PatchEmbedGrad(dpixels, dx backend.Tensor, p *backend.PatchEmbed) {
 	backend.CheckPatchEmbedGrad(dpixels, dx, p)
 	proj := own(p.Proj)
