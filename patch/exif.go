@@ -36,9 +36,9 @@ func jpegEXIF(data []byte) (tiff []byte) {
 }
 
 // eachSegment calls f for the marker segments of a JPEG up to the first scan
-// until it returns true, and reports whether it did.
+// until it returns true, and reports whether it did. It gives up at whatever
+// is no plain segment: a decoder that reads on there might find another frame.
 func eachSegment(data []byte, f func(marker byte, body []byte) bool) bool {
-	const sos = 0xda
 	for i := 2; i+4 <= len(data) && data[i] == 0xff; {
 		marker := data[i+1]
 		if marker == 0xff { // fill byte
@@ -46,7 +46,7 @@ func eachSegment(data []byte, f func(marker byte, body []byte) bool) bool {
 			continue
 		}
 		n := int(binary.BigEndian.Uint16(data[i+2:]))
-		if marker == sos || n < 2 || i+2+n > len(data) {
+		if marker < 0xc0 || marker >= 0xd0 && marker <= 0xda || n < 2 || i+2+n > len(data) {
 			return false
 		}
 		if f(marker, data[i+4:i+2+n]) {

@@ -5,9 +5,11 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
+	"image/jpeg"
 	"math/rand/v2"
 	"runtime"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,29 @@ func TestBomb(t *testing.T) {
 	require.ErrorContains(t, err, "50000×50000")
 	require.Less(t, best, 50*time.Millisecond)
 	require.Less(t, used, uint64(1<<20))
+}
+
+// TestHiddenFrame: two readers of markers must not see two sizes. Each file
+// has a small frame where a length leads to, and a large one where a reader
+// that skips what has no length finds it.
+func TestHiddenFrame(t *testing.T) {
+	small := "\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+	large := strings.Replace(small, "\x00\x10\x00\x10", "\xfd\xe8\xfd\xe8", 1)
+	for _, marker := range []byte{0x00, 0x01, 0x7f, 0xd0, 0xd7, 0xd8, 0xd9} {
+		length := string([]byte{0, byte(2 + len(large))})
+		data := []byte("\xff\xd8\xff" + string(marker) + length + large + small)
+		used := allocated(func() {
+			_, err := Decode(data, Options{})
+			require.Error(t, err)
+		})
+		require.Less(t, used, uint64(1<<20), "marker %#x", marker)
+		w, h, err := Declared(data, Options{})
+		if err == nil {
+			c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+			require.NoError(t, err)
+			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{w, h}, "marker %#x", marker)
+		}
+	}
 }
 
 // TestMutated spoils a thousand files of every format: each is decoded or

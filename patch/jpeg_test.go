@@ -131,8 +131,12 @@ func FuzzJPEG(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, _, _, err := check(data, Options{MaxPixels: 1 << 18}); err != nil {
+		_, w, h, err := check(data, Options{MaxPixels: 1 << 18})
+		if err != nil {
 			return
+		}
+		if c, err := jpeg.DecodeConfig(bytes.NewReader(data)); err == nil {
+			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{w, h}, "the size that was checked is not the size that is decoded")
 		}
 		for _, size := range []int{1, 2, 4} {
 			_ = new(jpegImage).decode(data, size) // no panic
