@@ -27,15 +27,16 @@ type ask struct {
 	priority   batch.Priority
 	timeout    time.Duration // 0: the server's
 
-	method   string
+	method   string // "": the default
 	options  attention.Options
 	class    string // label or index; "": the best
+	versus   string // likewise; "": none
 	evidence bool
 	style    attention.Style
 }
 
 func newAsk(explains bool) *ask {
-	return &ask{explains: explains, topK: 5, method: "rollout"}
+	return &ask{explains: explains, topK: 5}
 }
 
 // kind is what a parameter is in a JSON body.
@@ -111,6 +112,7 @@ var parameters = []parameter{
 	{"mass", number, true, func(a *ask, v string) error { return share(&a.options.Mass, v) }},
 	{"compat", text, true, func(a *ask, v string) error { a.options.Compat, a.style.Compat = v, v; return nil }},
 	{"class", text, true, func(a *ask, v string) error { a.class = v; return nil }},
+	{"versus", text, true, func(a *ask, v string) error { a.versus = v; return nil }},
 	{"evidence", flag, true, func(a *ask, v string) (err error) { a.evidence, err = boolean(v); return err }},
 	{"window", number, true, func(a *ask, v string) error { return count(&a.options.Window, v) }},
 	{"masks", number, true, func(a *ask, v string) error { return count(&a.options.Masks, v) }},
@@ -121,6 +123,7 @@ var parameters = []parameter{
 		a.options.Seed = uint64(n)
 		return err
 	}},
+	{"steps", number, true, func(a *ask, v string) error { return count(&a.options.Steps, v) }},
 	{"colors", text, true, func(a *ask, v string) error { a.style.Colors = v; return nil }},
 	{"alpha", number, true, func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
 	{"upsample", text, true, func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},

@@ -65,12 +65,12 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 	value := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"", "0", "1", "3", "-1", "0.5", "1.0", "1e3", "NaN", "Inf", "true", "false", "on", "off", "low", "high", "starter", "rollout", "raw", "mean", "max",
-			"turbo", "jet", "nearest", "2,3", "9,9", "none", "occlusion", "auto", "pizza", "crop", "model", "vit-explain", "99999999999999999999", "%", "ä", "\x00",
+			"turbo", "jet", "nearest", "2,3", "9,9", "none", "relevance", "gradcam", "occlusion", "auto", "pizza", "crop", "model", "vit-explain", "99999999999999999999", "%", "ä", "\x00",
 		}),
 		rapid.StringN(0, 8, 20))
 	name := rapid.SampledFrom([]string{
 		"model", "top_k", "min_score", "logits", "exif", "preprocess", "priority", "method", "layer", "head", "fusion", "discard", "start", "query", "mass",
-		"compat", "colors", "alpha", "upsample", "topk", "file", "class", "evidence", "window", "keep", "resize", "seed",
+		"compat", "colors", "alpha", "upsample", "topk", "file", "class", "evidence", "window", "keep", "resize", "seed", "versus", "steps",
 	})
 	query := url.Values{}
 	for range max(0, rapid.IntRange(-2, 3).Draw(t, "parameters")) {

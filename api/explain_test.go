@@ -213,6 +213,14 @@ func TestAsking(t *testing.T) {
 		{"?method=rise&masks=40&keep=0.4&seed=3&class=13", "rise", "school bus", false},
 		{"?method=raw&evidence=true", "raw", "school bus", true},
 		{"?method=occlusion&evidence=true&class=Pizza", "occlusion", "pizza", true},
+		{"?class=school+bus", "relevance", "school bus", false},
+		{"?method=relevance&start=2", "relevance", "school bus", false},
+		{"?method=relevance&class=13&versus=pizza", "relevance", "school bus", false},
+		{"?method=gradcam&layer=5&class=beacon&evidence=true", "gradcam", "beacon", true},
+		{"?method=legrad", "legrad", "school bus", false},
+		{"?method=gradrollout", "gradrollout", "school bus", false},
+		{"?method=inputgradient", "inputgradient", "school bus", false},
+		{"?method=integrated&steps=5", "integrated", "school bus", false},
 	} {
 		t.Run(e.query, func(t *testing.T) {
 			r := c.post("/v1/explain"+e.query, bus).explained(t).Results[0]
@@ -224,6 +232,8 @@ func TestAsking(t *testing.T) {
 			require.Equal(t, c.post("/v1/classify", bus).classified(t).Results[0].Predictions, r.Predictions)
 		})
 	}
+	compared := c.post("/v1/explain?class=13&versus=pizza", bus).explained(t).Results[0].Focus.Values
+	require.NotEqual(t, c.post("/v1/explain?class=13", bus).explained(t).Results[0].Focus.Values, compared)
 	best := c.post("/v1/explain?method=auto", bus).explained(t).Results[0]
 	require.Contains(t, []string{"raw", "rollout"}, best.Focus.Method, "auto says what it chose")
 	require.NotEmpty(t, best.Focus.Paper)

@@ -23,15 +23,16 @@ const probeBatch = 8
 
 // methodNames names what /v1/explain takes.
 func methodNames() []string {
-	return slices.Concat(attention.MethodNames(), attention.ProbeNames(), []string{auto})
+	return append(attention.Names(), auto)
 }
 
 // plan is how pictures are explained. It is the same for all of a request.
 type plan struct {
 	method   attention.Method // with auto only its name
 	options  attention.Options
-	class    int  // that the model is asked about; -1: the best of each picture
-	asks     bool // the model is asked about parts of the picture
+	class    int  // that the map or its evidence is about; -1: the best of each picture
+	versus   int  // that class is compared with; -1: none
+	asks     bool // the map or its evidence is about a class
 	evidence bool
 }
 
@@ -48,7 +49,7 @@ type focusOut struct {
 	focus    *attention.Map
 	method   attention.Method  // that made the map
 	options  attention.Options // likewise
-	class    int               // that the model was asked about; -1: it was not
+	class    int               // that the map or its evidence is about; -1: none
 	evidence *attention.Evidence
 	maps     time.Duration // what all maps of the batch took
 	err      error         // of the map
@@ -66,24 +67,42 @@ func (r *resident) check(a *ask) (plan, patch.Transform, error) {
 	if err != nil || !a.explains {
 		return plan{}, t, err
 	}
-	p := plan{options: a.options, class: -1, evidence: a.evidence, method: attention.Method{Name: auto}}
-	if a.method != auto {
-		if p.method, err = attention.Find(a.method); err != nil {
-			return p, t, fmt.Errorf("%w: method %s, want one of %s", errValue, clip(a.method), strings.Join(methodNames(), ", "))
+	p := plan{options: a.options, class: -1, versus: -1, evidence: a.evidence, method: attention.Method{Name: auto}}
+	name := a.method
+	switch {
+	case name == "" && a.class != "":
+		name = attention.DefaultClassMethod
+	case name == "":
+		name = attention.DefaultMethod
+	}
+	if name != auto {
+		if p.method, err = attention.Find(name); err != nil {
+			return p, t, fmt.Errorf("%w: method %s, want one of %s", errValue, clip(name), strings.Join(methodNames(), ", "))
 		}
 		if err := p.method.Check(a.options, r.record().Grid, r.config.Depth, r.config.Heads); err != nil {
 			return p, t, err
 		}
 	}
-	p.asks = p.method.Name == auto || p.method.Probe != nil || p.evidence
+	p.asks = p.method.Name == auto || p.method.Probe != nil || p.method.Derive != nil || p.evidence
 	switch {
 	case p.method.Name == auto && !equalOptions(a.options, attention.Options{}):
 		return p, t, fmt.Errorf("%w: method auto chooses options itself, want none", errValue)
 	case a.class != "" && !p.asks:
 		return p, t, fmt.Errorf("%w: class: %s reads attention, which knows no class; want it with %s, %s or evidence",
-			errValue, p.method.Name, strings.Join(attention.ProbeNames(), ", "), auto)
-	case a.class != "":
-		if p.class, err = r.class(a.class); err != nil {
+			errValue, p.method.Name, strings.Join(append(attention.ProbeNames(), attention.GradientNames()...), ", "), auto)
+	case a.versus != "" && p.method.Derive == nil:
+		return p, t, fmt.Errorf("%w: versus: want it with %s", errValue, strings.Join(attention.GradientNames(), ", "))
+	case a.versus != "" && a.class == "":
+		return p, t, fmt.Errorf("%w: versus: want a class that is compared with it", errValue)
+	}
+	for _, c := range []struct {
+		named string
+		index *int
+	}{{a.class, &p.class}, {a.versus, &p.versus}} {
+		if c.named == "" {
+			continue
+		}
+		if *c.index, err = r.class(c.named); err != nil {
 			return p, t, err
 		}
 	}
@@ -147,11 +166,17 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 			continue
 		}
 		rec := r.record()
+		if in[i].plan.method.Derive != nil {
+			start := time.Now()
+			out[i], done[i] = r.derive(in[i], rec), true
+			maps += time.Since(start)
+			continue
+		}
 		rows, full := in[i].plan.rows(&rec)
 		var group []int
 		var pixels []*tensor.Dense
 		for j := i; j < len(in); j++ {
-			if rj, fj := in[j].plan.rows(&rec); !done[j] && fj == full && slices.Equal(rj, rows) {
+			if rj, fj := in[j].plan.rows(&rec); !done[j] && in[j].plan.method.Derive == nil && fj == full && slices.Equal(rj, rows) {
 				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
 			}
 		}
@@ -185,11 +210,7 @@ func (r *resident) look(in focusIn, rec *attention.Record, b int, logits []float
 	if o.class = p.class; o.class < 0 {
 		o.class = r.top(logits, 1, 0)[0].Index
 	}
-	s := attention.Subject{
-		Model:  vit.Classifier{Session: r.lanes[1].session, MultiLabel: r.card.MultiLabel},
-		Pixels: tensor.New(tensor.WithShape(1, 3, r.config.Image[0], r.config.Image[1]), tensor.WithBacking(in.pixels.Float32s())),
-		Grid:   rec.Grid, Patch: r.config.Patch, Class: o.class, Batch: probeBatch,
-	}
+	s := r.subject(in, o.class)
 	switch {
 	case p.method.Name == auto:
 		best, trials, err := attention.Auto(in.ctx, s, rec, b)
@@ -212,6 +233,48 @@ func (r *resident) look(in focusIn, rec *attention.Record, b int, logits []float
 	return o
 }
 
+// subject is a picture that the model is asked about again and again.
+func (r *resident) subject(in focusIn, class int) attention.Subject {
+	rows, cols := r.config.Grid()
+	return attention.Subject{
+		Model:  vit.Classifier{Session: r.lanes[1].session, MultiLabel: r.card.MultiLabel},
+		Pixels: tensor.New(tensor.WithShape(1, 3, r.config.Image[0], r.config.Image[1]), tensor.WithBacking(in.pixels.Float32s())),
+		Grid:   [2]int{rows, cols}, Patch: r.config.Patch, Class: class, Batch: probeBatch,
+	}
+}
+
+// derive makes the map of one picture by deriving the model's answer.
+func (r *resident) derive(in focusIn, rec attention.Record) focusOut {
+	p := in.plan
+	o := focusOut{method: p.method, options: p.options, class: -1}
+	if o.err = r.lanes[1].ready(); o.err != nil {
+		return o
+	}
+	s := r.subject(in, p.class)
+	x := attention.Images{
+		Model: vit.Classifier{Session: r.lanes[1].session, MultiLabel: r.card.MultiLabel}, Pixels: s.Pixels, Record: rec, Patch: s.Patch, Batch: probeBatch,
+	}
+	if p.class >= 0 {
+		target := attention.Target{Class: p.class}
+		if p.versus >= 0 {
+			target.Versus = []int{p.versus}
+		}
+		x.Targets = []attention.Target{target}
+	}
+	d, err := p.method.Derive(in.ctx, x, p.options)
+	if err != nil {
+		o.err = err
+		return o
+	}
+	f := d.Maps[0][0]
+	o.logits, o.class, o.focus, o.err = split(d.Logits)[0], f.Target.Class, f.Map, f.Err
+	if o.err == nil && p.evidence {
+		s.Class = o.class
+		o.evidence, o.err = attention.Evaluate(in.ctx, s, o.focus)
+	}
+	return o
+}
+
 // focusOf is the map of o for the sender.
 func focusOf(o *focusOut) v1.Focus {
 	rows, cols := o.focus.Grid()
@@ -220,7 +283,7 @@ func focusOf(o *focusOut) v1.Focus {
 		Method: o.method.Name, Paper: o.method.Paper, Layer: o.focus.Layer, Head: o.focus.Head, OnPrefix: o.focus.OnPrefix,
 		Discard: o.options.Discard, Rows: rows, Cols: cols, Min: float64(low), Max: float64(high), Values: make([][]float32, rows),
 	}
-	if o.method.Probe == nil && o.focus.Head == 0 {
+	if o.method.Probe == nil && o.method.Derive == nil && o.focus.Head == 0 {
 		f.Fusion = string(o.options.Fusion)
 		if f.Fusion == "" {
 			f.Fusion = string(attention.Mean)

@@ -122,10 +122,8 @@ func newLane(m *vit.Model, maxBatch, priority int) (*lane, error) {
 
 // forward computes in, each (3, H, W).
 func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err error) {
-	if l.session == nil {
-		if l.session, err = l.model.NewSession(l.o); err != nil {
-			return nil, err
-		}
+	if err := l.ready(); err != nil {
+		return nil, err
 	}
 	ok := false
 	defer func() {
@@ -142,6 +140,14 @@ func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err er
 	out, err = l.session.Forward(x, w)
 	ok = err == nil
 	return out, err
+}
+
+// ready makes the session anew if it was reset.
+func (l *lane) ready() (err error) {
+	if l.session == nil {
+		l.session, err = l.model.NewSession(l.o)
+	}
+	return err
 }
 
 // reset has the session made anew: after a panic or a device's failure nobody

@@ -315,6 +315,13 @@ func (w *ServerInterfaceWrapper) Explain(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter class: %s", err))
 	}
 
+	// ------------- Optional query parameter "versus" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "versus", ctx.QueryParams(), &params.Versus, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter versus: %s", err))
+	}
+
 	// ------------- Optional query parameter "evidence" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "evidence", ctx.QueryParams(), &params.Evidence, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
@@ -348,6 +355,13 @@ func (w *ServerInterfaceWrapper) Explain(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "seed", ctx.QueryParams(), &params.Seed, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter seed: %s", err))
+	}
+
+	// ------------- Optional query parameter "steps" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "steps", ctx.QueryParams(), &params.Steps, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter steps: %s", err))
 	}
 
 	// ------------- Optional query parameter "colors" -------------

@@ -231,11 +231,13 @@ type ExplainForm struct {
 	Mass       Share      `json:"mass,omitempty,omitzero"`
 	Compat     string     `json:"compat,omitempty,omitzero"`
 	Class      string     `json:"class,omitempty,omitzero"`
+	Versus     string     `json:"versus,omitempty,omitzero"`
 	Evidence   bool       `json:"evidence,omitempty,omitzero"`
 	Window     Index      `json:"window,omitempty,omitzero"`
 	Masks      Index      `json:"masks,omitempty,omitzero"`
 	Keep       Discard    `json:"keep,omitempty,omitzero"`
 	Seed       Index      `json:"seed,omitempty,omitzero"`
+	Steps      Index      `json:"steps,omitempty,omitzero"`
 	Colors     string     `json:"colors,omitempty,omitzero"`
 	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
@@ -263,11 +265,13 @@ type ExplainRequest struct {
 	Mass       Share      `json:"mass,omitempty,omitzero"`
 	Compat     string     `json:"compat,omitempty,omitzero"`
 	Class      string     `json:"class,omitempty,omitzero"`
+	Versus     string     `json:"versus,omitempty,omitzero"`
 	Evidence   bool       `json:"evidence,omitempty,omitzero"`
 	Window     Index      `json:"window,omitempty,omitzero"`
 	Masks      Index      `json:"masks,omitempty,omitzero"`
 	Keep       Discard    `json:"keep,omitempty,omitzero"`
 	Seed       Index      `json:"seed,omitempty,omitzero"`
+	Steps      Index      `json:"steps,omitempty,omitzero"`
 	Colors     string     `json:"colors,omitempty,omitzero"`
 	Alpha      Share      `json:"alpha,omitempty,omitzero"`
 	Upsample   string     `json:"upsample,omitempty,omitzero"`
@@ -554,6 +558,9 @@ type QuerySeed = Index
 // QueryStart defines model for query_start.
 type QueryStart = Index
 
+// QuerySteps defines model for query_steps.
+type QuerySteps = Index
+
 // QueryTimeoutMs defines model for query_timeout_ms.
 type QueryTimeoutMs = TimeoutMs
 
@@ -562,6 +569,9 @@ type QueryTopK = TopK
 
 // QueryUpsample defines model for query_upsample.
 type QueryUpsample = string
+
+// QueryVersus defines model for query_versus.
+type QueryVersus = string
 
 // QueryWindow defines model for query_window.
 type QueryWindow = Index
@@ -667,7 +677,7 @@ type ExplainParams struct {
 	// TimeoutMs An answer later than this is of no use (504). The server's own limit holds too.
 	TimeoutMs QueryTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty,omitzero"`
 
-	// Method How the focus map is read. /v1/models/{id} names the methods of a model.
+	// Method How the focus map is made. /v1/models/{id} names the methods of a model. Left out, rollout; where class is given, relevance.
 	Method QueryMethod `form:"method,omitempty" json:"method,omitempty,omitzero"`
 
 	// Layer Layer of a method that reads one, counted from 1. 0 means the last.
@@ -694,8 +704,11 @@ type ExplainParams struct {
 	// Compat "vit-explain" computes and draws a rollout as that program does.
 	Compat QueryCompat `form:"compat,omitempty" json:"compat,omitempty,omitzero"`
 
-	// Class Label or index of the class that a method which asks the model, or evidence, is about. Left out, the best one.
+	// Class Label or index of the class that a method which asks or derives the model, or evidence, is about. Left out, the best one.
 	Class QueryClass `form:"class,omitempty" json:"class,omitempty,omitzero"`
+
+	// Versus Label or index of a class; a method with gradients then explains how far class is above it.
+	Versus QueryVersus `form:"versus,omitempty" json:"versus,omitempty,omitzero"`
 
 	// Evidence Scores the map: how the class fares as the picture is taken away, or given, in the map's order.
 	Evidence QueryEvidence `form:"evidence,omitempty" json:"evidence,omitempty,omitzero"`
@@ -711,6 +724,9 @@ type ExplainParams struct {
 
 	// Seed Of rise's random numbers.
 	Seed QuerySeed `form:"seed,omitempty" json:"seed,omitempty,omitzero"`
+
+	// Steps How many gradients integrated averages. 0 means the default.
+	Steps QuerySteps `form:"steps,omitempty" json:"steps,omitempty,omitzero"`
 
 	// Colors Colours of an overlay.
 	Colors QueryColors `form:"colors,omitempty" json:"colors,omitempty,omitzero"`
