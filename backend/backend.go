@@ -32,6 +32,12 @@ type Backend interface {
 	// tokens) to the device. It is float32 in every precision.
 	Upload(t *tensor.Dense) (Tensor, error)
 
+	// Free gives the memory of an uploaded constant back, whole, whichever
+	// view of it is given. The zero Tensor has none. No stream whose
+	// operations look at it may be open. What nobody frees is freed with the
+	// backend.
+	Free(t Tensor)
+
 	// NewLinear takes a weight (out, in) and a bias (out), or nil for none,
 	// and packs or converts them as the backend likes. It copies, on the
 	// calling goroutine: the host memory may be the map of a file, which the
@@ -61,6 +67,10 @@ type LinearOptions struct {
 type Linear interface {
 	In() int  // columns of the weight
 	Out() int // rows of the weight; for a gated layer both halves
+
+	// Close gives the memory back, that of gradients too, as Backend.Free
+	// does. A second Close does nothing.
+	Close() error
 }
 
 // StreamOptions configure a Stream.

@@ -118,8 +118,9 @@ func TestHostFloats(t *testing.T) {
 // matrix is a weight that is only a shape.
 type matrix struct{ out, in int }
 
-func (m matrix) In() int  { return m.in }
-func (m matrix) Out() int { return m.out }
+func (m matrix) In() int    { return m.in }
+func (m matrix) Out() int   { return m.out }
+func (matrix) Close() error { return nil }
 
 // TestChecks: what is right passes without a panic and without an
 // allocation; wrong shapes are in backendtest, against every backend.

@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vitserve/vitserve/attention"
@@ -10,7 +11,7 @@ import (
 
 // Model is a Vision Transformer on a backend. It is immutable and safe for
 // use by several goroutines; each makes a Session of its own. Its weights
-// live as long as the backend.
+// live until it or the backend is closed.
 type Model struct {
 	cfg     Config
 	b       backend.Backend
@@ -19,6 +20,9 @@ type Model struct {
 	blocks  []block      // L
 	norm    backend.Norm // unless cfg.FinalNorm is NormNone
 	head    backend.Linear
+
+	tensors []backend.Tensor // all that was uploaded
+	linears []backend.Linear
 }
 
 // New uploads weights to b. Every shape is checked against c first; the error
@@ -49,10 +53,24 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 	}
 	m.norm = u.norm(w.Norm)
 	m.head = u.linear(w.Head, w.HeadBias, exact)
+	m.tensors, m.linears = u.tensors, u.linears
 	if u.err != nil {
-		return nil, fmt.Errorf("vit: upload weights to %s: %w", b.Name(), u.err)
+		return nil, errors.Join(fmt.Errorf("vit: upload weights to %s: %w", b.Name(), u.err), m.Close())
 	}
 	return m, nil
+}
+
+// Close frees the weights. Every session of the model must have been closed
+// before. A second Close does nothing.
+func (m *Model) Close() (err error) {
+	for _, t := range m.tensors {
+		m.b.Free(t)
+	}
+	for _, l := range m.linears {
+		err = errors.Join(err, l.Close())
+	}
+	m.tensors, m.linears = nil, nil
+	return err
 }
 
 // Config returns the model's configuration.
@@ -71,11 +89,15 @@ type uploader struct {
 	b   backend.Backend
 	eps float32
 	err error
+
+	tensors []backend.Tensor
+	linears []backend.Linear
 }
 
 func (u *uploader) tensor(t *tensor.Dense) (x backend.Tensor) {
 	if t != nil && u.err == nil {
 		x, u.err = u.b.Upload(t)
+		u.tensors = append(u.tensors, x)
 	}
 	return x
 }
@@ -86,7 +108,9 @@ func (u *uploader) norm(n NormWeights) backend.Norm {
 
 func (u *uploader) linear(weight, bias *tensor.Dense, o backend.LinearOptions) (l backend.Linear) {
 	if weight != nil && u.err == nil {
-		l, u.err = u.b.NewLinear(weight, bias, o)
+		if l, u.err = u.b.NewLinear(weight, bias, o); u.err == nil {
+			u.linears = append(u.linears, l)
+		}
 	}
 	return l
 }

@@ -98,5 +98,6 @@ func (s suite) panics(t *testing.T) {
 // foreign is a weight (48, 32) of no backend.
 type foreign struct{}
 
-func (foreign) In() int  { return 32 }
-func (foreign) Out() int { return 48 }
+func (foreign) In() int      { return 32 }
+func (foreign) Out() int     { return 48 }
+func (foreign) Close() error { return nil }

@@ -222,4 +222,12 @@ func (s suite) weights(t *testing.T) {
 	r.Read(got, y)
 	require.NoError(t, r.Sync())
 	require.Equal(t, want, got.Float32s(), "NewLinear copies")
+
+	constant := r.upload(weight)
+	require.NoError(t, r.Stream.Sync())
+	s.b.Free(backend.Tensor{})
+	s.b.Free(constant)
+	for range 2 {
+		require.NoError(t, w.Close())
+	}
 }

@@ -107,9 +107,24 @@ func (b *Backend) Upload(t *tensor.Dense) (backend.Tensor, error) {
 		return backend.Tensor{}, fmt.Errorf("cpu: upload %v: %w", t.Shape(), err)
 	}
 	m.base = p
-	runtime.AddCleanup(m, b.weights.free, blk)
+	m.piece = own(m, piece{arena: &b.weights, block: blk})
 	write(newView(d), src)
 	return d, nil
+}
+
+// Free implements backend.Backend.
+func (b *Backend) Free(t backend.Tensor) {
+	if t.IsZero() {
+		return
+	}
+	m := newView(t).mem
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.piece.arena == nil && m.base != nil {
+		panic(fmt.Sprintf("cpu: free of a tensor %v that was not uploaded", t.Shape))
+	}
+	m.piece.free()
+	m.base = nil
 }
 
 // write copies dense host values into a view.

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -27,7 +26,7 @@ func (l *linear) transposed() (*linear, error) {
 		return nil, err
 	}
 	t.weight = p
-	runtime.AddCleanup(t, l.owner.gradients.free, blk)
+	t.piece = own(t, piece{arena: &l.owner.gradients, block: blk})
 	var next atomic.Int32
 	var wait sync.WaitGroup
 	for range min(l.owner.Threads(), l.panels) {

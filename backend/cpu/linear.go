@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -30,7 +29,8 @@ type linear struct {
 	scales    unsafe.Pointer // int8: [panels][cols]
 	offsets   unsafe.Pointer // int8: [chunks][panels][cols] int32, see gemmInt8
 
-	grad struct { // see transposed
+	piece piece
+	grad  struct { // see transposed
 		sync.Mutex
 		l *linear
 	}
@@ -125,7 +125,20 @@ func (l *linear) alloc(bias bool) error {
 	for _, r := range rows {
 		*r, p = p, unsafe.Add(p, row)
 	}
-	runtime.AddCleanup(l, l.owner.weights.free, blk)
+	l.piece = own(l, piece{arena: &l.owner.weights, block: blk})
+	return nil
+}
+
+// Close implements backend.Linear.
+func (l *linear) Close() error {
+	l.grad.Lock()
+	defer l.grad.Unlock()
+	l.piece.free()
+	if l.grad.l != nil {
+		l.grad.l.piece.free()
+		l.grad.l.weight = nil
+	}
+	l.weight, l.grad.l = nil, nil
 	return nil
 }
 

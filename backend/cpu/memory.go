@@ -3,6 +3,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"unsafe"
@@ -70,7 +71,33 @@ func (a *arena) free(b *block) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b.inUse--
+	if b.inUse == 0 && b == a.current {
+		a.current = nil
+	}
 	a.drop(b)
+}
+
+// piece is memory that is given back when its owner is closed or, if nobody
+// does that, when nobody knows the owner any more.
+type piece struct {
+	arena   *arena
+	block   *block
+	cleanup runtime.Cleanup
+}
+
+// own makes p the piece of an owner.
+func own[T any](owner *T, p piece) piece {
+	p.cleanup = runtime.AddCleanup(owner, p.arena.free, p.block)
+	return p
+}
+
+// free gives the memory back, once.
+func (p *piece) free() {
+	if p.arena != nil {
+		p.cleanup.Stop()
+		p.arena.free(p.block)
+		*p = piece{}
+	}
 }
 
 // drop unmaps b if nothing uses it nor will.
@@ -113,6 +140,7 @@ type mem struct {
 	base   unsafe.Pointer // nil for a Temp that was never materialised
 	floats int
 	temp   bool
+	piece  piece // of an uploaded constant
 }
 
 // Floats implements backend.Memory.

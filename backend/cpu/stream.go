@@ -164,6 +164,9 @@ func (s *stream) own(w backend.Linear) *linear {
 	if !ok || l.owner != s.b {
 		panic(fmt.Sprintf("cpu: linear layer (%d, %d) of another backend (%T)", w.Out(), w.In(), w))
 	}
+	if l.weight == nil {
+		panic(fmt.Sprintf("cpu: linear layer (%d, %d) is closed", l.out, l.in))
+	}
 	return l
 }
 

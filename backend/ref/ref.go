@@ -47,6 +47,13 @@ func (Backend) Upload(t *tensor.Dense) (backend.Tensor, error) {
 	return x, nil
 }
 
+// Free forgets the values.
+func (Backend) Free(t backend.Tensor) {
+	if !t.IsZero() {
+		t.Mem.(*memory).values = nil
+	}
+}
+
 // linear is a weight (out, in) as the host has it, and a bias (out) or nil.
 type linear struct {
 	in, out      int
@@ -56,6 +63,12 @@ type linear struct {
 
 func (l *linear) In() int  { return l.in }
 func (l *linear) Out() int { return l.out }
+
+// Close forgets the values.
+func (l *linear) Close() error {
+	l.weight, l.bias = nil, nil
+	return nil
+}
 
 // NewLinear copies the weight and the bias.
 func (Backend) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions) (backend.Linear, error) {
