@@ -21,12 +21,9 @@ func shared(t *testing.T) string {
 	return dir
 }
 
-// TestRealPhotos holds what DeiT-tiny is right about on 250 real photos, as
-// measured with timm: 220 at first, 248 among five; by command line and by
-// REST, which must agree to the bit.
-func TestRealPhotos(t *testing.T) {
-	dir := shared(t)
-	model := filepath.Join(dir, "models", "deit_tiny_patch16_224")
+// photoLabels returns the class of each of the 250 photos by file name.
+func photoLabels(t *testing.T, dir string) map[string]int {
+	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "data", "nips2017", "labels.csv"))
 	require.NoError(t, err)
 	defer f.Close()
@@ -38,6 +35,16 @@ func TestRealPhotos(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Len(t, want, 250)
+	return want
+}
+
+// TestRealPhotos holds what DeiT-tiny is right about on 250 real photos, as
+// measured with timm: 220 at first, 248 among five; by command line and by
+// REST, which must agree to the bit.
+func TestRealPhotos(t *testing.T) {
+	dir := shared(t)
+	model := filepath.Join(dir, "models", "deit_tiny_patch16_224")
+	want := photoLabels(t, dir)
 
 	got := vitserve(t, "classify", "--json", "--model", model, filepath.Join(dir, "data", "nips2017", "images"))
 	require.Equal(t, exitOK, got.code, got.stderr)
@@ -74,7 +81,8 @@ func TestRealPhotos(t *testing.T) {
 // photos within one point.
 func TestPrecisions(t *testing.T) {
 	dir := shared(t)
-	first := func(t *testing.T, precision string) []models.Prediction {
+	want := photoLabels(t, dir)
+	first := func(t *testing.T, precision string) (all []models.Prediction, right int) {
 		got := vitserve(t, "classify", "--json", "--top", "1", "--precision", precision,
 			"--model", filepath.Join(dir, "models", "deit_tiny_patch16_224"), filepath.Join(dir, "data", "nips2017", "images"))
 		if got.code != exitOK && precision != "f32" {
@@ -82,22 +90,26 @@ func TestPrecisions(t *testing.T) {
 			t.Skip(got.stderr)
 		}
 		require.Equal(t, exitOK, got.code, got.stderr)
-		var all []models.Prediction
 		for _, a := range lines[answer](t, got.stdout) {
 			all = append(all, a.Predictions[0])
+			if a.Predictions[0].Index == want[filepath.Base(a.Image)] {
+				right++
+			}
 		}
-		return all
+		return all, right
 	}
-	exact := first(t, "f32")
+	exact, rightExact := first(t, "f32")
 	for precision, least := range map[string]float64{"bf16": 0.99, "int8": 0.97} {
 		t.Run(precision, func(t *testing.T) {
+			found, right := first(t, precision)
 			same := 0
-			for i, p := range first(t, precision) {
+			for i, p := range found {
 				if p.Index == exact[i].Index {
 					same++
 				}
 			}
-			t.Logf("%s agrees with f32 on %d of %d photos", precision, same, len(exact))
+			t.Logf("%s agrees with f32 on %d of %d photos, and is right on %d where f32 is on %d", precision, same, len(exact), right, rightExact)
+			require.InDelta(t, rightExact, right, 0.01*float64(len(exact)))
 			require.GreaterOrEqual(t, float64(same)/float64(len(exact)), least)
 		})
 	}
