@@ -44,7 +44,7 @@ var wide = kernels{
 	rotatePairs: rotatePairsAVX512,
 	peak:        peakAVX512,
 	peakOps:     2 * 24 * 16,
-	gradKernels: gradPortable,
+	gradKernels: gradAVX512(),
 	missing: [...][]string{
 		backend.BF16: lacking(hasBF16),
 		backend.Int8: lacking(hasBF16, hasVNNI),
@@ -103,6 +103,22 @@ var narrow = kernels{
 	rotatePairs: rotatePairsAVX2,
 	peak:        peakAVX2,
 	peakOps:     2 * 12 * 8,
-	gradKernels: gradPortable,
+	gradKernels: gradAVX2(),
 	missing:     portable.missing,
+}
+
+// gradAVX512 are the gradients' kernels, those that take time in assembly.
+func gradAVX512() gradKernels {
+	g := gradPortable
+	g.actGrad[actGELU], g.actGrad[actGELUTanh], g.actGrad[actQuickGELU] = geluGradAVX512, geluTanhGradAVX512, quickGELUGradAVX512
+	g.softmaxGrad, g.relevance = softmaxGradAVX512, relevanceAVX512
+	return g
+}
+
+// gradAVX2 is gradAVX512 in AVX2.
+func gradAVX2() gradKernels {
+	g := gradPortable
+	g.actGrad[actGELU], g.actGrad[actGELUTanh], g.actGrad[actQuickGELU] = geluGradAVX2, geluTanhGradAVX2, quickGELUGradAVX2
+	g.softmaxGrad, g.relevance = softmaxGradAVX2, relevanceAVX2
+	return g
 }

@@ -229,6 +229,8 @@ var constants = map[string]float64{
 	"tanhLinear": 2 * math.Sqrt(2/math.Pi), "tanhCubic": 2 * 0.044715 * math.Sqrt(2/math.Pi),
 	"quick": 1.702,
 
+	"density": 1 / math.Sqrt(2*math.Pi), "tanhCubic3": 3 * 2 * 0.044715 * math.Sqrt(2/math.Pi), "gradFar": 64, "gradNear": -64,
+
 	"u8Least": 1e-35, "u8Range": 127,
 }
 

@@ -21,6 +21,7 @@ func main() {
 		"peak":        peaks,
 		"elementwise": elementwise,
 		"lowp":        lowPrecision,
+		"grad":        gradients,
 	} {
 		f := newFile()
 		write(f)
