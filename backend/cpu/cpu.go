@@ -91,6 +91,10 @@ func (b *Backend) Bytes() int {
 	return n
 }
 
+// GradientBytes returns how much of Bytes are weights that gradients made for
+// themselves.
+func (b *Backend) GradientBytes() int { return b.gradients.bytes() }
+
 // Upload implements backend.Backend.
 func (b *Backend) Upload(t *tensor.Dense) (backend.Tensor, error) {
 	src, err := backend.HostFloats(t)
