@@ -34,6 +34,7 @@ type Server struct {
 	spec    []byte
 	limits  *limiter
 	fetch   *http.Client
+	cores   int // that this process may use
 
 	bodies   budget              // bytes of request bodies
 	pixels   *semaphore.Weighted // pixels of decoded pictures
@@ -65,9 +66,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
+	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
-		cfg: cfg, log: log, backend: b, spec: spec, limits: newLimiter(cfg), fetch: newFetcher(cfg),
-		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), fetch: newFetcher(cfg),
+		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: semaphore.NewWeighted(int64(cores)),
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.met = newMetrics(s)
@@ -119,6 +121,11 @@ func (s *Server) Serve(ctx context.Context) error {
 // one of them cannot be. The server is closed when it returns.
 func (s *Server) ServeListener(ctx context.Context, l net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
+	// Go does not preempt kernels written in assembly. With as many of them as
+	// there are places to run, a request that is ready waits for one to end,
+	// at every step of its way; with places to spare it is the operating
+	// system that divides the cores, and it lets short work go first.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * s.cores))
 	srv := &http.Server{
 		Handler:           s.echo,
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout.std(),
@@ -135,13 +142,14 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener) (err error) 
 	}
 	defer debugging()
 
-	ended := make(chan error, 2)
+	ended := make(chan error, 1)
+	draining := &drainable{Listener: l}
 	go func() {
 		if s.cfg.TLSCert != "" {
-			ended <- srv.ServeTLS(l, s.cfg.TLSCert, s.cfg.TLSKey)
+			ended <- srv.ServeTLS(draining, s.cfg.TLSCert, s.cfg.TLSKey)
 			return
 		}
-		ended <- srv.Serve(l)
+		ended <- srv.Serve(draining)
 	}()
 	s.log.Info("listening", "addr", l.Addr().String(), "tls", s.cfg.TLSCert != "", "backend", s.backend.Name())
 	loading, stop := context.WithCancel(ctx)
@@ -166,17 +174,19 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener) (err error) 
 		}
 		break
 	}
-	return s.shutdown(srv)
+	return s.shutdown(srv, func() { draining.drain(); <-ended })
 }
 
-// shutdown answers what has been accepted.
-func (s *Server) shutdown(srv *http.Server) error {
+// shutdown answers what has been accepted. empty ends accepting when nobody
+// waits for it.
+func (s *Server) shutdown(srv *http.Server, empty func()) error {
 	s.draining.Store(true)
 	s.log.Info("draining", "delay", s.cfg.DrainDelay.std().String(), "timeout", s.cfg.ShutdownTimeout.std().String())
 	// Load balancers see /readyz fail, and clients that their connections
 	// are not kept, while requests are still answered.
 	srv.SetKeepAlivesEnabled(false)
 	time.Sleep(s.cfg.DrainDelay.std())
+	empty()
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout.std())
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

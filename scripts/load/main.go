@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -30,6 +31,7 @@ type options struct {
 	length  time.Duration
 	over    time.Duration
 	faults  int
+	write   string
 }
 
 // scenarios in the order they are run.
@@ -54,6 +56,7 @@ func main() {
 	flag.DurationVar(&o.length, "length", 20*time.Second, "length of each measurement")
 	flag.DurationVar(&o.over, "overload", 5*time.Minute, "length of the overload")
 	flag.IntVar(&o.faults, "faults", 10_000, "requests of the crowd that misbehaves")
+	flag.StringVar(&o.write, "write", "", "folder for the pictures, so that vitserve bench --images can take the same; nothing else is done then")
 	flag.Parse()
 	o.args = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -66,6 +69,14 @@ func main() {
 
 func run(ctx context.Context, o options) error {
 	b := &bench{options: o, photos: photos(32)}
+	if o.write != "" {
+		for i, data := range b.photos {
+			if err := os.WriteFile(filepath.Join(o.write, fmt.Sprintf("%02d.jpg", i)), data, 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	fmt.Printf("%d pictures of 640×480, %.0f kB on average; server: %s serve %s\n\n",
 		len(b.photos), meanSize(b.photos)/1000, o.server, strings.Join(o.args, " "))
 	var failed []string

