@@ -365,10 +365,14 @@ func (r *registry) close() {
 	r.closed = true
 	r.mu.Unlock()
 	r.loads.Wait()
+	live := r.resident()
+	r.mu.Lock()
 	for _, s := range r.slots {
-		if s.live != nil {
-			s.live.close()
-		}
+		s.live = nil // nobody takes hold of it any more
+	}
+	r.mu.Unlock()
+	for _, m := range live {
+		m.close()
 	}
 }
 
