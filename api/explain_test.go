@@ -235,7 +235,7 @@ func TestAsking(t *testing.T) {
 	compared := c.post("/v1/explain?class=13&versus=pizza", bus).explained(t).Results[0].Focus.Values
 	require.NotEqual(t, c.post("/v1/explain?class=13", bus).explained(t).Results[0].Focus.Values, compared)
 	best := c.post("/v1/explain?method=auto", bus).explained(t).Results[0]
-	require.Contains(t, []string{"raw", "rollout"}, best.Focus.Method, "auto says what it chose")
+	require.Contains(t, attention.Names(), best.Focus.Method, "auto says what it chose")
 	require.NotEmpty(t, best.Focus.Paper)
 	require.Len(t, best.Evidence.InsertionCurve, attention.EvidenceSteps+1)
 	plain := c.post("/v1/explain", bus).explained(t).Results[0]

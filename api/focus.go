@@ -213,7 +213,7 @@ func (r *resident) look(in focusIn, rec *attention.Record, b int, logits []float
 	s := r.subject(in, o.class)
 	switch {
 	case p.method.Name == auto:
-		best, trials, err := attention.Auto(in.ctx, s, rec, b)
+		best, trials, err := attention.Auto(in.ctx, s, s.Model.(vit.Classifier), rec, b)
 		if err != nil {
 			o.err = err
 			return o

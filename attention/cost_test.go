@@ -1,6 +1,7 @@
 package attention_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -41,6 +42,12 @@ func BenchmarkCost(b *testing.B) {
 		{"raw", "raw", attention.Options{}},
 		{"rollout", "rollout", attention.Options{}},
 		{"rollout max discard", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.9}},
+		{"relevance", "relevance", attention.Options{}},
+		{"legrad", "legrad", attention.Options{}},
+		{"gradcam", "gradcam", attention.Options{}},
+		{"gradrollout", "gradrollout", attention.Options{}},
+		{"inputgradient", "inputgradient", attention.Options{}},
+		{"integrated", "integrated", attention.Options{}},
 	} {
 		method, err := attention.Find(c.method)
 		require.NoError(b, err)
@@ -54,6 +61,16 @@ func BenchmarkCost(b *testing.B) {
 
 				start = time.Now()
 				r := &attention.Record{Grid: [2]int{14, 14}, Prefix: 1}
+				if method.Derive != nil {
+					_, err := method.DeriveOne(b.Context(), attention.Images{
+						Model: vit.Classifier{Session: s}, Pixels: pixels, Record: *r, Patch: vitB.Patch,
+					}, c.o)
+					if !errors.Is(err, attention.ErrFlat) { // of random weights
+						require.NoError(b, err)
+					}
+					mapped = append(mapped, time.Since(start))
+					continue
+				}
 				var w vit.Wants
 				w.AttnRows, w.AttnFull = method.Rows(r, c.o)
 				out, err := s.Forward(pixels, w)

@@ -216,3 +216,37 @@ func TestGradientErrors(t *testing.T) {
 	_, err = m.Derive(context.Background(), headless, attention.Options{})
 	require.ErrorContains(t, err, "no head")
 }
+
+// TestAutoDerives holds that the methods with gradients take part where the
+// model can be derived, for the subject's class.
+func TestAutoDerives(t *testing.T) {
+	x, c := goldenImages(t, "timm_deit3")
+	one := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(x.Pixels.Float32s()[:3*c.Image[0]*c.Image[1]]))
+	model := x.Model.(vit.Classifier)
+	out, err := model.Session.Forward(one, vit.Wants{AttnFull: true})
+	require.NoError(t, err)
+	r := x.Record
+	r.Attn = out.Attn
+	s := attention.Subject{Model: model, Pixels: one, Grid: r.Grid, Patch: x.Patch, Class: 2}
+	best, trials, err := attention.Auto(context.Background(), s, model, &r, 0)
+	require.NoError(t, err)
+	derived := 0
+	for _, trial := range trials {
+		if trial.Err != nil {
+			require.ErrorIs(t, trial.Err, attention.ErrFlat)
+			continue
+		}
+		require.LessOrEqual(t, trial.Evidence.Score(), trials[best].Evidence.Score())
+		m, err := attention.Find(trial.Method)
+		require.NoError(t, err)
+		if m.Derive == nil {
+			continue
+		}
+		derived++
+		x.Pixels, x.Targets = one, []attention.Target{{Class: 2}}
+		want, err := m.DeriveOne(context.Background(), x, trial.Options)
+		require.NoError(t, err)
+		require.Equal(t, want.Values.Float32s(), trial.Map.Values.Float32s())
+	}
+	require.GreaterOrEqual(t, derived, 3)
+}

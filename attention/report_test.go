@@ -23,6 +23,7 @@ import (
 
 var (
 	focusPhotos = flag.Int("focus.photos", 2, "photos that TestFocusReport scores every method on")
+	focusQuick  = flag.Bool("focus.quick", false, "leave out occlusion and rise, which ask hundreds of times")
 	focusReport = flag.String("focus.report", "", "file that TestFocusReport writes its table to, in Markdown")
 )
 
@@ -66,13 +67,29 @@ func candidates(t *testing.T) []*candidate {
 		{"raw, last layer, max", "raw", attention.Options{Fusion: attention.Max}},
 		{"rollout, mean", "rollout", attention.Options{}},
 		{"rollout, max, discard 0.9", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.9}},
+		{"relevance", "relevance", attention.Options{}},
+		{"gradient rollout", "gradrollout", attention.Options{}},
+		{"gradient rollout, discard 0.9", "gradrollout", attention.Options{Discard: 0.9}},
+		{"Grad-CAM", "gradcam", attention.Options{}},
+		{"LeGrad", "legrad", attention.Options{}},
+		{"input × gradient", "inputgradient", attention.Options{}},
+		{"integrated gradients", "integrated", attention.Options{}},
 		{"occlusion", "occlusion", attention.Options{}},
 		{"occlusion, window 3", "occlusion", attention.Options{Window: 3}},
 		{"rise, 400 masks", "rise", attention.Options{}},
 	} {
 		m, err := attention.Find(c.method)
 		require.NoError(t, err)
+		if *focusQuick && m.Probe != nil {
+			continue
+		}
 		all = append(all, &candidate{name: c.name, make: func(_ int, r *attention.Record, s attention.Subject) (*attention.Map, error) {
+			if m.Derive != nil {
+				return m.DeriveOne(context.Background(), attention.Images{
+					Model: s.Model.(vit.Classifier), Pixels: s.Pixels, Patch: s.Patch, Targets: []attention.Target{{Class: s.Class}},
+					Record: attention.Record{Grid: r.Grid, Prefix: r.Prefix},
+				}, c.o)
+			}
 			if m.Probe != nil {
 				return m.Probe(context.Background(), s, c.o)
 			}
@@ -82,7 +99,7 @@ func candidates(t *testing.T) []*candidate {
 	return all
 }
 
-// TestFocusReport scores every method that needs no gradient on real photos
+// TestFocusReport scores every method on real photos
 // with the real DeiT-tiny, for the class that the model sees. It holds that
 // each beats chance; with -focus.photos 250 -focus.report FILE it writes the
 // table of the documentation.

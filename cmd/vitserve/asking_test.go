@@ -68,6 +68,25 @@ func TestExplainAsks(t *testing.T) {
 	require.InDelta(t, winner.Discard, a.Focus.Discard, 0)
 }
 
+// TestExplainDerives holds that every method with gradients is about the class
+// that is named, and that a difference is another map.
+func TestExplainDerives(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
+	for _, method := range attention.GradientNames() {
+		a := explainJSON(t, "--method", method, file)
+		require.Equal(t, a.Predictions[0], *a.Focus.Class, method)
+		require.Equal(t, method, a.Focus.Method)
+		require.Empty(t, a.Focus.Fusion)
+		by := explainJSON(t, "--method", method, "--class", a.Predictions[1].Label, file)
+		require.Equal(t, a.Predictions[1], *by.Focus.Class)
+		require.NotEqual(t, a.Focus.Values, by.Focus.Values, method)
+		against := explainJSON(t, "--method", method, "--class", a.Predictions[0].Label, "--versus", a.Predictions[1].Label, file)
+		require.Equal(t, a.Predictions[1], *against.Focus.Versus)
+		require.NotEqual(t, a.Focus.Values, against.Focus.Values, method)
+	}
+	require.Equal(t, attention.DefaultClassMethod, explainJSON(t, "--class", "0", file).Focus.Method)
+}
+
 func TestExplainPictures(t *testing.T) {
 	dir := t.TempDir()
 	file := writeFile(t, dir, "x.png", pngBytes(t, picture(1, 200, 100)))
@@ -108,7 +127,10 @@ func TestExplainAskingRefuses(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--class", "1"}, "knows no class"},
+		{[]string{"--method", "rollout", "--class", "1"}, "knows no class"},
+		{[]string{"--class", "999999"}, "want 0 to"},
+		{[]string{"--versus", "1"}, "want --class"},
+		{[]string{"--method", "occlusion", "--class", "1", "--versus", "2"}, "want --class and a method of relevance"},
 		{[]string{"--method", "occlusion", "--class", "no such thing"}, "the model's labels"},
 		{[]string{"--method", "occlusion", "--class", "999999"}, "want 0 to"},
 		{[]string{"--method", "occlusion", "--layer", "1"}, "has no layer"},
@@ -117,7 +139,7 @@ func TestExplainAskingRefuses(t *testing.T) {
 		{[]string{"--method", "auto", "--fusion", "max"}, "has no fusion"},
 		{[]string{"--method", "auto", "--mass", "0.5"}, "whole maps"},
 		{[]string{"--method", "rise", "--fusion", "max"}, "has no fusion"},
-		{[]string{"--method", "magic"}, "raw, rollout, occlusion, rise, auto"},
+		{[]string{"--method", "magic"}, "raw, rollout, occlusion, rise, relevance, "},
 		{[]string{"--picture", "painting"}, "overlay, heat, sheet"},
 	} {
 		got := vitserve(t, append([]string{"explain", file}, c.args...)...)

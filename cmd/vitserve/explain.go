@@ -39,14 +39,16 @@ func newExplain() *cobra.Command {
 		Long: `Show where the model looked in a picture, in the picture's own pixels: as an
 overlay, as numbers over the model's patches, or in the terminal.
 
-raw and rollout read the attention of one pass. occlusion and rise ask the
-model about hundreds of parts of the picture and say what speaks for a class;
-auto reads several maps and shows the one with the best evidence.`,
+raw and rollout read the attention of one pass. relevance, gradrollout,
+gradcam, legrad, inputgradient and integrated derive a class, or how far it is
+above another, back to the patches. occlusion and rise ask the model about hundreds of parts of the picture and say what speaks for a class;
+auto makes several maps and shows the one with the best evidence.`,
 		Example: `  vitserve explain photo.jpg
   vitserve explain photo.jpg -o overlay.png
   vitserve explain photo.jpg --method raw --layer 11 --head 2 -o overlay.jpg
   vitserve explain photo.jpg --method rollout --fusion max --discard 0.9 --json
   vitserve explain photo.jpg --method occlusion --class tabby --window 3 -o overlay.png
+  vitserve explain photo.jpg --class tabby --versus "tiger cat" -o difference.png
   vitserve explain photo.jpg --picture sheet -o layers-and-heads.png
   vitserve explain photo.jpg --method auto --json`,
 		Args: exactly(1, "image"),
@@ -56,8 +58,8 @@ auto reads several maps and shows the one with the best evidence.`,
 	f.photoFlags.register(cmd)
 	f.remoteFlags.register(cmd)
 	flags, o := cmd.Flags(), &f.options
-	flags.StringVar(&f.method, "method", "rollout", "how the map is made: "+strings.Join(allMethods(), ", "))
-	flags.IntVar(&o.Layer, "layer", 0, "layer that raw reads, from 1; 0 is the last")
+	flags.StringVar(&f.method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(allMethods(), ", "), attention.DefaultMethod, attention.DefaultClassMethod))
+	flags.IntVar(&o.Layer, "layer", 0, "layer that raw and gradcam read, from 1; 0 is the last")
 	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
 	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(attention.Fusions(), ", ")+" (default "+attention.Fusions()[0]+")")
 	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollout leaves out, 0 to below 1")
@@ -93,7 +95,14 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 		return err
 	}
 	f.style.Compat = f.options.Compat
-	method, err := findMethod(f.method)
+	name := f.method
+	switch {
+	case name == "" && f.class != "":
+		name = attention.DefaultClassMethod
+	case name == "":
+		name = attention.DefaultMethod
+	}
+	method, err := findMethod(name)
 	if err := errors.Join(err, f.style.Check(), f.checkOutput()); err != nil {
 		return usageError{err}
 	}
@@ -163,7 +172,7 @@ func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session
 	x.record = &attention.Record{Prefix: c.Prefix, Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1})}
 	x.record.Grid[0], x.record.Grid[1] = c.Grid()
 	reader := x.method
-	if reader.Probe != nil && f.picture == sheet {
+	if (reader.Probe != nil || reader.Derive != nil) && f.picture == sheet {
 		reader, _ = attention.Find("raw")
 	}
 	var wants vit.Wants
@@ -219,7 +228,7 @@ func (f *explainFlags) answer(e *engine, name string, x *explanation) explainAns
 		Rows: rows, Cols: cols, OnPrefix: x.focus.OnPrefix, Peak: summary.Peak, Boxes: summary.Boxes,
 		replies: x.replies,
 	}
-	if x.method.Probe == nil && a.Focus.Fusion == "" && a.Focus.Head == 0 {
+	if x.method.Probe == nil && x.method.Derive == nil && a.Focus.Fusion == "" && a.Focus.Head == 0 {
 		a.Focus.Fusion = attention.Mean
 	}
 	for r := range rows {
@@ -277,6 +286,9 @@ func (f *explainFlags) describe(e *engine, a *explainAnswer) string {
 	}
 	if a.Focus.Class != nil {
 		fmt.Fprintf(&s, ", for %s", a.Focus.Class.Label)
+	}
+	if a.Focus.Versus != nil {
+		fmt.Fprintf(&s, " against %s", a.Focus.Versus.Label)
 	}
 	p := a.Focus.Peak
 	fmt.Fprintf(&s, "; strongest at %.0f×%.0f pixels from (%.0f, %.0f)", p.W, p.H, p.X, p.Y)
