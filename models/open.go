@@ -184,9 +184,10 @@ func (c *Checkpoint) read(l *loader) error {
 	}
 	c.Layout = layout.name
 	// A file that does not fit its layout fails in both ways; the tensors
-	// say more.
+	// say more, but for those that were not asked for because of the failure.
 	failed := layout.read(l)
-	if err := l.Err(); err != nil {
+	var tensors *TensorError
+	if err := l.Err(); errors.As(err, &tensors) && (failed == nil || len(tensors.Missing)+len(tensors.Misshapen) > 0) {
 		return errors.Join(err, failed)
 	}
 	if failed != nil {
