@@ -171,7 +171,10 @@ func (p *pool) run(j job) error {
 		w.post(posted)
 	}
 	p.workers[0].run(p)
-	if !spin(func() bool { return p.left.Load() == 0 }) {
+	spin(func() bool { return p.left.Load() == 0 })
+	// A worker that was held up between finishing the job before and looking
+	// at asleep may wake this one too early: hence the loop.
+	for p.left.Load() > 0 {
 		p.asleep.Store(true)
 		if p.left.Load() > 0 || !p.asleep.CompareAndSwap(true, false) {
 			<-p.done
