@@ -42,6 +42,8 @@ def ort(args, pixels):
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, {cores[0]})
         o.add_session_config_entry("session.intra_op_thread_affinities", ";".join(str(c + 1) for c in cores[1:]))
+    if args.no_spin:
+        o.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(args.file, o, providers=["CPUExecutionProvider"])
     feed = {"pixels": pixels}
     return onnxruntime.__version__, lambda: session.run(None, feed)
@@ -97,6 +99,7 @@ def main():
     p.add_argument("--threads", type=int, required=True)
     p.add_argument("--batch", type=int, default=1)
     p.add_argument("--pinned", action="store_true")
+    p.add_argument("--no-spin", action="store_true", help="ort: threads that wait sleep")
     p.add_argument("--compiled", action="store_true")
     p.add_argument("--seconds", type=float, default=3)
     args = p.parse_args()

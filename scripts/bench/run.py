@@ -1,8 +1,10 @@
 """Measure vitserve beside its peers, in one run, and write docs/benchmarks.md.
 
     python3 scripts/bench/run.py --install          # once: a venv with the peers in .venv
-    python3 scripts/bench/run.py                    # measure, print the tables, write the document
+    python3 scripts/bench/run.py                    # measure, print the tables, write this machine's section
     python3 scripts/bench/run.py --python PYTHON    # peers of another Python
+    python3 scripts/bench/run.py --all              # also the settings of peers that have never won
+    python3 scripts/bench/run.py --read FILE        # write the section anew from a run's results
     python3 scripts/bench/run.py --prefix "chrt -f 10"
 
 Everyone computes the same architecture with random weights, one picture at a
@@ -10,94 +12,136 @@ time, 224 × 224. Each contender runs in a process of its own, in every round
 once, in a new order each round; before each run the machine rests. A contender
 is a peer at its best: several settings (graphs, pinning, thread counts) compete
 for it and the fastest single forward pass of all rounds counts. So does
-vitserve's.
+vitserve's. A precision that vitserve refuses on this machine is left out and
+named. Then come the linear layers alone (go test -bench GEMM ./backend/cpu) and
+memory and start (footprint.py). Results are kept in results.json beside the
+graphs, whatever becomes of the document.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import platform
 import random
+import re
 import shlex
 import statistics
 import subprocess
 import sys
 import time
 
+import report
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- peers: begin, written by scripts/bench/run.py -->", "<!-- peers: end -->"
+PRECISIONS = ("f32", "bf16", "int8")
 
-# What is compared with what: (row, ours, theirs).
-RATIOS = [
-    ("f32 against ONNX Runtime f32", "vitserve f32", "ONNX Runtime f32"),
-    ("bf16 against ONNX Runtime f32", "vitserve bf16", "ONNX Runtime f32"),
-    ("int8 against ONNX Runtime f32", "vitserve int8", "ONNX Runtime f32"),
-    ("int8 against ONNX Runtime int8", "vitserve int8", "ONNX Runtime int8"),
-    ("f32 against OpenVINO f32", "vitserve f32", "OpenVINO f32"),
-    ("bf16 against OpenVINO bf16", "vitserve bf16", "OpenVINO bf16"),
-    ("int8 against OpenVINO int8", "vitserve int8", "OpenVINO int8"),
-    ("f32 against PyTorch f32", "vitserve f32", "PyTorch f32"),
-    ("bf16 against PyTorch bf16", "vitserve bf16", "PyTorch bf16"),
-]
+# Graphs of graphs.py by what they are called here, those that win somewhere and
+# those that only --all measures.
+ORT = {
+    "ONNX Runtime f32": ({"plain": "plain", "fused by hand": "fused", "fused by its tool": "tool"}, {}),
+    "ONNX Runtime int8": (
+        {"dynamic": "dynamic", "fused by its tool, dynamic": "dynamic_tool", "QDQ": "qdq", "fused by its tool, QDQ": "qdq_tool"},
+        {"QDQ, outputs in f32": "qdq_out", "QDQ, s8 by s8": "qdq_s8", "QDQ, every operator": "qdq_all"},
+    ),
+}
+OPENVINO = {
+    "OpenVINO f32": ({"own graph": "openvino"}, {}, ("f32",)),
+    "OpenVINO bf16": ({"own graph": "openvino"}, {}, ("bf16",)),
+    "OpenVINO int8": ({"nncf": "nncf", "QDQ": "qdq"}, {"QDQ, outputs in f32": "qdq_out"}, ("f32", "bf16")),
+}
 
 
-def contenders(args, model, graphs):
+def chosen(args, settings, others):
+    return {**settings, **others} if args.all else settings
+
+
+def kinds(args):
+    """Return the graphs that a run needs."""
+    found = [k for settings in ORT.values() for k in chosen(args, *settings).values()]
+    found += [k for usual, others, _ in OPENVINO.values() for k in chosen(args, usual, others).values()]
+    return list(dict.fromkeys(found))
+
+
+def contenders(args, model, folder):
     """Yield (contender, setting, command) for a model."""
     t = str(args.threads)
-    for precision in ("f32", "bf16", "int8"):
-        yield f"vitserve {precision}", "", [
-            str(args.binary), "bench", "--preset", model, "--precision", precision,
-            "--threads", t, "--batch", "1", "--seconds", str(args.seconds), "--json",
-        ]  # fmt: skip
+    for precision in PRECISIONS:
+        yield f"vitserve {precision}", "", bench(args, model, precision, args.threads, 1)
     peer = [args.python, str(HERE / "peer.py")]
-    common = ["--model", model, "--threads", t, "--seconds", str(args.seconds)]
+    common = ["--model", model, "--seconds", str(args.seconds)]
     pins = [("", []), (", pinned", ["--pinned"])]
-    for pin, flag in pins:
-        for kind, precision in (("plain", "f32"), ("fused", "f32"), ("dynamic", "int8"), ("qdq", "int8")):
-            file = str(graphs / f"{model}.{kind}.onnx")
-            yield f"ONNX Runtime {precision}", kind + pin, peer + ["ort", "--file", file] + common + flag
-        for precision in ("f32", "bf16"):
-            file = str(graphs / f"{model}.openvino.xml")
-            yield f"OpenVINO {precision}", "own graph" + pin, peer + ["openvino", "--precision", precision, "--file", file] + common + flag
-        for rest in ("f32", "bf16"):
-            file = str(graphs / f"{model}.qdq.onnx")
-            yield "OpenVINO int8", f"qdq, rest {rest}{pin}", peer + ["openvino", "--precision", rest, "--file", file] + common + flag
+    graph = lambda kind: ["--file", str(folder / f"{model}.{kind}{'.xml' if kind in ('openvino', 'nncf') else '.onnx'}")]
+    for name, settings in ORT.items():
+        for setting, kind in chosen(args, *settings).items():
+            ort = peer + ["ort"] + graph(kind) + common
+            for pin, flag in pins:
+                yield name, setting + pin, ort + ["--threads", t] + flag
+            if args.all:
+                yield name, setting + ", not spinning", ort + ["--threads", t, "--no-spin"]
+                for n in sorted({1, 2 * args.threads} - {args.threads}):
+                    yield name, f"{setting}, {n} thread{'s'[: n > 1]}", ort + ["--threads", str(n)]
+    for name, (usual, others, rests) in OPENVINO.items():
+        for setting, kind in chosen(args, usual, others).items():
+            for rest in rests:
+                if rest in args.refused:
+                    continue
+                for pin, flag in pins:
+                    said = f"{setting}, rest {rest}{pin}" if len(rests) > 1 else setting + pin
+                    yield name, said, peer + ["openvino", "--precision", rest] + graph(kind) + common + ["--threads", t] + flag
     for precision in ("f32", "bf16"):
-        yield f"PyTorch {precision}", "eager", peer + ["torch", "--precision", precision] + common
-        yield f"PyTorch {precision}", "compiled", peer + ["torch", "--precision", precision, "--compiled"] + common
+        torch = peer + ["torch", "--precision", precision] + common + ["--threads", t]
+        if args.all:
+            yield f"PyTorch {precision}", "eager", torch
+        yield f"PyTorch {precision}", "compiled", torch + ["--compiled"]
+
+
+def bench(args, model, precision, threads, batch, *more):
+    """Return vitserve's command at a setting."""
+    runs = 30 if batch == 1 else 10  # of so many pictures each
+    return [
+        str(args.binary), "bench", "--preset", model, "--precision", precision, "--threads", str(threads), "--batch", str(batch),
+        "--seconds", str(args.seconds), "--runs", str(runs), "--json", *more,
+    ]  # fmt: skip
 
 
 def own_settings(args, model):
     """Yield (setting, command) of what vitserve is compared with itself on."""
-    command = [str(args.binary), "bench", "--preset", model, "--seconds", str(args.seconds), "--json"]
     for attention in ("class", "full"):
-        yield f"attention {attention}", command + ["--threads", str(args.threads), "--attention", attention]
-    for precision in ("f32", "bf16", "int8"):
-        for threads in sorted({1, args.threads}):
-            for batch in (1, 8):
-                if threads == args.threads and batch == 1:
-                    continue  # a contender already
-                yield f"{precision}, threads {threads}, batch {batch}", command + ["--threads", str(threads), "--precision", precision, "--batch", str(batch)]
+        yield f"attention {attention}", bench(args, model, "f32", args.threads, 1, "--attention", attention)
+    for precision in PRECISIONS:
+        if precision not in args.refused:
+            for threads in sorted({1, args.threads}):
+                yield f"{precision}, threads {threads}, batch 8", bench(args, model, precision, threads, 8)
 
 
 def make_graphs(args, folder):
     """Write the graphs that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for model in args.models:
-        subprocess.run([args.python, str(HERE / "graphs.py"), model, str(folder)], check=True, stderr=subprocess.DEVNULL)
+        print(f"graphs of {model}", file=sys.stderr, flush=True)
+        command = [args.python, str(HERE / "graphs.py"), model, str(folder), *kinds(args)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            sys.exit(done.stdout[-2000:] + f"\nthe graphs of {model} could not be made")
+
+
+def environment():
+    """Return the environment without what would choose for a library what it does best."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "VITSERVE_"))}
+
+
+def run(args, command, timeout=600):
+    """Run a command as a contender is run and return its output."""
+    time.sleep(args.rest)
+    words = shlex.split(args.prefix) + command
+    return subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=timeout, cwd=ROOT, check=True).stdout
 
 
 def run_once(args, command):
     """Run one contender; return its milliseconds (best, median), version and peak, or why not."""
-    # Libraries choose by themselves what they do best.
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "VITSERVE_"))}
-    time.sleep(args.rest)
     try:
-        done = subprocess.run(shlex.split(args.prefix) + command, capture_output=True, text=True, env=env, timeout=600, check=True)
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
+        answer = json.loads(run(args, command).strip().splitlines()[-1])
     except subprocess.CalledProcessError as e:
         return {"error": (e.stderr.strip().splitlines() or ["no message"])[-1]}
     except (subprocess.TimeoutExpired, IndexError, ValueError) as e:
@@ -105,21 +149,42 @@ def run_once(args, command):
     if "times" in answer:
         times = answer["times"]
         return {"best": 1e3 * min(times), "median": 1e3 * statistics.median(times), "runs": len(times), "version": answer["version"]}
-    return {"best": answer["ms_per_image"], "median": answer["ms_median"], "runs": answer.get("runs", 0), "peak": answer["peak_gflops"], "gflops": answer["gflops"]}
+    return {
+        "best": answer["ms_per_image"], "median": answer["ms_median"], "runs": answer["runs"],
+        "peak": answer["peak_gflops"], "gflops": answer["gflops"], "backend": answer["backend"],
+    }  # fmt: skip
 
 
-def measure(args, graphs):
+def refused(args):
+    """Return {precision: why} of those that vitserve refuses on this machine."""
+    found = {}
+    for precision in PRECISIONS:
+        done = subprocess.run(
+            [str(args.binary), "bench", "--model", "starter", "--precision", precision, "--runs", "1", "--seconds", "0"],
+            capture_output=True, text=True, env=environment(),
+        )  # fmt: skip
+        if done.returncode and "not supported by this machine" in done.stderr:
+            found[precision] = done.stderr.strip().splitlines()[-1].split(": ")[-1]
+        elif done.returncode:
+            sys.exit(f"vitserve bench --precision {precision}: {done.stderr}")
+    return found
+
+
+def wanted(args, name, words):
+    return any(w in name for w in words or [])
+
+
+def measure(args, folder):
     """Return {model: {contender: {setting: [result of each round]}}}."""
     results = {}
     for n in range(args.rounds):
         for model in args.models:
-            todo = list(contenders(args, model, graphs))
+            todo = list(contenders(args, model, folder))
             todo += [("vitserve alone", setting, command) for setting, command in own_settings(args, model)]
+            todo = [t for t in todo if not any(t[0].endswith(" " + p) for p in args.refused)]
             random.shuffle(todo)
             for name, setting, command in todo:
-                if args.only and not any(o in name for o in args.only):
-                    continue
-                if n > 0 and any(o in name for o in args.once or []):
+                if args.only and not wanted(args, name, args.only) or n > 0 and wanted(args, name, args.once):
                     continue
                 past = results.setdefault(model, {}).setdefault(name, {}).setdefault(setting, [])
                 if past and "error" in past[-1]:
@@ -127,126 +192,44 @@ def measure(args, graphs):
                 r = run_once(args, command)
                 past.append(r)
                 said = r.get("error") or f"{r['best']:8.2f} ms best, {r['median']:8.2f} median"
-                print(f"round {n + 1}/{args.rounds}  {model}  {name:18} {setting:24} {said}", file=sys.stderr, flush=True)
+                print(f"round {n + 1}/{args.rounds}  {model}  {name:18} {setting:36} {said}", file=sys.stderr, flush=True)
     return results
 
 
-def best_of(settings):
-    """Return (setting, best, its median, version) of the fastest setting, or None."""
-    found = [(r["best"], r["median"], s, r) for s, rounds in settings.items() for r in rounds if "best" in r]
-    if not found:
-        return None
-    best, median, setting, r = min(found, key=lambda f: f[:2])
-    return {"best": best, "median": median, "setting": setting, **{k: r[k] for k in ("version", "peak", "gflops") if k in r}}
-
-
-def spread(ours, theirs):
-    """Ratio of the bests in each round, lowest and highest."""
-    rounds = []
-    n = max(len(r) for r in list(ours.values()) + list(theirs.values()))
-    for i in range(n):
-        a = [r[i]["best"] for r in ours.values() if i < len(r) and "best" in r[i]]
-        b = [r[i]["best"] for r in theirs.values() if i < len(r) and "best" in r[i]]
-        if a and b:
-            rounds.append(min(b) / min(a))
-    return f"{min(rounds):.2f}–{max(rounds):.2f}" if rounds else "–"
-
-
-def tables(args, results):
-    """Write the results in Markdown."""
-    out = []
-    for model, names in results.items():
-        out += [f"### {model}, batch 1, {args.threads} threads", "", "| | best ms | median ms | setting |", "|---|---:|---:|---|"]
-        bests = {name: best_of(settings) for name, settings in names.items()}
-        alone = names.get("vitserve alone", {})
-        bests.pop("vitserve alone", None)
-        for name in sorted(bests, key=lambda n: (bests[n] or {"best": 1e9})["best"]):
-            b = bests[name]
-            if b is None:
-                error = next(r["error"] for rounds in names[name].values() for r in rounds if "error" in r)
-                out.append(f"| {name} | – | – | {error} |")
-                continue
-            version = f" {b['version'].split('-')[0].split('+')[0]}" if "version" in b else ""
-            setting = b["setting"] or f"{b['gflops']:.0f} GFLOP/s; peak probe f32 {b['peak']:.0f}"
-            out.append(f"| {name}{version} | {b['best']:.2f} | {b['median']:.2f} | {setting} |")
-        out += ["", "| times as fast | best against best | by round |", "|---|---:|---:|"]
-        for row, ours, theirs in RATIOS:
-            if bests.get(ours) and bests.get(theirs):
-                out.append(f"| {row} | {bests[theirs]['best'] / bests[ours]['best']:.2f} | {spread(names[ours], names[theirs])} |")
-        out += own_table(args, bests, alone)
-        out.append("")
-    return "\n".join(out)
-
-
-def own_table(args, bests, alone):
-    """Write what vitserve's own settings cost beside one another."""
-    rows = {s: best_of({s: rounds}) for s, rounds in alone.items()}
-    for precision in ("f32", "bf16", "int8"):
-        rows[f"{precision}, threads {args.threads}, batch 1"] = bests.get(f"vitserve {precision}")
-    rows = {s: b for s, b in rows.items() if b}
-    out = []
-
-    def ratio(text, slow, fast, form="{:.2f}"):
-        if slow in rows and fast in rows:
-            out.append(f"| {text} | {form.format(rows[slow]['best'] / rows[fast]['best'])} |")
-
-    plain = f"f32, threads {args.threads}, batch 1"
-    for precision in ("f32", "bf16", "int8"):
-        p = f"{precision}, threads"
-        ratio(f"{precision}: throughput of batch 8 on {args.threads} threads against 1 thread", f"{p} 1, batch 8", f"{p} {args.threads}, batch 8")
-        ratio(f"{precision}: throughput of batch 8 against batch 1", f"{p} {args.threads}, batch 1", f"{p} {args.threads}, batch 8")
-    ratio("f32: time with the class token's attention of every layer and head, against without", "attention class", plain, "{:.3f}")
-    ratio("f32: time with every attention matrix, against without", "attention full", plain, "{:.3f}")
-    if plain in rows and "peak" in rows[plain]:
-        out.append(f"| f32: fraction of the peak probe, best of each | {rows[plain]['gflops'] / rows[plain]['peak']:.3f} |")
-    return ["", "| vitserve beside itself | |", "|---|---:|"] + out if out else []
-
-
-def machine():
-    """Name the processor and what the system gives of it."""
-    name = platform.processor() or platform.machine()
+def gemm(args, results):
+    """Return {"f32": {"B_qkv": fraction of the peak}, ...} of the linear layers on one core, or why not."""
+    backends = {r["backend"] for m in results.values() for n in m.values() for s in n.values() for r in s if "backend" in r}
+    if not backends:
+        return {"error": "vitserve was not measured"}
+    kernels = backends.pop().removeprefix("cpu/")
+    print(f"linear layers of {kernels}", file=sys.stderr, flush=True)
+    command = ["go", "test", "-run", "-", "-bench", f"GEMM(Low)?/^{kernels}$", "-benchtime", "1s", "./backend/cpu"]
     try:
-        for line in open("/proc/cpuinfo"):
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-            if line.startswith("cpu family"):
-                family = line.split(":", 1)[1].strip()
-            if line.startswith("model\t"):
-                name_model = line.split(":", 1)[1].strip()
-        name += f" (family {family}, model {name_model})"
-    except (OSError, UnboundLocalError):
-        pass
-    return f"{len(os.sched_getaffinity(0))} cores of {name}, {platform.system()} {platform.machine()}"
+        out = run(args, command)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as e:
+        return {"error": str(e)}
+    found = {}
+    for line in out.splitlines():
+        m = re.match(rf"BenchmarkGEMM(?:Low)?/{kernels}/(?:(\w+)/)?(\w+?)(?:-\d+)?\s.*\s([\d.]+) of-peak", line)
+        if m:
+            found.setdefault(m[1] or "f32", {})[m[2]] = float(m[3])
+    return found or {"error": "no benchmark named GEMM ran"}
 
 
-def describe(args, results):
-    """Say what was measured, where and how."""
-    git = lambda *a: subprocess.run(["git", *a], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    commit = git("rev-parse", "--short=12", "HEAD") + (" with changes" if git("status", "--porcelain", "--", "*.go", "*.s") else "")
-    load = f"; load average before {args.load:.1f}" if args.load > 0.5 else ""
-    command = "python3 scripts/bench/run.py " + " ".join(
-        a
-        for a in [
-            f"--rounds {args.rounds}",
-            f"--seconds {args.seconds:g}",
-            f"--once {' '.join(json.dumps(o) for o in args.once)}" if args.once else "",
-            f'--prefix "{args.prefix}"' if args.prefix else "",
-        ]
-        if a
-    )
-    return "\n".join([
-        f"- machine: {machine()}{load}",
-        f"- commit: {commit}; {subprocess.run(['go', 'version'], capture_output=True, text=True, check=True).stdout.split()[2]}; {time.strftime('%Y-%m-%d')}",
-        f"- command: `{command}`",
-        "",
-    ])  # fmt: skip
-
-
-def write(text):
-    """Put text between the document's marks."""
-    document = DOCUMENT.read_text()
-    head, rest = document.split(BEGIN)
-    DOCUMENT.write_text(head + BEGIN + "\n\n" + text + "\n" + END + rest.split(END)[1])
+def footprint(args):
+    """Return the checks of memory and start, or why not."""
+    print("memory and start", file=sys.stderr, flush=True)
+    precisions = [p for p in PRECISIONS if p not in args.refused]
+    command = [args.python, str(HERE / "footprint.py"), "--json", "--binary", str(args.binary), "--folder", str(args.graphs), "--precisions", ",".join(precisions)]
+    try:
+        out = run(args, command, timeout=1200)
+    except subprocess.CalledProcessError as e:
+        if e.returncode != 1 or not e.stdout:
+            return [{"error": e.stderr.strip().splitlines()[-1]}]
+        out = e.stdout  # a bound is broken, which the lines say, too
+    except subprocess.TimeoutExpired as e:
+        return [{"error": str(e)}]
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def main():
@@ -255,14 +238,15 @@ def main():
     p.add_argument("--python", default=str(ROOT / ".venv" / "bin" / "python"), help="Python that has the peers")
     p.add_argument("--models", nargs="+", default=["vit_base_patch16_224", "deit_tiny_patch16_224"])
     p.add_argument("--only", nargs="+", help="only contenders whose name contains one of these")
-    p.add_argument("--once", nargs="+", help="contenders whose name contains one of these run in the first round only")
-    p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--seconds", type=float, default=5, help="how long each contender runs in each round")
+    p.add_argument("--once", nargs="+", default=["PyTorch"], help="contenders whose name contains one of these run in the first round only")
+    p.add_argument("--all", action="store_true", help="also settings of peers that have never won")
+    p.add_argument("--rounds", type=int, default=2)
+    p.add_argument("--seconds", type=float, default=1, help="how long each contender runs in each round, but at least 30 passes")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--rest", type=float, default=0.5, help="seconds of rest before each run")
     p.add_argument("--prefix", default="", help="words before every command, such as chrt -f 10")
-    p.add_argument("--graphs", type=pathlib.Path, default=ROOT / ".cache" / "bench", help="folder for the ONNX files")
-    p.add_argument("--raw", type=pathlib.Path, help="write every result to this JSON file")
+    p.add_argument("--graphs", type=pathlib.Path, default=ROOT / ".cache" / "bench", help="folder for graphs, weights and results")
+    p.add_argument("--read", type=pathlib.Path, help="results of an earlier run, in place of a new one")
     p.add_argument("--no-document", action="store_true", help="only print the tables")
     args = p.parse_args()
     if args.install:
@@ -270,17 +254,25 @@ def main():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         subprocess.run([args.python, "-m", "pip", "install", "-r", str(HERE / "requirements.txt")], check=True)
         return
-    args.binary = args.graphs / "vitserve"
-    args.load = os.getloadavg()[0]
-    make_graphs(args, args.graphs)
-    subprocess.run(["go", "build", "-o", str(args.binary), "./cmd/vitserve"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
-    results = measure(args, args.graphs)
-    if args.raw:
-        args.raw.write_text(json.dumps(results))
-    text = describe(args, results) + "\n" + tables(args, results)
+    if args.read:
+        results = json.loads(args.read.read_text())
+    else:
+        args.graphs = args.graphs.resolve()
+        args.binary = args.graphs / "vitserve"
+        # What the machine does before all this work.
+        about = report.about(ROOT, sys.argv[1:])
+        make_graphs(args, args.graphs)
+        subprocess.run(["go", "build", "-o", str(args.binary), "./cmd/vitserve"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
+        args.refused = refused(args)
+        results = {"about": about, "threads": args.threads, "refused": args.refused, "models": measure(args, args.graphs)}
+        if not args.only:
+            results["gemm"] = gemm(args, results["models"])
+            results["footprint"] = footprint(args)
+        (args.graphs / "results.json").write_text(json.dumps(results))
+    text = report.section(results)
     print(text)
     if not args.no_document:
-        write(text)
+        report.write(ROOT / "docs" / "benchmarks.md", results, text)
 
 
 if __name__ == "__main__":
