@@ -6,13 +6,15 @@
     chrt -f 10 .venv/bin/python scripts/bench/footprint.py      # on a machine that others use
 
 Memory: a server with ViT-B classifies 100 photos of 640×480, one after the
-other, then as many from eight clients at once. Its anonymous resident memory
-(/proc/PID/smaps_rollup; the map of the weight file is not anonymous) must stay
-within 1.25 × the weights in the chosen precision + 64 MiB, and 200 photos later it
-must be no more. Until then it rises by what the garbage collector lets lie, which
-is said too. Start: from the birth of the process to its
-first answer with DeiT-Ti, by the command line and by the server, the weight file
-being in the system's cache; the median of 20 must be within 150 ms.
+other. Its anonymous resident memory (/proc/PID/smaps_rollup; the map of the weight
+file is not anonymous) must stay within 1.25 × the weights in the chosen precision
++ 64 MiB, and 200 photos later it must be no more. Until then it rises by what the
+garbage collector lets lie, which is said, too; and so is, without a bound, what
+eight clients at once take.
+
+Start: from the birth of the process to its first answer with DeiT-Ti, by the command
+line and by the server, the weight file being in the system's cache; the median of 20
+must be within 150 ms.
 
 Weights are random, photos drawn by scripts/load; both are made on the first run.
 A precision that the machine lacks is left out and named. The exit code is 1 if a
@@ -224,7 +226,8 @@ def memory(binary, model, precision, photos):
             t.start()
         for t in threads:
             t.join()
-        yield check(f"{what} after {REQUESTS} more, {CLIENTS} at once", "MiB", bound / MIB, server.anonymous() / MIB)
+        # Activations of a whole batch, and as many photos decoded.
+        yield check(f"{what} after {REQUESTS} more, {CLIENTS} at once", "MiB", None, server.anonymous() / MIB, "no bound is promised")
 
 
 def starts(binary, model, precision, photo, n):
@@ -251,7 +254,8 @@ def start(command, precision, seconds):
 
 
 def check(what, unit, wanted, found, note=""):
-    return {"what": what, "unit": unit, "wanted": round(wanted, 1), "found": round(found, 1), "ok": found <= wanted, "note": note}
+    """Return a finding beside the most it may be; None is no bound."""
+    return {"what": what, "unit": unit, "wanted": wanted and round(wanted, 1), "found": round(found, 1), "ok": wanted is None or found <= wanted, "note": note}
 
 
 def main():
@@ -283,7 +287,8 @@ def main():
         for c in checks:
             failed |= not c["ok"]
             note = f" ({c['note']})" if c["note"] else ""
-            said = f"{'ok    ' if c['ok'] else 'BROKEN'}  {c['what']}: at most {c['wanted']} {c['unit']}, found {c['found']}{note}"
+            wanted = f"at most {c['wanted']} {c['unit']}, " if c["wanted"] else ""
+            said = f"{'ok    ' if c['ok'] else 'BROKEN'}  {c['what']}: {wanted}found {c['found']} {c['unit']}{note}"
             print(json.dumps({"precision": precision, **c}) if args.json else said, flush=True)
     sys.exit(1 if failed else 0)
 

@@ -72,11 +72,13 @@ def models(results):
             version = f" {b['version'].split('-')[0].split('+')[0]}" if "version" in b else ""
             setting = b["setting"] or f"{b['gflops']:.0f} GFLOP/s; peak probe f32 {b['peak']:.0f}"
             out.append(f"| {name}{version} | {b['best']:.2f} | {b['median']:.2f} | {setting} |")
-        out += ["", "| times as fast | best against best | at least | aim | by round |", "|---|---:|---:|---:|---:|"]
+        ratios = []
         for row, ours, theirs, want in RATIOS:
             if bests.get(ours) and bests.get(theirs):
                 ratio = bests[theirs]["best"] / bests[ours]["best"]
-                out.append(f"| {row} | {judged(ratio, want.get(model))} | {spread(names[ours], names[theirs])} |")
+                ratios.append(f"| {row} | {judged(ratio, want.get(model))} | {spread(names[ours], names[theirs])} |")
+        if ratios:
+            out += ["", "| times as fast | best against best | at least | aim | by round |", "|---|---:|---:|---:|---:|"] + ratios
         out += own(results, model, bests, alone)
         out += linear(results, model)
         out += settings(names, bests)
@@ -152,7 +154,8 @@ def footprint(results):
             out.append(f"| not measured: {c['error']} | | | |")
         elif "what" in c:
             said = f"{c['found']:.1f} {c['unit']}"
-            out.append(f"| {c['what']} | {c['wanted']:.1f} {c['unit']} | {said if c['ok'] else '**' + said + '**'} | {c['note']} |")
+            most = f"{c['wanted']:.1f} {c['unit']}" if c["wanted"] else "–"
+            out.append(f"| {c['what']} | {most} | {said if c['ok'] else '**' + said + '**'} | {c['note']} |")
     return out + [""]
 
 
