@@ -3,7 +3,7 @@
     python3 scripts/bench/run.py --install          # once: a venv with the peers in .venv
     python3 scripts/bench/run.py                    # measure, print the tables, write this machine's section
     python3 scripts/bench/run.py --python PYTHON    # peers of another Python
-    python3 scripts/bench/run.py --all              # also the settings of peers that have never won
+    python3 scripts/bench/run.py --all              # also the settings of peers that have not won yet
     python3 scripts/bench/run.py --read FILE        # write the section anew from a run's results
     python3 scripts/bench/run.py --prefix "chrt -f 10"
 
@@ -36,7 +36,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PRECISIONS = ("f32", "bf16", "int8")
 
-# Graphs of graphs.py by what they are called here, those that win somewhere and
+# Graphs of graphs.py by what they are called here, those that may win and
 # those that only --all measures.
 ORT = {
     "ONNX Runtime f32": ({"plain": "plain", "fused by hand": "fused", "fused by its tool": "tool"}, {}),
@@ -241,7 +241,7 @@ def main():
     p.add_argument("--models", nargs="+", default=["vit_base_patch16_224", "deit_tiny_patch16_224"])
     p.add_argument("--only", nargs="+", help="only contenders whose name contains one of these")
     p.add_argument("--once", nargs="+", default=["PyTorch"], help="contenders whose name contains one of these run in the first round only")
-    p.add_argument("--all", action="store_true", help="also settings of peers that have never won")
+    p.add_argument("--all", action="store_true", help="also settings of peers that have not won yet")
     p.add_argument("--rounds", type=int, default=2)
     p.add_argument("--seconds", type=float, default=1, help="how long each contender runs in each round, but at least 30 passes")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
