@@ -70,8 +70,9 @@ type Images struct {
 	Batch  int           // images that the model takes at once, for integrated gradients; 0: B
 
 	// Targets are one map each for every image. None asks for each image's
-	// best class.
+	// best classes, of which there are Best; 0 is one.
 	Targets []Target
+	Best    int
 }
 
 // Derived is what a method with gradients found out about Images.
@@ -184,16 +185,12 @@ func (x *Images) seeds(logits *tensor.Dense) (targets [][]Target, seeds []*tenso
 		targets = append(targets, slices.Repeat([]Target{t}, n))
 	}
 	if len(x.Targets) == 0 {
-		best := make([]Target, n)
-		for b := range best {
-			row := logits.Float32s()[b*classes : (b+1)*classes]
-			for k, v := range row {
-				if v > row[best[b].Class] {
-					best[b].Class = k
-				}
+		targets = make([][]Target, min(max(1, x.Best), classes))
+		for b := range n {
+			for t, k := range highest(logits.Float32s()[b*classes:(b+1)*classes], len(targets)) {
+				targets[t] = append(targets[t], Target{Class: k})
 			}
 		}
-		targets = append(targets, best)
 	}
 	for _, of := range targets {
 		seed := tensor.New(tensor.WithShape(n, classes), tensor.Of(tensor.Float32))

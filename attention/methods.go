@@ -261,7 +261,10 @@ func (o Options) onlyOf(method string, understood []string) error {
 	} {
 		if given.is && !slices.Contains(understood, given.name) {
 			only := "no option but mass"
-			if len(understood) > 0 {
+			switch {
+			case method == AutoMethod:
+				only = "none: it chooses them itself"
+			case len(understood) > 0:
 				only = "only " + strings.Join(understood, ", ")
 			}
 			return fmt.Errorf("attention: %w: method %s has no %s, want %s", ErrOption, method, given.name, only)

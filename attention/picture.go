@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"slices"
 
 	"github.com/disintegration/imaging"
 	"github.com/vitserve/vitserve/patch"
@@ -13,18 +14,48 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
+// Picture is a kind of picture.
+type Picture string
+
+// Pictures.
+const (
+	OverlayPicture Picture = "overlay" // Overlay
+	HeatPicture    Picture = "heat"    // HeatMap
+	SheetPicture   Picture = "sheet"   // ContactSheet
+)
+
+// Pictures returns the names of the kinds, the default first.
+func Pictures() []string {
+	return []string{string(OverlayPicture), string(HeatPicture), string(SheetPicture)}
+}
+
+// DefaultQuality is that of JPEG files, 1 to 100.
+const DefaultQuality = 92
+
+// Check says what of s is impossible for a picture of that kind, naming what
+// is allowed.
+func (k Picture) Check(s Style) error {
+	switch {
+	case !slices.Contains(Pictures(), string(k)):
+		return badOption("picture", fmt.Sprintf("%.64q", string(k)), Pictures()...)
+	case k == HeatPicture && s.Alpha != 0:
+		return fmt.Errorf("attention: %w: alpha: a heat map has no photo under it", ErrOption)
+	case k == SheetPicture && s.Compat != "":
+		return fmt.Errorf("attention: %w: compat: a contact sheet is not of %s", ErrOption, s.Compat)
+	}
+	return s.Check()
+}
+
 // MaxPicture is the largest side of the pictures that HeatMap and
 // ContactSheet paint, pixels.
 const MaxPicture = 8192
 
 // HeatMap paints the map alone, stretched to a picture of width × height: the
-// model's input, not the photo. Of the style it takes colours and upsampling.
+// model's input, not the photo. Of the style it takes colours and upsampling;
+// Compat paints nothing here.
 func HeatMap(m *Map, s Style, width, height int) (*image.NRGBA, error) {
-	if err := s.Check(); err != nil {
+	if err := HeatPicture.Check(s); err != nil {
 		return nil, err
-	}
-	if s.Compat != "" || s.Alpha != 0 {
-		return nil, fmt.Errorf("attention: %w: a heat map has no photo under it, want neither alpha nor compat", ErrOption)
 	}
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -69,11 +100,8 @@ func ContactSheet(p *patch.Photo, g patch.Geometry, r *Record, b int, o Options,
 	if err := check("raw", rawOptions, o, r.Grid, len(r.Attn), heads); err != nil {
 		return nil, err
 	}
-	if err := s.Check(); err != nil {
+	if err := SheetPicture.Check(s); err != nil {
 		return nil, err
-	}
-	if s.Compat != "" {
-		return nil, fmt.Errorf("attention: %w: a contact sheet has no style %s", ErrOption, s.Compat)
 	}
 	width := sheetMargin + heads*(sheetTile+sheetGap)
 	height := sheetMargin + len(r.Attn)*(sheetTile+sheetGap)

@@ -130,13 +130,20 @@ func TestWriteNpy(t *testing.T) {
 	m, err := raw(r, 0, Options{})
 	require.NoError(t, err)
 	file.Reset()
-	require.NoError(t, m.WriteNpy(&file))
+	require.NoError(t, WriteMaps(&file, m))
 	d = new(tensor.Dense)
 	require.NoError(t, d.ReadNpy(&file))
 	require.Equal(t, tensor.Shape{2, 3}, d.Shape())
 	require.Equal(t, m.Values.Float32s(), d.Float32s())
 
-	require.ErrorIs(t, m.WriteNpy(full{}), errFull)
+	file.Reset()
+	require.NoError(t, WriteMaps(&file, m, m))
+	d = new(tensor.Dense)
+	require.NoError(t, d.ReadNpy(&file))
+	require.Equal(t, tensor.Shape{2, 2, 3}, d.Shape())
+	require.Equal(t, append(m.Values.Float32s(), m.Values.Float32s()...), d.Float32s())
+
+	require.ErrorIs(t, WriteMaps(full{}, m), errFull)
 	require.ErrorIs(t, r.WriteNpy(full{}, 0), errFull)
 }
 
@@ -145,6 +152,40 @@ var errFull = errors.New("disk full")
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestCut(t *testing.T) {
+	const n = 7
+	r := record(4, 2, 3, 2, 1, [2]int{2, 3})
+	at := func(l, b, h, q, k int) float32 { return r.Attn[l].Float32s()[((b*2+h)*n+q)*n+k] }
+	for _, p := range []Part{{}, {Layer: 2}, {Head: 1}, {Layer: 3, Head: 2}, {Rows: []int{4, 0}}, {Layer: 1, Head: 2, Rows: []int{6}}} {
+		got, err := r.Cut(1, p)
+		require.NoError(t, err)
+		batch, heads, rows, tokens := got.shape()
+		require.Equal(t, p.Bytes(3, 2, n), int64(4*len(got.Attn)*heads*rows*tokens))
+		require.Equal(t, 1, batch)
+		layer0, head0 := max(0, p.Layer-1), max(0, p.Head-1)
+		for l, a := range got.Attn {
+			for h := range heads {
+				for i := range rows {
+					q := i
+					if p.Rows != nil {
+						q = p.Rows[i]
+					}
+					for k := range n {
+						require.Equal(t, at(layer0+l, 1, head0+h, q, k), a.Float32s()[(h*rows+i)*n+k], "%+v", p)
+					}
+				}
+			}
+		}
+	}
+	got, err := only(r, 0, 3).Cut(1, Part{})
+	require.NoError(t, err)
+	want, err := r.Cut(1, Part{Rows: []int{0, 3}})
+	require.NoError(t, err)
+	require.Equal(t, want.Attn[1].Float32s(), got.Attn[1].Float32s(), "rows are what is recorded")
+	_, err = only(r, 0).Cut(1, Part{Rows: []int{3}})
+	require.ErrorIs(t, err, ErrRows)
+}
 
 func TestOnPatches(t *testing.T) {
 	g := patch.Geometry{

@@ -2,9 +2,12 @@ package models
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Prediction is one label of an answer.
@@ -38,6 +41,36 @@ func (c *Checkpoint) Top(logits []float32, k int, min float64) []Prediction {
 		best = best[:k]
 	}
 	return best
+}
+
+// ErrClass is in the chain of the errors of Class.
+var ErrClass = errors.New("no such class")
+
+// Class finds a class by index or by label: the whole label or one of its
+// names, in letters of any case. A label of several classes is refused.
+func (c *Checkpoint) Class(name string) (int, error) {
+	if i, err := strconv.Atoi(name); err == nil {
+		if i < 0 || i >= len(c.Labels) {
+			return 0, fmt.Errorf("models: %w: %d, want 0 to %d or a label", ErrClass, i, len(c.Labels)-1)
+		}
+		return i, nil
+	}
+	var found []int
+	for i, l := range c.Labels {
+		named := slices.ContainsFunc(strings.Split(l, ","), func(part string) bool {
+			return strings.EqualFold(strings.TrimSpace(part), strings.TrimSpace(name))
+		})
+		if named || strings.EqualFold(l, name) {
+			found = append(found, i)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or one of the labels of %s", ErrClass, name, len(c.Labels)-1, c.Name)
+	}
+	return 0, fmt.Errorf("models: %w: %.64q is the label of %d classes, want an index, such as %d or %d", ErrClass, name, len(found), found[0], found[1])
 }
 
 // softmax returns exp(x - max) / Σ exp(x - max). What is not a number counts

@@ -16,7 +16,7 @@ type Classifier struct {
 	MultiLabel bool // probabilities are sigmoids of the logits, not their softmax
 }
 
-var _ attention.Classifier = Classifier{}
+var _ attention.Explainer = Classifier{}
 
 // Probabilities implements attention.Classifier.
 func (p Classifier) Probabilities(ctx context.Context, pixels *tensor.Dense) (*tensor.Dense, error) {
@@ -37,6 +37,19 @@ func (p Classifier) Kept(ctx context.Context, pixels *tensor.Dense, keep [][]int
 	return p.inBatches(ctx, len(keep), func(lo, hi int) (*tensor.Dense, error) {
 		return p.Session.Kept(pixels, keep[lo:hi])
 	})
+}
+
+// Tokens implements attention.Explainer. It takes at most the session's batch.
+func (p Classifier) Tokens(ctx context.Context, pixels *tensor.Dense) (*tensor.Dense, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	last := p.Session.m.cfg.Depth - 1
+	out, err := p.Session.Forward(pixels, Wants{Tokens: []int{last}})
+	if err != nil {
+		return nil, err
+	}
+	return out.Tokens[last], nil
 }
 
 // inBatches gathers the probabilities of n questions.

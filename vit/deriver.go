@@ -8,8 +8,6 @@ import (
 	"gorgonia.org/tensor"
 )
 
-var _ attention.Deriver = Classifier{}
-
 // Depth implements attention.Deriver.
 func (p Classifier) Depth() int { return p.Session.m.cfg.Depth }
 
