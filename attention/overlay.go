@@ -3,6 +3,7 @@ package attention
 import (
 	"fmt"
 	"image"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -47,7 +48,9 @@ func (s Style) Check() error {
 // not see is marked: grey, dark and hatched. Its share is 1 - g.Coverage.
 //
 // The map's lowest to highest value take the colours of the whole table, and
-// opacity grows with the value up to Alpha. The photo keeps its brightness.
+// opacity grows with the value up to Alpha. A map with negative values, which
+// speak against a class, has zero in the table's middle, and opacity grows with
+// the magnitude. The photo keeps its brightness.
 // A map that is flat or not finite is refused, as Map.Check does.
 //
 // With Compat vit-explain the picture is what that program writes: what the
@@ -110,8 +113,13 @@ func newLayers(g patch.Geometry, m *Map, s Style, size image.Point) *layers {
 	if alpha == 0 {
 		alpha = DefaultAlpha
 	}
+	low, _ := m.Range()
 	for i := range l.mix {
-		a := alpha * (faint + (1-faint)*float64(i)/255)
+		v := float64(i) / 255
+		if low < 0 {
+			v = math.Abs(2*v - 1)
+		}
+		a := alpha * (faint + (1-faint)*v)
 		l.mix[i].keep = uint32((1-a)*65536 + 0.5)
 		for c, v := range table[i] {
 			l.mix[i].add[c] = uint32(a*float64(v)*65536) + 32768 // rounds the sum
@@ -171,13 +179,18 @@ func (l *layers) unseen(dst, src []byte, y, from, to int) {
 	}
 }
 
-// scaled returns the values stretched to 0 to high.
+// scaled returns the values stretched to 0 to high; zero is in the middle if
+// some are negative.
 func (m *Map) scaled(high float32) []float32 {
-	lowest, highest := m.Range()
-	span := float64(highest) - float64(lowest) // of float32 extremes it may be beyond float32
+	l, h := m.Range()
+	lowest, highest := float64(l), float64(h) // the span may be beyond float32
+	if lowest < 0 {
+		highest = max(highest, -lowest)
+		lowest = -highest
+	}
 	out := slices.Clone(m.Values.Float32s())
 	for i, v := range out {
-		out[i] = float32((float64(v) - float64(lowest)) / span * float64(high))
+		out[i] = float32((float64(v) - lowest) / (highest - lowest) * float64(high))
 	}
 	return out
 }
