@@ -33,7 +33,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	openapi3filter.RegisterBodyDecoder("image/png", openapi3filter.FileBodyDecoder)
+	for _, media := range []string{"image/png", "image/jpeg", "application/x-npy"} {
+		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
+	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
 	backend.Register("gated", func(o backend.Options) (backend.Backend, error) {
 		b, err := backend.Open("cpu", o)

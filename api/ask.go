@@ -27,11 +27,10 @@ type ask struct {
 	priority   batch.Priority
 	timeout    time.Duration // 0: the server's
 
-	method   string // "": the default
-	options  attention.Options
-	class    string // label or index; "": the best
-	versus   string // likewise; "": none
-	evidence bool
+	question attention.Question // without its targets
+	classes  []string           // labels or indices; none: the best
+	versus   string             // likewise; "": none
+	send     sending
 	style    attention.Style
 }
 
@@ -54,79 +53,94 @@ type parameter struct {
 	kind    kind
 	explain bool // of /v1/explain only
 	set     func(a *ask, v string) error
+	list    func(a *ask, vs []string) error // in place of set: may be given several times, in JSON as an array
+}
+
+// ExplainParameters returns the names that a request to /v1/explain may hold.
+func ExplainParameters() []string {
+	var names []string
+	for _, p := range parameters {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 var parameters = []parameter{
-	{"model", text, false, func(a *ask, v string) error { a.model = v; return nil }},
-	{"top_k", number, false, func(a *ask, v string) error { return count(&a.topK, v) }},
-	{"min_score", number, false, func(a *ask, v string) error { return share(&a.minScore, v) }},
-	{"logits", flag, false, func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
-	{"exif", text, false, func(a *ask, v string) error {
+	{name: "model", kind: text, set: func(a *ask, v string) error { a.model = v; return nil }},
+	{name: "top_k", kind: number, set: func(a *ask, v string) error { return count(&a.topK, v) }},
+	{name: "min_score", kind: number, set: func(a *ask, v string) error { return share(&a.minScore, v) }},
+	{name: "logits", kind: flag, set: func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
+	{name: "exif", kind: text, set: func(a *ask, v string) error {
 		a.decode.IgnoreEXIF = v == "off"
 		return oneOf(v, "on", "off")
 	}},
-	{"preprocess", text, false, func(a *ask, v string) error {
+	{name: "preprocess", kind: text, set: func(a *ask, v string) error {
 		a.preprocess = patch.Preprocess(v)
 		return oneOf(v, string(patch.PreprocessModel), string(patch.PreprocessCrop), string(patch.PreprocessNone))
 	}},
-	{"resize", text, false, func(a *ask, v string) error {
+	{name: "resize", kind: text, set: func(a *ask, v string) error {
 		a.decode.Resize = patch.Resize(v)
 		return oneOf(v, string(patch.ResizeExact), string(patch.ResizeFast))
 	}},
-	{"priority", text, false, func(a *ask, v string) error {
+	{name: "priority", kind: text, set: func(a *ask, v string) error {
 		a.priority = batch.High
 		if v == "low" {
 			a.priority = batch.Low
 		}
 		return oneOf(v, "high", "low")
 	}},
-	{"timeout_ms", number, false, func(a *ask, v string) error {
+	{name: "timeout_ms", kind: number, set: func(a *ask, v string) error {
 		var ms int
-		if err := count(&ms, v); err != nil {
-			return err
-		}
+		err := between(&ms, v, 1, int(time.Hour.Milliseconds()))
 		a.timeout = time.Duration(ms) * time.Millisecond
-		if ms < 1 || a.timeout > time.Hour {
-			return fmt.Errorf("%w: %d, want 1 to %d", errValue, ms, time.Hour.Milliseconds())
+		return err
+	}},
+
+	{name: "method", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
+	{name: "layer", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Layer, v) }},
+	{name: "head", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Head, v) }},
+	{name: "fusion", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Options.Fusion = attention.Fusion(v); return nil }},
+	{name: "discard", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Discard, v) }},
+	{name: "start", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Start, v) }},
+	{name: "queries", kind: text, explain: true, list: func(a *ask, vs []string) error {
+		a.question.Queries = make([][]int, len(vs))
+		for i, v := range vs {
+			var err error
+			if a.question.Queries[i], err = attention.ParseCell(v); err != nil {
+				return fmt.Errorf("%w: %v", errSyntax, err)
+			}
 		}
 		return nil
 	}},
-
-	{"method", text, true, func(a *ask, v string) error { a.method = v; return nil }},
-	{"layer", number, true, func(a *ask, v string) error { return count(&a.options.Layer, v) }},
-	{"head", number, true, func(a *ask, v string) error { return count(&a.options.Head, v) }},
-	{"fusion", text, true, func(a *ask, v string) error { a.options.Fusion = attention.Fusion(v); return nil }},
-	{"discard", number, true, func(a *ask, v string) error { return share(&a.options.Discard, v) }},
-	{"start", number, true, func(a *ask, v string) error { return count(&a.options.Start, v) }},
-	{"query", text, true, func(a *ask, v string) error {
-		a.options.Query = make([]int, 2)
-		row, col, both := strings.Cut(v, ",")
-		if !both {
-			return fmt.Errorf("%w: %q, want row,column", errSyntax, v)
-		}
-		if err := count(&a.options.Query[0], row); err != nil {
-			return err
-		}
-		return count(&a.options.Query[1], col)
-	}},
-	{"mass", number, true, func(a *ask, v string) error { return share(&a.options.Mass, v) }},
-	{"compat", text, true, func(a *ask, v string) error { a.options.Compat, a.style.Compat = v, v; return nil }},
-	{"class", text, true, func(a *ask, v string) error { a.class = v; return nil }},
-	{"versus", text, true, func(a *ask, v string) error { a.versus = v; return nil }},
-	{"evidence", flag, true, func(a *ask, v string) (err error) { a.evidence, err = boolean(v); return err }},
-	{"window", number, true, func(a *ask, v string) error { return count(&a.options.Window, v) }},
-	{"masks", number, true, func(a *ask, v string) error { return count(&a.options.Masks, v) }},
-	{"keep", number, true, func(a *ask, v string) error { return share(&a.options.Keep, v) }},
-	{"seed", number, true, func(a *ask, v string) error {
+	{name: "mass", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Mass, v) }},
+	{name: "compat", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Options.Compat, a.style.Compat = v, v; return nil }},
+	{name: "class", kind: text, explain: true, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
+	{name: "classes", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, attention.MaxMaps) }},
+	{name: "versus", kind: text, explain: true, set: func(a *ask, v string) error { a.versus = v; return nil }},
+	{name: "evidence", kind: flag, explain: true, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
+	{name: "window", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
+	{name: "masks", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Masks, v) }},
+	{name: "keep", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Keep, v) }},
+	{name: "seed", kind: number, explain: true, set: func(a *ask, v string) error {
 		var n int
 		err := count(&n, v)
-		a.options.Seed = uint64(n)
+		a.question.Options.Seed = uint64(n)
 		return err
 	}},
-	{"steps", number, true, func(a *ask, v string) error { return count(&a.options.Steps, v) }},
-	{"colors", text, true, func(a *ask, v string) error { a.style.Colors = v; return nil }},
-	{"alpha", number, true, func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
-	{"upsample", text, true, func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},
+	{name: "steps", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
+	{name: "picture", kind: text, explain: true, set: func(a *ask, v string) error {
+		a.send.picture = attention.Picture(v)
+		return oneOf(v, attention.Pictures()...)
+	}},
+	{name: "values", kind: text, explain: true, set: func(a *ask, v string) error {
+		a.send.values = v
+		return oneOf(v, attention.ValuesMap, attention.ValuesAttention)
+	}},
+	{name: "format", kind: text, explain: true, set: func(a *ask, v string) error { a.send.format = v; return oneOf(v, formats()...) }},
+	{name: "quality", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.send.quality, v, 1, 100) }},
+	{name: "colors", kind: text, explain: true, set: func(a *ask, v string) error { a.style.Colors = v; return nil }},
+	{name: "alpha", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
+	{name: "upsample", kind: text, explain: true, set: func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},
 }
 
 // find returns the parameter of that name; the error names the allowed ones.
@@ -144,13 +158,22 @@ func (a *ask) find(name string) (parameter, error) {
 	return parameter{}, fmt.Errorf("%w: unknown parameter %s, want one of %s", errSyntax, clip(name), strings.Join(names, ", "))
 }
 
-// set takes a parameter of a query or a form.
-func (a *ask) set(name, v string) error {
+// set takes a parameter, with all that has been given for it.
+func (a *ask) set(name string, vs ...string) error {
 	p, err := a.find(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case p.list != nil && len(vs) > attention.MaxMaps:
+		err = fmt.Errorf("%w: given more than %d times", errValue, attention.MaxMaps)
+	case p.list != nil:
+		err = p.list(a, vs)
+	case len(vs) != 1:
+		return fmt.Errorf("%w: parameter %s is given %d times", errSyntax, clip(name), len(vs))
+	default:
+		err = p.set(a, vs[0])
 	}
-	if err := p.set(a, v); err != nil {
+	if err != nil {
 		return fmt.Errorf("parameter %s: %w", name, err)
 	}
 	return nil
@@ -159,10 +182,7 @@ func (a *ask) set(name, v string) error {
 // query takes the parameters of a query.
 func (a *ask) query(values map[string][]string) error {
 	for name, vs := range values {
-		if len(vs) != 1 {
-			return fmt.Errorf("%w: parameter %s is given %d times", errSyntax, clip(name), len(vs))
-		}
-		if err := a.set(name, vs[0]); err != nil {
+		if err := a.set(name, vs...); err != nil {
 			return err
 		}
 	}
@@ -175,6 +195,28 @@ func (a *ask) member(name string, raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	if p.list == nil {
+		v, err := p.read(raw)
+		if err != nil {
+			return err
+		}
+		return a.set(name, v)
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil || items == nil {
+		return fmt.Errorf("%w: %s is %s, want an array", errSyntax, name, clip(string(raw)))
+	}
+	vs := make([]string, len(items))
+	for i, item := range items {
+		if vs[i], err = p.read(item); err != nil {
+			return err
+		}
+	}
+	return a.set(name, vs...)
+}
+
+// read reads a JSON value of the parameter's kind.
+func (p parameter) read(raw json.RawMessage) (string, error) {
 	v := string(raw)
 	var found kind
 	switch {
@@ -183,26 +225,30 @@ func (a *ask) member(name string, raw json.RawMessage) error {
 	case strings.HasPrefix(v, `"`):
 		found = text
 		if err := json.Unmarshal(raw, &v); err != nil {
-			return fmt.Errorf("%w: %s: %v", errSyntax, name, err)
+			return "", fmt.Errorf("%w: %s: %v", errSyntax, p.name, err)
 		}
 	case v != "" && (v[0] == '-' || v[0] >= '0' && v[0] <= '9'):
 		found = number
 	}
 	if found != p.kind {
-		return fmt.Errorf("%w: %s is %s, want a %s", errSyntax, name, clip(v), p.kind)
+		return "", fmt.Errorf("%w: %s is %s, want a %s", errSyntax, p.name, clip(v), p.kind)
 	}
-	return a.set(name, v)
+	return v, nil
 }
 
 // count reads a whole number from 0.
 func count(dst *int, v string) error {
-	const most = 3_600_000 // an hour in milliseconds
+	return between(dst, v, 0, 3_600_000) // an hour in milliseconds
+}
+
+// between reads a whole number from least to most.
+func between(dst *int, v string, least, most int) error {
 	n, err := strconv.Atoi(v)
 	if err != nil {
 		return fmt.Errorf("%w: %s, want a whole number", errSyntax, clip(v))
 	}
-	if n < 0 || n > most {
-		return fmt.Errorf("%w: %d, want 0 to %d", errValue, n, most)
+	if n < least || n > most {
+		return fmt.Errorf("%w: %d, want %d to %d", errValue, n, least, most)
 	}
 	*dst = n
 	return nil

@@ -140,7 +140,7 @@ func (s *Server) form(r *multipart.Reader, boundary string, a *ask, b *body) ([]
 		return nil, fmt.Errorf("%w: multipart without a boundary", errSyntax)
 	}
 	var ups []upload
-	given := map[string]bool{}
+	given := map[string][]string{}
 	for {
 		part, err := r.NextPart()
 		if err == io.EOF {
@@ -155,14 +155,11 @@ func (s *Server) form(r *multipart.Reader, boundary string, a *ask, b *body) ([]
 			if err != nil {
 				return nil, err
 			}
-			switch {
-			case len(v) > longest:
+			if len(v) > longest {
 				return nil, fmt.Errorf("%w: field %s is longer than %d bytes", errSyntax, clip(name), longest)
-			case given[name]:
-				return nil, fmt.Errorf("%w: field %s is given twice", errSyntax, clip(name))
 			}
-			given[name] = true
-			if err := a.set(name, string(v)); err != nil {
+			given[name] = append(given[name], string(v))
+			if err := a.set(name, given[name]...); err != nil {
 				return nil, err
 			}
 			continue

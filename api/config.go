@@ -39,6 +39,7 @@ type Config struct {
 	MaxBody      int64 `json:"max_body" yaml:"max_body"`           // bytes of one request
 	BodyBudget   int64 `json:"body_budget" yaml:"body_budget"`     // bytes of all request bodies in memory
 	MaxImages    int   `json:"max_images" yaml:"max_images"`       // pictures in one request
+	MaxAnswer    int64 `json:"max_answer" yaml:"max_answer"`       // bytes of pictures and values in one answer
 	MaxPixels    int   `json:"max_pixels" yaml:"max_pixels"`       // declared size of one picture
 	DecodePixels int   `json:"decode_pixels" yaml:"decode_pixels"` // pixels of all pictures decoded at the same time
 
@@ -112,6 +113,7 @@ func DefaultConfig() Config {
 		MaxBody:      32 << 20,
 		BodyBudget:   256 << 20,
 		MaxImages:    64,
+		MaxAnswer:    128 << 20,
 		MaxPixels:    patch.DefaultMaxPixels,
 		DecodePixels: 2 * patch.DefaultMaxPixels,
 
@@ -156,6 +158,7 @@ func (c Config) Validate() error {
 		{"max_body", c.MaxBody, 1},
 		{"body_budget", c.BodyBudget, c.MaxBody},
 		{"max_images", int64(c.MaxImages), 1},
+		{"max_answer", c.MaxAnswer, 1},
 		{"max_pixels", int64(c.MaxPixels), 1},
 		{"decode_pixels", int64(c.DecodePixels), int64(c.MaxPixels)},
 		{"rate_burst", int64(c.RateBurst), 1},

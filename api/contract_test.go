@@ -49,7 +49,7 @@ func TestContract(t *testing.T) {
 		counts[r.status]++
 	})
 	t.Log("answers by status:", counts)
-	for _, status := range []int{200, 400, 404, 405, 413, 415, 422} {
+	for _, status := range []int{200, 400, 404, 405, 406, 413, 415, 422} {
 		require.NotZero(t, counts[status], "no answer %d: the generator lost its bite", status)
 	}
 	require.NotContains(t, c.logs.String(), "panic")
@@ -65,12 +65,14 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 	value := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"", "0", "1", "3", "-1", "0.5", "1.0", "1e3", "NaN", "Inf", "true", "false", "on", "off", "low", "high", "starter", "rollout", "raw", "mean", "max",
-			"turbo", "jet", "nearest", "2,3", "9,9", "none", "relevance", "gradcam", "occlusion", "auto", "pizza", "crop", "model", "vit-explain", "99999999999999999999", "%", "ä", "\x00",
+			"turbo", "jet", "nearest", "2,3", "9,9", "none", "relevance", "gradcam", "occlusion", "auto", "pizza", "crop", "model", "vit-explain", "99999999999999999999",
+			"overlay", "heat", "sheet", "map", "attention", "json", "png", "jpeg", "npy", "50", "%", "ä", "\x00",
 		}),
 		rapid.StringN(0, 8, 20))
 	name := rapid.SampledFrom([]string{
-		"model", "top_k", "min_score", "logits", "exif", "preprocess", "priority", "method", "layer", "head", "fusion", "discard", "start", "query", "mass",
+		"model", "top_k", "min_score", "logits", "exif", "preprocess", "priority", "method", "layer", "head", "fusion", "discard", "start", "queries", "mass",
 		"compat", "colors", "alpha", "upsample", "topk", "file", "class", "evidence", "window", "keep", "resize", "seed", "versus", "steps",
+		"classes", "picture", "values", "format", "quality",
 	})
 	query := url.Values{}
 	for range max(0, rapid.IntRange(-2, 3).Draw(t, "parameters")) {
@@ -113,7 +115,9 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 		}
 		m["images"] = images
 		for range rapid.IntRange(0, 2).Draw(t, "members") {
-			m[name.Draw(t, "name")] = rapid.SampledFrom([]any{0, 1, 3, -1, 0.5, true, "raw", "starter", nil, []int{1}, map[string]int{"a": 1}}).Draw(t, "json")
+			m[name.Draw(t, "name")] = rapid.SampledFrom([]any{
+				0, 1, 3, -1, 0.5, true, "raw", "starter", nil, []int{1}, []string{}, []string{"1", "pizza"}, []string{"2,3", "0,7"}, map[string]int{"a": 1}, "heat", "png", "sheet",
+			}).Draw(t, "json")
 		}
 		body, contentType = []byte(jsonOf(c.t, m)), "application/json"
 	case "noise":
@@ -137,7 +141,7 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	if accept := rapid.SampledFrom([]string{"", "*/*", "image/png", "application/json", "text/html", ";;q=x"}).Draw(t, "accept"); accept != "" {
+	if accept := rapid.SampledFrom([]string{"", "*/*", "image/png", "image/jpeg", "application/x-npy", "image/*;q=0.5, */*;q=0.1", "application/json", "text/html", ";;q=x"}).Draw(t, "accept"); accept != "" {
 		req.Header.Set("Accept", accept)
 	}
 	return req

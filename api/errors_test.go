@@ -93,8 +93,8 @@ func TestErrors(t *testing.T) {
 		{"class of a method that knows none", "", "/v1/explain?method=raw&class=banana", banana, nil, 422, "knows no class"},
 		{"unknown class", "", "/v1/explain?method=occlusion&class=dog", banana, nil, 422, "0 to 19 or a label"},
 		{"class's index", "", "/v1/explain?method=occlusion&class=20", banana, nil, 422, "0 to 19"},
-		{"option of auto", "", "/v1/explain?method=auto&layer=2", banana, nil, 422, "auto chooses"},
-		{"versus of no gradient", "", "/v1/explain?method=occlusion&class=1&versus=2", banana, nil, 422, "want it with relevance"},
+		{"option of auto", "", "/v1/explain?method=auto&layer=2", banana, nil, 422, "it chooses them itself"},
+		{"versus of no gradient", "", "/v1/explain?method=occlusion&class=1&versus=2", banana, nil, 422, "want relevance"},
 		{"versus alone", "", "/v1/explain?method=relevance&versus=2", banana, nil, 422, "want a class"},
 		{"versus unknown", "", "/v1/explain?class=1&versus=dog", banana, nil, 422, "dog"},
 		{"steps", "", "/v1/explain?method=integrated&steps=100000", banana, nil, 422, "steps"},
@@ -108,8 +108,8 @@ func TestErrors(t *testing.T) {
 		{"discard", "", "/v1/explain?discard=1", banana, nil, 422, "discard"},
 		{"colors", "", "/v1/explain?colors=grey", banana, nil, 422, "want turbo"},
 		{"alpha", "", "/v1/explain?alpha=2", banana, nil, 422, "alpha"},
-		{"query cell", "", "/v1/explain?query=8,0", banana, nil, 422, "0,0 to 7,7"},
-		{"query syntax", "", "/v1/explain?query=8", banana, nil, 400, "row,column"},
+		{"query cell", "", "/v1/explain?queries=8,0", banana, nil, 422, "0,0 to 7,7"},
+		{"query syntax", "", "/v1/explain?queries=8", banana, nil, 400, "row,column"},
 		{"overlay of a broken image", "", "/v1/explain", photo(t, "broken.jpg"), png, 400, "broken image"},
 	} {
 		t.Run(e.name, func(t *testing.T) {

@@ -1,15 +1,12 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"image/png"
-	"mime"
+	"image"
 	"net/http"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -19,67 +16,93 @@ import (
 
 // Explain is POST /v1/explain.
 func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
-	overlay := wantsPNG(c.Request().Header.Get(echo.HeaderAccept))
 	c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
 	r, ctx, err := s.receive(c, true)
 	if err != nil {
 		return err
 	}
 	defer r.release()
-	if overlay && len(r.ups) != 1 {
-		return fmt.Errorf("%w: %d pictures, want one, or accept %s", errManyPNG, len(r.ups), echo.MIMEApplicationJSON)
+	if err := r.countable(); err != nil {
+		return err
+	}
+	room := &room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &r.body}
+	if n := r.model.kept(r.question.Keep); n > room.most {
+		return fmt.Errorf("%w: attention of %d layers and %d heads over %d tokens takes %d bytes, the limit is %d: ask for one layer or head",
+			errValue, r.model.config.Depth, r.model.config.Heads, r.model.config.Tokens(), n, room.most)
 	}
 	answers, err := s.each(ctx, r, func(ctx context.Context, r *request, up upload) (*answer, error) {
-		return s.explain(ctx, r, up, overlay)
+		return s.explain(ctx, r, up, room)
 	})
 	if err != nil {
 		return err
 	}
 	serverTiming(c, answers)
-	if overlay {
-		geometry, err := json.Marshal(geometryOf(answers[0].geometry))
-		if err != nil {
-			return fmt.Errorf("api: encode geometry: %w", err)
-		}
-		h := c.Response().Header()
-		h.Set("X-Model", r.model.id)
-		h.Set("X-Model-Revision", r.model.revision)
-		h.Set("X-Geometry", string(geometry))
-		return c.Blob(http.StatusOK, "image/png", answers[0].png)
+	if r.send.format != formatJSON {
+		return s.sendOne(c, r, answers[0])
 	}
 	out := v1.ExplainAnswer{
 		Model: r.model.id, Revision: r.model.revision, Note: r.model.note, Results: make([]v1.ExplainResult, len(answers)),
 	}
 	for i, a := range answers {
-		o := &out.Results[i]
-		o.Image = r.ups[i].name
+		out.Results[i].Image = r.ups[i].name
 		if a.err != nil {
-			o.Error = problem(a.err, "")
+			out.Results[i].Error = problem(a.err, "")
 			continue
 		}
-		o.Focus, o.Evidence = focusOf(a.focus), evidenceOf(a.focus.evidence)
-		if a.focus.class >= 0 {
-			o.Class = a.class
-		}
-		o.Predictions, o.Logits, o.Batch = &a.predictions, a.logits, a.batch
-		o.Geometry, o.TimingsMs = geometryOf(a.geometry), a.timings
+		a.explained.Image, a.explained.Predictions, a.explained.Logits = r.ups[i].name, &a.predictions, a.logits
+		a.explained.TimingsMs, a.explained.Batch = a.timings, a.batch
+		out.Results[i] = a.explained
 	}
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, out)
 }
 
+// countable refuses to send several of what is sent by itself.
+func (r *request) countable() error {
+	maps := r.question.Count()
+	switch {
+	case r.send.format == formatJSON:
+	case len(r.ups) > 1:
+		return fmt.Errorf("%w: %d pictures as %s, want one, or %s", errAccept, len(r.ups), r.send.format, echo.MIMEApplicationJSON)
+	case maps > 1 && r.send.format != formatNpy:
+		return fmt.Errorf("%w: %d maps as %s, want one, or %s", errAccept, maps, r.send.format, echo.MIMEApplicationJSON)
+	}
+	return nil
+}
+
+// sendOne answers a picture, or values, by themselves.
+func (s *Server) sendOne(c echo.Context, r *request, a *answer) error {
+	geometry, err := json.Marshal(geometryOf(a.geometry))
+	if err != nil {
+		return fmt.Errorf("api: encode geometry: %w", err)
+	}
+	h := c.Response().Header()
+	h.Set("X-Model", r.model.id)
+	h.Set("X-Model-Revision", r.model.revision)
+	h.Set("X-Geometry", string(geometry))
+	if r.send.values != attention.ValuesAttention {
+		return c.Blob(http.StatusOK, a.encoded.media, a.encoded.data.Bytes())
+	}
+	h.Set(echo.HeaderContentType, types(formatNpy)[0])
+	c.Response().WriteHeader(http.StatusOK)
+	return a.focus.Kept.WriteNpy(c.Response(), 0)
+}
+
 // explain answers one picture.
-func (s *Server) explain(ctx context.Context, r *request, up upload, overlay bool) (*answer, error) {
+func (s *Server) explain(ctx context.Context, r *request, up upload, room *room) (*answer, error) {
 	slot, err := r.model.explain.Reserve(r.priority)
 	if err != nil {
 		return nil, busy(r.model, r.model.explain, err)
 	}
 	defer slot.Release()
-	v, err := s.look(ctx, r, up.data, overlay)
+	v, err := s.look(ctx, r, up.data, r.send.picture == attention.OverlayPicture || r.send.picture == attention.SheetPicture)
 	if err != nil {
 		return nil, err
 	}
 	defer v.release()
-	res, err := slot.Do(ctx, focusIn{ctx, v.pixels, r.plan})
+	if err := room.take(r.model.kept(r.question.Keep)); err != nil {
+		return nil, err
+	}
+	res, err := slot.Do(ctx, focusIn{ctx, v.pixels, r.question})
 	if err != nil {
 		return nil, err
 	}
@@ -88,60 +111,93 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, overlay boo
 	}
 	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch, focus: &res.Out}
 	a.timings.Queue, a.timings.Infer, a.timings.Explain = ms(res.Queued), ms(res.Ran-res.Out.maps), ms(res.Out.maps)
-	a.label(r, res.Out.logits)
-	if a.focus.class >= 0 {
-		for _, p := range r.model.top(res.Out.logits, 0, 0) {
-			if p.Index == a.focus.class {
-				a.class = v1.Prediction{Index: p.Index, Label: p.Label, Score: p.Score}
-			}
-		}
+	a.label(r, res.Out.Logits)
+	start := time.Now()
+	if err := s.present(ctx, r, v, a, room); err != nil {
+		return nil, err
 	}
-	if overlay {
-		start := time.Now()
-		if a.png, err = s.draw(ctx, v, a.focus.focus, r.style); err != nil {
-			return nil, err
-		}
-		a.timings.Encode += ms(time.Since(start))
-	}
+	a.timings.Encode += ms(time.Since(start))
 	s.met.answered(r.model.id, a)
 	return a, nil
 }
 
-// draw lays a map over its photo. Drawing takes as much as decoding, and its
-// turn.
-func (s *Server) draw(ctx context.Context, v *seen, m *attention.Map, style attention.Style) ([]byte, error) {
-	if err := s.decoders.Acquire(ctx, 1); err != nil {
-		return nil, err
+// present turns what was found out into what is sent of it.
+func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, room *room) error {
+	w := &r.send
+	var paint func(m *attention.Map) (*image.NRGBA, error)
+	switch {
+	case w.values == attention.ValuesAttention:
+		return nil // it is sent as it was kept
+	case w.picture == attention.SheetPicture:
+		err := s.draw(ctx, r, a, room, func() (*image.NRGBA, error) {
+			return attention.ContactSheet(v.photo, v.geometry, a.focus.Kept, 0, a.focus.Maps[0].Options, r.style)
+		})
+		if err != nil || w.format != formatJSON {
+			return err
+		}
+	case w.picture == attention.HeatPicture:
+		paint = func(m *attention.Map) (*image.NRGBA, error) {
+			return attention.HeatMap(m, r.style, v.geometry.Input[0], v.geometry.Input[1])
+		}
+	case w.picture == attention.OverlayPicture:
+		paint = func(m *attention.Map) (*image.NRGBA, error) {
+			return attention.Overlay(v.photo, v.geometry, m, r.style)
+		}
 	}
-	defer s.decoders.Release(1)
-	img, err := attention.Overlay(v.photo, v.geometry, m, style)
+	x, maps, err := ExplainedOf(a.focus.Explanation, v.geometry, r.model.top(a.focus.Logits, 0, 0))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var b bytes.Buffer
-	enc := png.Encoder{CompressionLevel: png.BestSpeed}
-	if err := enc.Encode(&b, img); err != nil {
-		return nil, fmt.Errorf("api: encode overlay: %w", err)
+	a.explained = x
+	if w.picture == attention.SheetPicture {
+		a.explained.Sheet = a.encoded.inJSON()
+		return nil
 	}
-	return b.Bytes(), nil
+	if w.format == formatNpy {
+		a.encoded = &encoded{media: types(formatNpy)[0], room: room}
+		return attention.WriteMaps(a.encoded, maps...)
+	}
+	for i := 0; paint != nil && i < len(maps); i++ {
+		if err := s.draw(ctx, r, a, room, func() (*image.NRGBA, error) { return paint(maps[i]) }); err != nil {
+			return err
+		}
+		if w.format == formatJSON {
+			a.explained.Maps[i].Picture = a.encoded.inJSON()
+		}
+	}
+	return nil
 }
 
-// wantsPNG reports whether an Accept header prefers an overlay to JSON.
-func wantsPNG(accept string) bool {
-	best := map[string]float64{}
-	for _, part := range strings.Split(accept, ",") {
-		media, params, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		q := 1.0
-		if v, given := params["q"]; given {
-			if q, err = strconv.ParseFloat(v, 64); err != nil {
-				continue
-			}
-		}
-		best[media] = max(best[media], q)
+// draw paints and encodes. That takes as much as decoding, and its turn.
+func (s *Server) draw(ctx context.Context, r *request, a *answer, room *room, paint func() (*image.NRGBA, error)) error {
+	if err := s.decoders.Acquire(ctx, 1); err != nil {
+		return err
 	}
-	png := max(best["image/png"], best["image/*"])
-	return png > 0 && png > max(best[echo.MIMEApplicationJSON], best["application/*"])
+	defer s.decoders.Release(1)
+	img, err := paint()
+	if err != nil {
+		return err
+	}
+	a.encoded, err = r.send.encode(img, room)
+	return err
+}
+
+// room is what the pictures and values of one answer may take. They are
+// charged to its request's body, so that those of all requests together are
+// bounded, too.
+type room struct {
+	most int64
+	body *body
+
+	mu    sync.Mutex
+	taken int64
+}
+
+func (r *room) take(n int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken += n; r.taken > r.most {
+		return fmt.Errorf("%w: pictures and values of one answer take more than the limit of %d bytes: ask for JPEG, or for fewer of them", errValue, r.most)
+	}
+	return r.body.charge(n)
 }

@@ -42,7 +42,7 @@ func TestFaults(t *testing.T) {
 	for i := range photos {
 		photos[i] = jpegOf(t, pattern(90+i, 70+3*i, i+1))
 		alone[i] = c.post("/v1/classify?logits=true", photos[i]).classified(t).Results[0].Logits
-		maps[i] = c.post("/v1/explain", photos[i]).explained(t).Results[0].Focus.Values
+		maps[i] = c.post("/v1/explain", photos[i]).explained(t).Results[0].Maps[0].Values
 	}
 	hostile := [][]byte{hugePNG(t), photos[0][:200], photo(t, "broken.jpg"), photo(t, "text.png"), bytes.Repeat([]byte{0}, 5000), []byte("\x89PNG\r\n\x1a\n"), []byte("GIF89a\xff\xff\xff\xff")}
 	addr := strings.TrimPrefix(c.url, "http://")
@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 						t.Errorf("%d %s", r.status, r.body)
 					case kind == 5:
 						var a v1.ExplainAnswer
-						if err := json.Unmarshal(r.body, &a); err != nil || fmt.Sprint(a.Results[0].Focus.Values) != fmt.Sprint(maps[i]) {
+						if err := json.Unmarshal(r.body, &a); err != nil || fmt.Sprint(a.Results[0].Maps[0].Values) != fmt.Sprint(maps[i]) {
 							t.Errorf("a map of another photo than %d: %s", i, r.body)
 						}
 						answered.Add(1)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -58,6 +59,9 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	if err != nil {
 		return nil, err
 	}
+	if r.question.Options.Compat == attention.VitExplain {
+		attention.VitExplainPixels(v.pixels, r.see.Mean, r.see.Std)
+	}
 	v.geometry = attention.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
 	s.met.stage("decode", v.timings.Decode)
 	if v.timings.Preprocess > 0 {
@@ -101,9 +105,9 @@ type answer struct {
 	timings     v1.Timings
 	batch       int
 	focus       *focusOut
-	class       v1.Prediction // that the model was asked about
-	png         []byte
-	err         error // of the picture itself
+	explained   v1.ExplainResult // what the contract says of focus
+	encoded     *encoded         // what is sent of focus by itself
+	err         error            // of the picture itself
 }
 
 // each answers every upload, a few at a time. Of many pictures a broken one is
@@ -133,7 +137,7 @@ func (s *Server) each(ctx context.Context, r *request, one func(context.Context,
 
 // ofPicture reports whether err is the fault of a picture, not of the request.
 func ofPicture(err error) bool {
-	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, errFetch} {
+	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, errFetch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -146,7 +150,6 @@ type request struct {
 	*ask
 	model  *resident
 	ups    []upload
-	plan   plan
 	see    patch.Transform
 	body   body
 	cancel context.CancelFunc
@@ -172,6 +175,9 @@ func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.C
 	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
 		return nil, nil, err
 	}
+	if err := r.send.decide(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ",")); explains && err != nil {
+		return nil, nil, err
+	}
 	limit := s.cfg.RequestTimeout.std()
 	if r.timeout > 0 {
 		limit = min(limit, r.timeout)
@@ -182,7 +188,7 @@ func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.C
 		return nil, nil, err
 	}
 	c.Set(keyModel, r.model.id)
-	r.plan, r.see, err = r.model.check(r.ask)
+	r.see, err = r.model.check(r.ask)
 	return r, ctx, err
 }
 
@@ -249,11 +255,7 @@ func (s *Server) classify(ctx context.Context, r *request, up upload) (*answer, 
 // label turns logits into the predictions that were asked for.
 func (a *answer) label(r *request, logits []float32) {
 	start := time.Now()
-	top := r.model.top(logits, r.topK, r.minScore)
-	a.predictions = make([]v1.Prediction, len(top))
-	for i, p := range top {
-		a.predictions[i] = v1.Prediction{Index: p.Index, Label: p.Label, Score: p.Score}
-	}
+	a.predictions = PredictionsOf(r.model.top(logits, r.topK, r.minScore))
 	if r.logits {
 		a.logits = logits
 	}

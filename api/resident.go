@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
@@ -24,6 +25,7 @@ type resident struct {
 	config    vit.Config
 	pooled    bool // no class token
 	top       func(logits []float32, k int, min float64) []models.Prediction
+	class     func(name string) (int, error)
 	card      v1.Model // without state and default
 	bytes     int64
 	held      sync.WaitGroup // requests that use the model
@@ -52,7 +54,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 		id = ck.Name
 	}
 	r := &resident{
-		id: id, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top,
+		id: id, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
 		pooled: !slices.Contains(ck.Config.Pool, backend.Span{Lo: 0, Hi: 1}),
 		bytes:  footprint(ck.Config, cfg.MaxBatch, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
 	}
@@ -60,7 +62,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: methodNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Methods: attention.AllNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an

@@ -25,7 +25,7 @@ var (
 	errSyntax      = errors.New("bad request")              // cannot be read
 	errValue       = errors.New("value not allowed")        // can be read, and is impossible
 	errTooLarge    = errors.New("request too large")        //
-	errManyPNG     = errors.New("one overlay at a time")    //
+	errAccept      = errors.New("not acceptable")           //
 	errSlow        = errors.New("request too slow")         //
 	errKey         = errors.New("no valid API key")         //
 	errForbidden   = errors.New("not allowed")              //
@@ -60,7 +60,7 @@ func status(err error) int {
 		return http.StatusForbidden
 	case errors.Is(err, models.ErrNotFound):
 		return http.StatusNotFound
-	case errors.Is(err, errManyPNG):
+	case errors.Is(err, errAccept):
 		return http.StatusNotAcceptable
 	case errors.Is(err, batch.ErrBusy), errors.Is(err, errRate), errors.Is(err, errBodies):
 		return http.StatusTooManyRequests
@@ -73,7 +73,8 @@ func status(err error) int {
 	case errors.Is(err, patch.ErrFormat):
 		return http.StatusUnsupportedMediaType
 	case errors.Is(err, patch.ErrSize), errors.Is(err, patch.ErrShape), errors.Is(err, errValue),
-		errors.Is(err, attention.ErrOption), errors.Is(err, errFetch), errors.Is(err, attention.ErrFlat), errors.Is(err, errLoad):
+		errors.Is(err, attention.ErrOption), errors.Is(err, errFetch), errors.Is(err, attention.ErrFlat), errors.Is(err, attention.ErrNotFinite),
+		errors.Is(err, models.ErrClass), errors.Is(err, errLoad):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, patch.ErrImage), errors.Is(err, errSyntax):
 		return http.StatusBadRequest

@@ -68,7 +68,7 @@ func (c *Checkpoint) Class(name string) (int, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or one of the labels of %s", ErrClass, name, len(c.Labels)-1, c.Name)
+		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or a label of %s", ErrClass, name, len(c.Labels)-1, c.Name)
 	}
 	return 0, fmt.Errorf("models: %w: %.64q is the label of %d classes, want an index, such as %d or %d", ErrClass, name, len(found), found[0], found[1])
 }

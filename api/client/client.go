@@ -1,7 +1,7 @@
 // Package client asks a vitserve server.
 //
 //	c, err := client.New("http://127.0.0.1:8080", client.Options{})
-//	answer, err := c.Classify(ctx, client.Params{"top_k": "3"}, client.Picture{Name: "cat.jpg", Data: data})
+//	answer, err := c.Classify(ctx, client.Params{"top_k": {"3"}}, client.Picture{Name: "cat.jpg", Data: data})
 package client
 
 import (
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -49,8 +50,9 @@ func New(base string, o Options) (*Client, error) {
 }
 
 // Params are the parameters of a request by their names in the contract:
-// "model", "top_k", "method".
-type Params map[string]string
+// "model", "top_k", "method". Those that ask for several maps, "class" and
+// "queries", may have several values.
+type Params = url.Values
 
 // Picture is a picture to be looked at.
 type Picture struct {
@@ -82,9 +84,16 @@ func (c *Client) Explain(ctx context.Context, p Params, pictures ...Picture) (*v
 	return a, c.ask(ctx, "/v1/explain", p, pictures, a)
 }
 
-// Overlay returns a PNG of the picture with the focus map laid over it.
-func (c *Client) Overlay(ctx context.Context, p Params, picture Picture) ([]byte, error) {
-	return c.post(ctx, "/v1/explain", p, []Picture{picture}, "image/png")
+// ExplainAs explains one picture in a format other than JSON: "png" or "jpeg"
+// of the picture that the parameters name, an overlay if none, or "npy" of
+// values.
+func (c *Client) ExplainAs(ctx context.Context, format string, p Params, picture Picture) ([]byte, error) {
+	q := maps.Clone(p)
+	if q == nil {
+		q = Params{}
+	}
+	q.Set("format", format)
+	return c.post(ctx, "/v1/explain", q, []Picture{picture}, "*/*")
 }
 
 // Models describes the models of the server, the default first.
@@ -171,11 +180,7 @@ func (c *Client) post(ctx context.Context, path string, p Params, pictures []Pic
 func (c *Client) do(ctx context.Context, method, path string, p Params, body []byte, contentType, accept string) ([]byte, error) {
 	u := *c.base
 	u.Path += path
-	q := url.Values{}
-	for name, v := range p {
-		q.Set(name, v)
-	}
-	u.RawQuery = q.Encode()
+	u.RawQuery = p.Encode()
 	for try := 0; ; try++ {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"image/png"
 	"log/slog"
 	"net/http"
@@ -42,42 +43,49 @@ func TestClient(t *testing.T) {
 	ctx := t.Context()
 
 	require.NoError(t, c.Ready(ctx))
-	a, err := c.Classify(ctx, client.Params{"top_k": "2"}, picture(t, "banana.jpg"), picture(t, "broken.jpg"))
+	a, err := c.Classify(ctx, client.Params{"top_k": {"2"}}, picture(t, "banana.jpg"), picture(t, "broken.jpg"))
 	require.NoError(t, err)
 	require.Equal(t, "banana.jpg", a.Results[0].Image)
 	require.Equal(t, "banana", (*a.Results[0].Predictions)[0].Label)
 	require.Len(t, *a.Results[0].Predictions, 2)
 	require.Equal(t, http.StatusBadRequest, a.Results[1].Error.Status)
 
-	f, err := c.Explain(ctx, client.Params{"method": "raw"}, client.Picture{Data: picture(t, "banana.jpg").Data})
+	f, err := c.Explain(ctx, client.Params{"method": {"raw"}, "queries": {"1,2", "3,4"}}, client.Picture{Data: picture(t, "banana.jpg").Data})
 	require.NoError(t, err)
-	require.Len(t, f.Results[0].Focus.Values, 8)
-	overlay, err := c.Overlay(ctx, nil, picture(t, "banana.jpg"))
+	require.Len(t, f.Results[0].Maps, 2)
+	require.Equal(t, []int{3, 4}, f.Results[0].Maps[1].Query)
+	for format, magic := range map[string]string{"png": "\x89PNG", "jpeg": "\xff\xd8\xff", "npy": "\x93NUMPY"} {
+		sent, err := c.ExplainAs(ctx, format, nil, picture(t, "banana.jpg"))
+		require.NoError(t, err)
+		require.True(t, bytes.HasPrefix(sent, []byte(magic)), format)
+	}
+	heat, err := c.ExplainAs(ctx, "png", client.Params{"picture": {"heat"}}, picture(t, "banana.jpg"))
 	require.NoError(t, err)
-	_, err = png.Decode(bytes.NewReader(overlay))
+	m, err := png.Decode(bytes.NewReader(heat))
 	require.NoError(t, err)
+	require.Equal(t, image.Pt(64, 64), m.Bounds().Size())
 
 	ms, err := c.Models(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "starter", ms[0].ID)
-	m, err := c.Model(ctx, "starter")
+	card, err := c.Model(ctx, "starter")
 	require.NoError(t, err)
-	require.Len(t, m.Labels, 20)
-	m, err = c.Unload(ctx, "starter")
+	require.Len(t, card.Labels, 20)
+	card, err = c.Unload(ctx, "starter")
 	require.NoError(t, err)
-	require.Equal(t, v1.Unloaded, m.State)
-	m, err = c.Load(ctx, "starter")
+	require.Equal(t, v1.Unloaded, card.State)
+	card, err = c.Load(ctx, "starter")
 	require.NoError(t, err)
-	require.Equal(t, v1.Ready, m.State)
+	require.Equal(t, v1.Ready, card.State)
 
 	for want, ask := range map[int]func() error{
 		404: func() error { _, err := c.Model(ctx, "a/b c"); return err },
 		422: func() error {
-			_, err := c.Explain(ctx, client.Params{"method": "x"}, picture(t, "banana.jpg"))
+			_, err := c.Explain(ctx, client.Params{"method": {"x"}}, picture(t, "banana.jpg"))
 			return err
 		},
 		400: func() error { _, err := c.Classify(ctx, nil, picture(t, "broken.jpg")); return err },
-		415: func() error { _, err := c.Overlay(ctx, nil, picture(t, "text.png")); return err },
+		415: func() error { _, err := c.ExplainAs(ctx, "png", nil, picture(t, "text.png")); return err },
 		401: func() error {
 			stranger, err := client.New(srv.URL+"/pictures", client.Options{})
 			require.NoError(t, err)

@@ -25,6 +25,30 @@ func (e Exif) Valid() bool {
 	}
 }
 
+// Defines values for Format.
+const (
+	JSON Format = "json"
+	Jpeg Format = "jpeg"
+	Npy  Format = "npy"
+	Png  Format = "png"
+)
+
+// Valid indicates whether the value is a known member of the Format enum.
+func (e Format) Valid() bool {
+	switch e {
+	case JSON:
+		return true
+	case Jpeg:
+		return true
+	case Npy:
+		return true
+	case Png:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ModelState.
 const (
 	Failed   ModelState = "failed"
@@ -43,6 +67,45 @@ func (e ModelState) Valid() bool {
 	case Ready:
 		return true
 	case Unloaded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PictureType.
+const (
+	ImageJpeg PictureType = "image/jpeg"
+	ImagePng  PictureType = "image/png"
+)
+
+// Valid indicates whether the value is a known member of the PictureType enum.
+func (e PictureType) Valid() bool {
+	switch e {
+	case ImageJpeg:
+		return true
+	case ImagePng:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PictureKind.
+const (
+	Heat    PictureKind = "heat"
+	Overlay PictureKind = "overlay"
+	Sheet   PictureKind = "sheet"
+)
+
+// Valid indicates whether the value is a known member of the PictureKind enum.
+func (e PictureKind) Valid() bool {
+	switch e {
+	case Heat:
+		return true
+	case Overlay:
+		return true
+	case Sheet:
 		return true
 	default:
 		return false
@@ -106,11 +169,41 @@ func (e Resize) Valid() bool {
 	}
 }
 
+// Defines values for ValuesKind.
+const (
+	ValuesKindAttention ValuesKind = "attention"
+	ValuesKindMap       ValuesKind = "map"
+)
+
+// Valid indicates whether the value is a known member of the ValuesKind enum.
+func (e ValuesKind) Valid() bool {
+	switch e {
+	case ValuesKindAttention:
+		return true
+	case ValuesKindMap:
+		return true
+	default:
+		return false
+	}
+}
+
+// Box A rectangle in the photo's pixels, and the share of the map's positive sum that its cells hold.
+type Box struct {
+	X     float64 `json:"x"`
+	Y     float64 `json:"y"`
+	W     float64 `json:"w"`
+	H     float64 `json:"h"`
+	Share float64 `json:"share"`
+}
+
 // Bytes defines model for Bytes.
 type Bytes = openapi_types.File
 
-// Cell defines model for Cell.
-type Cell = string
+// Cells defines model for Cells.
+type Cells = []string
+
+// ClassNames defines model for ClassNames.
+type ClassNames = []string
 
 // ClassifyAnswer defines model for ClassifyAnswer.
 type ClassifyAnswer struct {
@@ -191,6 +284,10 @@ type Evidence struct {
 	Negative       float64   `json:"negative"`
 	DeletionCurve  []float64 `json:"deletion_curve"`
 	InsertionCurve []float64 `json:"insertion_curve"`
+
+	// PositiveCurve Whether the class is still the best, from 10 to 90 % of the pixels.
+	PositiveCurve []bool `json:"positive_curve"`
+	NegativeCurve []bool `json:"negative_curve"`
 }
 
 // Exif defines model for Exif.
@@ -211,70 +308,80 @@ type ExplainAnswer struct {
 // ExplainForm defines model for ExplainForm.
 type ExplainForm struct {
 	// File Pictures; any field name will do.
-	File       []Bytes    `json:"file"`
-	Model      string     `json:"model,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	Exif       Exif       `json:"exif,omitempty,omitzero"`
-	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
-	Resize     Resize     `json:"resize,omitempty,omitzero"`
-	Priority   Priority   `json:"priority,omitempty,omitzero"`
-	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	Method     string     `json:"method,omitempty,omitzero"`
-	Layer      Index      `json:"layer,omitempty,omitzero"`
-	Head       Index      `json:"head,omitempty,omitzero"`
-	Fusion     string     `json:"fusion,omitempty,omitzero"`
-	Discard    Discard    `json:"discard,omitempty,omitzero"`
-	Start      Index      `json:"start,omitempty,omitzero"`
-	Query      Cell       `json:"query,omitempty,omitzero"`
-	Mass       Share      `json:"mass,omitempty,omitzero"`
-	Compat     string     `json:"compat,omitempty,omitzero"`
-	Class      string     `json:"class,omitempty,omitzero"`
-	Versus     string     `json:"versus,omitempty,omitzero"`
-	Evidence   bool       `json:"evidence,omitempty,omitzero"`
-	Window     Index      `json:"window,omitempty,omitzero"`
-	Masks      Index      `json:"masks,omitempty,omitzero"`
-	Keep       Discard    `json:"keep,omitempty,omitzero"`
-	Seed       Index      `json:"seed,omitempty,omitzero"`
-	Steps      Index      `json:"steps,omitempty,omitzero"`
-	Colors     string     `json:"colors,omitempty,omitzero"`
-	Alpha      Share      `json:"alpha,omitempty,omitzero"`
-	Upsample   string     `json:"upsample,omitempty,omitzero"`
+	File       []Bytes     `json:"file"`
+	Model      string      `json:"model,omitempty,omitzero"`
+	TopK       TopK        `json:"top_k,omitempty,omitzero"`
+	MinScore   Share       `json:"min_score,omitempty,omitzero"`
+	Logits     bool        `json:"logits,omitempty,omitzero"`
+	Exif       Exif        `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess  `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize      `json:"resize,omitempty,omitzero"`
+	Priority   Priority    `json:"priority,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs   `json:"timeout_ms,omitempty,omitzero"`
+	Method     string      `json:"method,omitempty,omitzero"`
+	Layer      Index       `json:"layer,omitempty,omitzero"`
+	Head       Index       `json:"head,omitempty,omitzero"`
+	Fusion     string      `json:"fusion,omitempty,omitzero"`
+	Discard    Discard     `json:"discard,omitempty,omitzero"`
+	Start      Index       `json:"start,omitempty,omitzero"`
+	Queries    Cells       `json:"queries,omitempty,omitzero"`
+	Mass       Share       `json:"mass,omitempty,omitzero"`
+	Compat     string      `json:"compat,omitempty,omitzero"`
+	Class      ClassNames  `json:"class,omitempty,omitzero"`
+	Classes    MapCount    `json:"classes,omitempty,omitzero"`
+	Versus     string      `json:"versus,omitempty,omitzero"`
+	Evidence   bool        `json:"evidence,omitempty,omitzero"`
+	Window     Index       `json:"window,omitempty,omitzero"`
+	Masks      Index       `json:"masks,omitempty,omitzero"`
+	Keep       Discard     `json:"keep,omitempty,omitzero"`
+	Seed       Index       `json:"seed,omitempty,omitzero"`
+	Steps      Index       `json:"steps,omitempty,omitzero"`
+	Picture    PictureKind `json:"picture,omitempty,omitzero"`
+	Values     ValuesKind  `json:"values,omitempty,omitzero"`
+	Format     Format      `json:"format,omitempty,omitzero"`
+	Quality    Quality     `json:"quality,omitempty,omitzero"`
+	Colors     string      `json:"colors,omitempty,omitzero"`
+	Alpha      Share       `json:"alpha,omitempty,omitzero"`
+	Upsample   string      `json:"upsample,omitempty,omitzero"`
 }
 
 // ExplainRequest defines model for ExplainRequest.
 type ExplainRequest struct {
-	Images     []Image    `json:"images"`
-	Model      string     `json:"model,omitempty,omitzero"`
-	TopK       TopK       `json:"top_k,omitempty,omitzero"`
-	MinScore   Share      `json:"min_score,omitempty,omitzero"`
-	Logits     bool       `json:"logits,omitempty,omitzero"`
-	Exif       Exif       `json:"exif,omitempty,omitzero"`
-	Preprocess Preprocess `json:"preprocess,omitempty,omitzero"`
-	Resize     Resize     `json:"resize,omitempty,omitzero"`
-	Priority   Priority   `json:"priority,omitempty,omitzero"`
-	TimeoutMs  TimeoutMs  `json:"timeout_ms,omitempty,omitzero"`
-	Method     string     `json:"method,omitempty,omitzero"`
-	Layer      Index      `json:"layer,omitempty,omitzero"`
-	Head       Index      `json:"head,omitempty,omitzero"`
-	Fusion     string     `json:"fusion,omitempty,omitzero"`
-	Discard    Discard    `json:"discard,omitempty,omitzero"`
-	Start      Index      `json:"start,omitempty,omitzero"`
-	Query      Cell       `json:"query,omitempty,omitzero"`
-	Mass       Share      `json:"mass,omitempty,omitzero"`
-	Compat     string     `json:"compat,omitempty,omitzero"`
-	Class      string     `json:"class,omitempty,omitzero"`
-	Versus     string     `json:"versus,omitempty,omitzero"`
-	Evidence   bool       `json:"evidence,omitempty,omitzero"`
-	Window     Index      `json:"window,omitempty,omitzero"`
-	Masks      Index      `json:"masks,omitempty,omitzero"`
-	Keep       Discard    `json:"keep,omitempty,omitzero"`
-	Seed       Index      `json:"seed,omitempty,omitzero"`
-	Steps      Index      `json:"steps,omitempty,omitzero"`
-	Colors     string     `json:"colors,omitempty,omitzero"`
-	Alpha      Share      `json:"alpha,omitempty,omitzero"`
-	Upsample   string     `json:"upsample,omitempty,omitzero"`
+	Images     []Image     `json:"images"`
+	Model      string      `json:"model,omitempty,omitzero"`
+	TopK       TopK        `json:"top_k,omitempty,omitzero"`
+	MinScore   Share       `json:"min_score,omitempty,omitzero"`
+	Logits     bool        `json:"logits,omitempty,omitzero"`
+	Exif       Exif        `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess  `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize      `json:"resize,omitempty,omitzero"`
+	Priority   Priority    `json:"priority,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs   `json:"timeout_ms,omitempty,omitzero"`
+	Method     string      `json:"method,omitempty,omitzero"`
+	Layer      Index       `json:"layer,omitempty,omitzero"`
+	Head       Index       `json:"head,omitempty,omitzero"`
+	Fusion     string      `json:"fusion,omitempty,omitzero"`
+	Discard    Discard     `json:"discard,omitempty,omitzero"`
+	Start      Index       `json:"start,omitempty,omitzero"`
+	Queries    Cells       `json:"queries,omitempty,omitzero"`
+	Mass       Share       `json:"mass,omitempty,omitzero"`
+	Compat     string      `json:"compat,omitempty,omitzero"`
+	Class      ClassNames  `json:"class,omitempty,omitzero"`
+	Classes    MapCount    `json:"classes,omitempty,omitzero"`
+	Versus     string      `json:"versus,omitempty,omitzero"`
+	Evidence   bool        `json:"evidence,omitempty,omitzero"`
+	Window     Index       `json:"window,omitempty,omitzero"`
+	Masks      Index       `json:"masks,omitempty,omitzero"`
+	Keep       Discard     `json:"keep,omitempty,omitzero"`
+	Seed       Index       `json:"seed,omitempty,omitzero"`
+	Steps      Index       `json:"steps,omitempty,omitzero"`
+	Picture    PictureKind `json:"picture,omitempty,omitzero"`
+	Values     ValuesKind  `json:"values,omitempty,omitzero"`
+	Format     Format      `json:"format,omitempty,omitzero"`
+	Quality    Quality     `json:"quality,omitempty,omitzero"`
+	Colors     string      `json:"colors,omitempty,omitzero"`
+	Alpha      Share       `json:"alpha,omitempty,omitzero"`
+	Upsample   string      `json:"upsample,omitempty,omitzero"`
 }
 
 // ExplainResult Either error, or the rest.
@@ -282,12 +389,15 @@ type ExplainResult struct {
 	// Image The name that was sent with the picture.
 	Image string `json:"image,omitempty,omitzero"`
 
-	// Focus A map over the model's patches, row by row from the top left.
-	Focus Focus      `json:"focus,omitempty,omitzero"`
-	Class Prediction `json:"class,omitempty,omitzero"`
+	// Maps One for each of classes and queries, in their order.
+	Maps []Map `json:"maps,omitempty,omitzero"`
 
-	// Evidence How far a map can be trusted. RISE, section 4.1, https://arxiv.org/abs/1806.07421, and Chefer et al., section 4, https://arxiv.org/abs/2012.09838.
-	Evidence    Evidence      `json:"evidence,omitempty,omitzero"`
+	// Failed What has no map, while others have.
+	Failed []NoMap `json:"failed,omitempty,omitzero"`
+	Sheet  Picture `json:"sheet,omitempty,omitzero"`
+
+	// Outliers With evidence: patches whose tokens are far longer than others, longest first. What looks there says nothing of that place.
+	Outliers    *[]Outlier    `json:"outliers,omitempty"`
 	Predictions *[]Prediction `json:"predictions,omitempty"`
 	Logits      []float32     `json:"logits,omitempty,omitzero"`
 
@@ -304,28 +414,8 @@ type ExplainResult struct {
 	Error Problem `json:"error,omitempty,omitzero"`
 }
 
-// Focus A map over the model's patches, row by row from the top left.
-type Focus struct {
-	Method string `json:"method"`
-	Paper  string `json:"paper"`
-
-	// Layer Counted from 1; 0 where several layers are read.
-	Layer int `json:"layer"`
-
-	// Head Counted from 1; 0 where heads are fused.
-	Head int `json:"head"`
-
-	// OnPrefix Share of the attention that went to class, distillation and register tokens, and is not in values.
-	OnPrefix float64     `json:"on_prefix"`
-	Fusion   string      `json:"fusion,omitempty,omitzero"`
-	Discard  float64     `json:"discard,omitempty,omitzero"`
-	Rows     int         `json:"rows"`
-	Cols     int         `json:"cols"`
-	Values   [][]float32 `json:"values"`
-	Min      float64     `json:"min"`
-	Max      float64     `json:"max"`
-	Mean     float64     `json:"mean"`
-}
+// Format defines model for Format.
+type Format string
 
 // Geometry From the model's input back to the upright photo, in the photo's pixels.
 type Geometry struct {
@@ -357,6 +447,53 @@ type Image struct {
 
 // Index defines model for Index.
 type Index = int
+
+// Map A focus map over the model's patches, row by row from the top left.
+type Map struct {
+	Method string     `json:"method"`
+	Paper  string     `json:"paper"`
+	Class  Prediction `json:"class,omitempty,omitzero"`
+	Versus Prediction `json:"versus,omitempty,omitzero"`
+
+	// Query Row, column of the patch that asks.
+	Query []int `json:"query,omitempty,omitzero"`
+
+	// Layer Counted from 1; 0 where several layers are read.
+	Layer int `json:"layer"`
+
+	// Head Counted from 1; 0 where heads are fused.
+	Head    int         `json:"head"`
+	Fusion  string      `json:"fusion,omitempty,omitzero"`
+	Discard float64     `json:"discard,omitempty,omitzero"`
+	Rows    int         `json:"rows"`
+	Cols    int         `json:"cols"`
+	Values  [][]float32 `json:"values"`
+	Min     float64     `json:"min"`
+	Max     float64     `json:"max"`
+	Mean    float64     `json:"mean"`
+
+	// Entropy Of the positive values: 0 is all in one cell, 1 is even over all.
+	Entropy float64 `json:"entropy"`
+
+	// OnPrefix Share of the attention that went to class, distillation and register tokens, and is not in values.
+	OnPrefix float64 `json:"on_prefix"`
+
+	// Peak A rectangle in the photo's pixels, and the share of the map's positive sum that its cells hold.
+	Peak Box `json:"peak"`
+
+	// Boxes Around the connected cells that hold half of the map, most of it first.
+	Boxes []Box `json:"boxes"`
+
+	// Evidence How far a map can be trusted. RISE, section 4.1, https://arxiv.org/abs/1806.07421, and Chefer et al., section 4, https://arxiv.org/abs/2012.09838.
+	Evidence Evidence `json:"evidence,omitempty,omitzero"`
+
+	// Trials Of method auto: all that it tried.
+	Trials  []Trial `json:"trials,omitempty,omitzero"`
+	Picture Picture `json:"picture,omitempty,omitzero"`
+}
+
+// MapCount defines model for MapCount.
+type MapCount = int
 
 // Model A model of this server. What only its files say is there once it has been loaded.
 type Model struct {
@@ -403,6 +540,43 @@ type ModelList struct {
 // ModelState defines model for ModelState.
 type ModelState string
 
+// NoMap A map that is flat or not finite, and is neither answered nor drawn.
+type NoMap struct {
+	Method string     `json:"method"`
+	Class  Prediction `json:"class,omitempty,omitzero"`
+	Versus Prediction `json:"versus,omitempty,omitzero"`
+
+	// Query Row, column of the patch that asks.
+	Query []int `json:"query,omitempty,omitzero"`
+
+	// Error RFC 9457.
+	Error Problem `json:"error"`
+}
+
+// Outlier Darcet et al., section 2, https://arxiv.org/abs/2309.16588.
+type Outlier struct {
+	Row  int     `json:"row"`
+	Col  int     `json:"col"`
+	Norm float64 `json:"norm"`
+
+	// Ratio Of the norm to the patches' median.
+	Ratio float64 `json:"ratio"`
+}
+
+// Picture defines model for Picture.
+type Picture struct {
+	Type   PictureType `json:"type"`
+	Width  int         `json:"width"`
+	Height int         `json:"height"`
+	B64    []byte      `json:"b64"`
+}
+
+// PictureType defines model for Picture.Type.
+type PictureType string
+
+// PictureKind defines model for PictureKind.
+type PictureKind string
+
 // Prediction defines model for Prediction.
 type Prediction struct {
 	Index int     `json:"index"`
@@ -424,6 +598,9 @@ type Problem struct {
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id,omitempty,omitzero"`
 }
+
+// Quality defines model for Quality.
+type Quality = int
 
 // Rect defines model for Rect.
 type Rect struct {
@@ -460,7 +637,7 @@ type Timings struct {
 	// Explain From attention to maps, and asking the model about parts of the picture.
 	Explain float64 `json:"explain"`
 
-	// Encode From logits to labels, and from a map to an overlay.
+	// Encode From logits to labels, and from maps to pictures.
 	Encode float64 `json:"encode"`
 }
 
@@ -478,6 +655,21 @@ type Transform struct {
 	Std           []float32 `json:"std"`
 }
 
+// Trial A map that method auto tried. Either error, or its evidence.
+type Trial struct {
+	Method    string   `json:"method"`
+	Fusion    string   `json:"fusion,omitempty,omitzero"`
+	Discard   float64  `json:"discard,omitempty,omitzero"`
+	Deletion  *float64 `json:"deletion,omitempty"`
+	Insertion *float64 `json:"insertion,omitempty"`
+
+	// Error Why it has no map.
+	Error string `json:"error,omitempty,omitzero"`
+}
+
+// ValuesKind defines model for ValuesKind.
+type ValuesKind string
+
 // Version defines model for Version.
 type Version struct {
 	Version string `json:"version"`
@@ -493,7 +685,10 @@ type PathID = string
 type QueryAlpha = Share
 
 // QueryClass defines model for query_class.
-type QueryClass = string
+type QueryClass = ClassNames
+
+// QueryClasses defines model for query_classes.
+type QueryClasses = MapCount
 
 // QueryColors defines model for query_colors.
 type QueryColors = string
@@ -509,6 +704,9 @@ type QueryEvidence = bool
 
 // QueryExif defines model for query_exif.
 type QueryExif = Exif
+
+// QueryFormat defines model for query_format.
+type QueryFormat = Format
 
 // QueryFusion defines model for query_fusion.
 type QueryFusion = string
@@ -540,14 +738,20 @@ type QueryMinScore = Share
 // QueryModel defines model for query_model.
 type QueryModel = string
 
+// QueryPicture defines model for query_picture.
+type QueryPicture = PictureKind
+
 // QueryPreprocess defines model for query_preprocess.
 type QueryPreprocess = Preprocess
 
 // QueryPriority defines model for query_priority.
 type QueryPriority = Priority
 
-// QueryQuery defines model for query_query.
-type QueryQuery = Cell
+// QueryQuality defines model for query_quality.
+type QueryQuality = Quality
+
+// QueryQueries defines model for query_queries.
+type QueryQueries = Cells
 
 // QueryResize defines model for query_resize.
 type QueryResize = Resize
@@ -569,6 +773,9 @@ type QueryTopK = TopK
 
 // QueryUpsample defines model for query_upsample.
 type QueryUpsample = string
+
+// QueryValues defines model for query_values.
+type QueryValues = ValuesKind
 
 // QueryVersus defines model for query_versus.
 type QueryVersus = string
@@ -695,8 +902,8 @@ type ExplainParams struct {
 	// Start First layer that rollout multiplies, counted from 1. 0 means the first of all.
 	Start QueryStart `form:"start,omitempty" json:"start,omitempty,omitzero"`
 
-	// Query Row and column of the patch that asks, as "3,4". Left out, the class token asks, or all patches where there is none.
-	Query QueryQuery `form:"query,omitempty" json:"query,omitempty,omitzero"`
+	// Queries Row and column of a patch that asks, as "3,4". Given several times, a map each. Left out, the class token asks, or all patches where there is none.
+	Queries QueryQueries `form:"queries,omitempty" json:"queries,omitempty,omitzero"`
 
 	// Mass Keeps only the cells that hold this share of the map. 0 keeps all.
 	Mass QueryMass `form:"mass,omitempty" json:"mass,omitempty,omitzero"`
@@ -704,13 +911,16 @@ type ExplainParams struct {
 	// Compat "vit-explain" computes and draws a rollout as that program does.
 	Compat QueryCompat `form:"compat,omitempty" json:"compat,omitempty,omitzero"`
 
-	// Class Label or index of the class that a method which asks or derives the model, or evidence, is about. Left out, the best one.
+	// Class Label or index of a class that a method which asks or derives the model, or evidence, is about. Given several times, a map each. Left out, the best one.
 	Class QueryClass `form:"class,omitempty" json:"class,omitempty,omitzero"`
 
-	// Versus Label or index of a class; a method with gradients then explains how far class is above it.
+	// Classes Maps of so many of a picture's best classes, in place of class.
+	Classes QueryClasses `form:"classes,omitempty" json:"classes,omitempty,omitzero"`
+
+	// Versus Label or index of a class; a method with gradients then explains how far each class is above it.
 	Versus QueryVersus `form:"versus,omitempty" json:"versus,omitempty,omitzero"`
 
-	// Evidence Scores the map: how the class fares as the picture is taken away, or given, in the map's order.
+	// Evidence Scores each map: how the class fares as the picture is taken away, or given, in the map's order. Looks for outliers, too.
 	Evidence QueryEvidence `form:"evidence,omitempty" json:"evidence,omitempty,omitzero"`
 
 	// Window Patches a side that occlusion drops together. 0 means 1.
@@ -728,13 +938,25 @@ type ExplainParams struct {
 	// Steps How many gradients integrated averages. 0 means the default.
 	Steps QuerySteps `form:"steps,omitempty" json:"steps,omitempty,omitzero"`
 
-	// Colors Colours of an overlay.
+	// Picture "overlay" lays a map over the photo, in the photo's pixels; "heat" is the map alone, in the size of the model's input; "sheet" is the raw attention of every layer, a row each, and head, a column each.
+	Picture QueryPicture `form:"picture,omitempty" json:"picture,omitempty,omitzero"`
+
+	// Values Of a NumPy file of float32: "map" is the map (rows, columns), of several (maps, rows, columns); "attention" is every probability (layers, heads, tokens, tokens), of one layer or head where layer or head say so.
+	Values QueryValues `form:"values,omitempty" json:"values,omitempty,omitzero"`
+
+	// Format What is sent; goes before Accept.
+	Format QueryFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
+
+	// Quality Of JPEG pictures. Left out, 92.
+	Quality QueryQuality `form:"quality,omitempty" json:"quality,omitempty,omitzero"`
+
+	// Colors Colours of a picture.
 	Colors QueryColors `form:"colors,omitempty" json:"colors,omitempty,omitzero"`
 
 	// Alpha Opacity of an overlay. 0 means the default.
 	Alpha QueryAlpha `form:"alpha,omitempty" json:"alpha,omitempty,omitzero"`
 
-	// Upsample How an overlay's cells become pixels.
+	// Upsample How the cells of a map become pixels.
 	Upsample QueryUpsample `form:"upsample,omitempty" json:"upsample,omitempty,omitzero"`
 }
 

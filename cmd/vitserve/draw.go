@@ -26,9 +26,8 @@ func checkPictureName(path string) error {
 	return fmt.Errorf("output %s, want a name that ends in .png or .jpg", path)
 }
 
-// writePicture encodes m by the extension of path. A file that could not be
-// written whole does not stay.
-func writePicture(path string, m image.Image) (err error) {
+// createFile writes a file. One that could not be written whole does not stay.
+func createFile(path string, write func(w io.Writer) error) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -39,15 +38,21 @@ func writePicture(path string, m image.Image) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(f)
-	if strings.EqualFold(filepath.Ext(path), ".png") {
-		err = png.Encode(w, m)
-	} else {
-		err = jpeg.Encode(w, m, &jpeg.Options{Quality: 92})
-	}
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
+	if err := write(w); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return w.Flush()
+}
+
+// isPNG reports whether a picture of that name is a PNG, and not a JPEG.
+func isPNG(path string) bool { return strings.EqualFold(filepath.Ext(path), ".png") }
+
+// encodePicture encodes m by the extension of path.
+func encodePicture(w io.Writer, path string, m image.Image, quality int) error {
+	if isPNG(path) {
+		return png.Encode(w, m)
+	}
+	return jpeg.Encode(w, m, &jpeg.Options{Quality: quality})
 }
 
 // writeJSON writes v on one line, letters as they are.
@@ -57,18 +62,21 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// drawMap shows a focus map as well as w can: the overlay in coloured half
-// blocks on a terminal, else the patches in letters, darkest to brightest.
-func drawMap(w io.Writer, overlay *image.NRGBA, cells [][]float32) error {
-	f, ok := w.(*os.File)
-	if !ok || !isTerminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return drawLetters(w, cells)
+// canDraw reports whether w shows colours.
+func canDraw(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// drawPicture shows a picture on a terminal in coloured half blocks.
+func drawPicture(w io.Writer, m image.Image) error {
+	cols, rows := 80, 24
+	if f, ok := w.(*os.File); ok {
+		// A terminal need not know its size.
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil && c > 0 && r > 0 {
+			cols, rows = c, r
+		}
 	}
-	cols, rows, err := term.GetSize(int(f.Fd()))
-	if err != nil || cols <= 0 || rows <= 0 { // a terminal need not know its size
-		cols, rows = 80, 24
-	}
-	return drawBlocks(w, imaging.Fit(overlay, min(cols, 80), 2*max(rows-4, 8), imaging.Box))
+	return drawBlocks(w, imaging.Fit(m, min(cols, 80), 2*max(rows-4, 8), imaging.Box))
 }
 
 // drawBlocks draws two pixels in each character: the upper half block's
@@ -90,7 +98,8 @@ func drawBlocks(w io.Writer, m *image.NRGBA) error {
 	return out.Flush()
 }
 
-// drawLetters draws a patch in two characters, which is about square.
+// drawLetters shows the patches of a focus map in letters, darkest to
+// brightest: two a patch, which is about square.
 func drawLetters(w io.Writer, cells [][]float32) error {
 	const ramp = " .:-=+*#%@"
 	lo, hi := cells[0][0], cells[0][0]

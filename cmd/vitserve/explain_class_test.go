@@ -6,25 +6,28 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention"
 	"gorgonia.org/tensor"
 )
 
-func explainJSON(t *testing.T, args ...string) explainAnswer {
+func explainJSON(t *testing.T, args ...string) v1.ExplainResult {
 	t.Helper()
 	got := vitserve(t, append([]string{"explain", "--json"}, args...)...)
 	require.Equal(t, exitOK, got.code, got.stderr)
-	var a explainAnswer
+	var a v1.ExplainAnswer
 	require.NoError(t, json.Unmarshal([]byte(got.stdout), &a))
-	return a
+	require.Len(t, a.Results, 1)
+	return a.Results[0]
 }
 
 func TestExplainAsks(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
-	best := explainJSON(t, file).Predictions
+	best := *explainJSON(t, file).Predictions
 
 	maps := map[string][][]float32{}
 	for _, args := range [][]string{
@@ -33,39 +36,40 @@ func TestExplainAsks(t *testing.T) {
 		{"--method", "rise", "--masks", "20", "--seed", "4"},
 	} {
 		a := explainJSON(t, append(args, file)...)
-		require.Equal(t, args[1], a.Focus.Method)
-		require.Equal(t, best[0].Index, a.Focus.Class.Index, "the best class is asked for")
-		require.Empty(t, a.Focus.Fusion)
-		require.Nil(t, a.Focus.Evidence)
+		require.Equal(t, args[1], a.Maps[0].Method)
+		require.Equal(t, best[0].Index, a.Maps[0].Class.Index, "the best class is asked for")
+		require.Empty(t, a.Maps[0].Fusion)
+		require.Zero(t, a.Maps[0].Evidence)
 		for name, other := range maps {
-			require.NotEqual(t, other, a.Focus.Values, name)
+			require.NotEqual(t, other, a.Maps[0].Values, name)
 		}
-		maps[args[1]+args[len(args)-1]] = a.Focus.Values
+		maps[args[1]+args[len(args)-1]] = a.Maps[0].Values
 
 		// Another class, by index and by label, is another map.
 		by := explainJSON(t, append(args, "--class", best[1].Label, file)...)
-		require.Equal(t, best[1], *by.Focus.Class)
-		require.NotEqual(t, a.Focus.Values, by.Focus.Values)
+		require.Equal(t, best[1], by.Maps[0].Class)
+		require.NotEqual(t, a.Maps[0].Values, by.Maps[0].Values)
 	}
 
 	a := explainJSON(t, "--method", "raw", "--evidence", file)
-	require.Len(t, a.Focus.Evidence.DeletionCurve, attention.EvidenceSteps+1)
-	require.InDelta(t, a.Predictions[0].Score, a.Focus.Evidence.DeletionCurve[0], 1e-5)
-	require.InDelta(t, a.Predictions[0].Score, a.Focus.Evidence.InsertionCurve[attention.EvidenceSteps], 1e-5)
+	require.Len(t, a.Maps[0].Evidence.DeletionCurve, attention.EvidenceSteps+1)
+	require.InDelta(t, (*a.Predictions)[0].Score, a.Maps[0].Evidence.DeletionCurve[0], 1e-5)
+	require.InDelta(t, (*a.Predictions)[0].Score, a.Maps[0].Evidence.InsertionCurve[attention.EvidenceSteps], 1e-5)
 
 	a = explainJSON(t, "--method", "auto", file)
-	require.NotEmpty(t, a.Focus.Trials)
-	score := func(x trial) float64 { return x.Insertion - x.Deletion }
-	winner := slices.MaxFunc(a.Focus.Trials, func(x, y trial) int {
+	require.NotEmpty(t, a.Maps[0].Trials)
+	score := func(x v1.Trial) float64 { return *x.Insertion - *x.Deletion }
+	winner := slices.MaxFunc(a.Maps[0].Trials, func(x, y v1.Trial) int {
 		if score(x) < score(y) {
 			return -1
 		}
 		return 1
 	})
-	require.InDelta(t, a.Focus.Evidence.Score(), score(winner), 1e-12)
-	require.Equal(t, winner.Method, a.Focus.Method)
-	require.Equal(t, winner.Fusion, a.Focus.Fusion)
-	require.InDelta(t, winner.Discard, a.Focus.Discard, 0)
+	require.InDelta(t, a.Maps[0].Evidence.Insertion-a.Maps[0].Evidence.Deletion, score(winner), 1e-12)
+	require.NotNil(t, a.Outliers, "they were looked for")
+	require.Equal(t, winner.Method, a.Maps[0].Method)
+	require.Equal(t, winner.Fusion, a.Maps[0].Fusion)
+	require.InDelta(t, winner.Discard, a.Maps[0].Discard, 0)
 }
 
 // TestExplainDerives holds that every method with gradients is about the class
@@ -74,17 +78,64 @@ func TestExplainDerives(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
 	for _, method := range attention.GradientNames() {
 		a := explainJSON(t, "--method", method, file)
-		require.Equal(t, a.Predictions[0], *a.Focus.Class, method)
-		require.Equal(t, method, a.Focus.Method)
-		require.Empty(t, a.Focus.Fusion)
-		by := explainJSON(t, "--method", method, "--class", a.Predictions[1].Label, file)
-		require.Equal(t, a.Predictions[1], *by.Focus.Class)
-		require.NotEqual(t, a.Focus.Values, by.Focus.Values, method)
-		against := explainJSON(t, "--method", method, "--class", a.Predictions[0].Label, "--versus", a.Predictions[1].Label, file)
-		require.Equal(t, a.Predictions[1], *against.Focus.Versus)
-		require.NotEqual(t, a.Focus.Values, against.Focus.Values, method)
+		require.Equal(t, (*a.Predictions)[0], a.Maps[0].Class, method)
+		require.Equal(t, method, a.Maps[0].Method)
+		require.Empty(t, a.Maps[0].Fusion)
+		by := explainJSON(t, "--method", method, "--class", (*a.Predictions)[1].Label, file)
+		require.Equal(t, (*a.Predictions)[1], by.Maps[0].Class)
+		require.NotEqual(t, a.Maps[0].Values, by.Maps[0].Values, method)
+		against := explainJSON(t, "--method", method, "--class", (*a.Predictions)[0].Label, "--versus", (*a.Predictions)[1].Label, file)
+		require.Equal(t, (*a.Predictions)[1], against.Maps[0].Versus)
+		require.NotEqual(t, a.Maps[0].Values, against.Maps[0].Values, method)
 	}
-	require.Equal(t, attention.DefaultClassMethod, explainJSON(t, "--class", "0", file).Focus.Method)
+	require.Equal(t, attention.DefaultClassMethod, explainJSON(t, "--class", "0", file).Maps[0].Method)
+}
+
+// npy is the file that a command line writes.
+func npy(t *testing.T, args ...string) *tensor.Dense {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.npy")
+	got := vitserve(t, append(args, "-o", out)...)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Contains(t, got.stdout, " in "+out)
+	f, err := os.Open(out)
+	require.NoError(t, err)
+	defer f.Close()
+	values := new(tensor.Dense)
+	require.NoError(t, values.ReadNpy(f))
+	return values
+}
+
+// TestExplainSeveral holds that several classes or patches are the maps that
+// each has alone.
+func TestExplainSeveral(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
+	for _, c := range []struct {
+		common []string
+		each   [][]string
+	}{
+		{nil, [][]string{{"--class", "banana"}, {"--class", "3"}}},
+		{[]string{"--versus", "pizza"}, [][]string{{"--class", "banana"}, {"--class", "3"}}},
+		{[]string{"--method", "occlusion"}, [][]string{{"--class", "banana"}, {"--class", "pizza"}}},
+		{[]string{"--method", "raw", "--layer", "2"}, [][]string{{"--queries", "1,2"}, {"--queries", "7,0"}}},
+		{nil, [][]string{{"--queries", "1,2"}, {"--queries", "7,0"}}},
+	} {
+		args := append(slices.Concat(c.each...), c.common...)
+		together := explainJSON(t, append(args, file)...).Maps
+		require.Len(t, together, len(c.each))
+		for i, one := range c.each {
+			alone := explainJSON(t, append(append(one, c.common...), file)...).Maps
+			require.Equal(t, alone, together[i:i+1], "%v %v", c.common, one)
+		}
+		require.NotEqual(t, together[0].Values, together[1].Values)
+	}
+	best := explainJSON(t, "--classes", "3", file)
+	for i, m := range best.Maps {
+		require.Equal(t, (*best.Predictions)[i], m.Class)
+	}
+	got := vitserve(t, "explain", "--classes", "2", file)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, 2, strings.Count(got.stdout, "strongest at"))
 }
 
 func TestExplainPictures(t *testing.T) {
@@ -92,16 +143,7 @@ func TestExplainPictures(t *testing.T) {
 	file := writeFile(t, dir, "x.png", pngBytes(t, picture(1, 200, 100)))
 	a := explainJSON(t, file)
 
-	out := filepath.Join(dir, "out.npy")
-	got := vitserve(t, "explain", file, "-o", out)
-	require.Equal(t, exitOK, got.code, got.stderr)
-	require.Contains(t, got.stdout, "values in "+out)
-	f, err := os.Open(out)
-	require.NoError(t, err)
-	values := new(tensor.Dense)
-	require.NoError(t, values.ReadNpy(f))
-	require.NoError(t, f.Close())
-	require.Equal(t, slices.Concat(a.Focus.Values...), values.Float32s())
+	require.Equal(t, slices.Concat(a.Maps[0].Values...), npy(t, "explain", file).Float32s())
 
 	size := func(args ...string) image.Point {
 		out := filepath.Join(dir, "out.png")
@@ -117,8 +159,18 @@ func TestExplainPictures(t *testing.T) {
 	require.Equal(t, image.Pt(a.Geometry.Input[0], a.Geometry.Input[1]), size("--picture", "heat", "--upsample", "bicubic"))
 	sheetOf := size("--picture", "sheet")
 	require.Greater(t, sheetOf.Y, 200)
-	require.Equal(t, sheetOf, size("--picture", "sheet", "--method", "raw"))
-	require.Equal(t, sheetOf, size("--picture", "sheet", "--method", "rise", "--masks", "5"))
+	require.Equal(t, sheetOf, size("--picture", "sheet", "--method", "raw", "--queries", "1,1"))
+
+	for _, c := range []struct {
+		args  []string
+		shape tensor.Shape
+	}{
+		{[]string{"--classes", "3"}, tensor.Shape{3, 8, 8}},
+		{[]string{"--values", "attention"}, tensor.Shape{6, 3, 65, 65}},
+		{[]string{"--values", "attention", "--layer", "2", "--head", "3"}, tensor.Shape{1, 1, 65, 65}},
+	} {
+		require.Equal(t, c.shape, npy(t, append([]string{"explain", file}, c.args...)...).Shape())
+	}
 }
 
 func TestExplainAskingRefuses(t *testing.T) {
@@ -129,9 +181,9 @@ func TestExplainAskingRefuses(t *testing.T) {
 	}{
 		{[]string{"--method", "rollout", "--class", "1"}, "knows no class"},
 		{[]string{"--class", "999999"}, "want 0 to"},
-		{[]string{"--versus", "1"}, "want --class"},
-		{[]string{"--method", "occlusion", "--class", "1", "--versus", "2"}, "want --class and a method of relevance"},
-		{[]string{"--method", "occlusion", "--class", "no such thing"}, "the model's labels"},
+		{[]string{"--versus", "1"}, "want a class"},
+		{[]string{"--method", "occlusion", "--class", "1", "--versus", "2"}, "want relevance"},
+		{[]string{"--method", "occlusion", "--class", "no such thing"}, "or a label of starter"},
 		{[]string{"--method", "occlusion", "--class", "999999"}, "want 0 to"},
 		{[]string{"--method", "occlusion", "--layer", "1"}, "has no layer"},
 		{[]string{"--method", "rise", "--masks", "-1"}, "1 to "},
@@ -141,6 +193,19 @@ func TestExplainAskingRefuses(t *testing.T) {
 		{[]string{"--method", "rise", "--fusion", "max"}, "has no fusion"},
 		{[]string{"--method", "magic"}, "raw, rollout, occlusion, rise, relevance, "},
 		{[]string{"--picture", "painting"}, "overlay, heat, sheet"},
+		{[]string{"--picture", "heat", "--alpha", "0.5"}, "no photo under it"},
+		{[]string{"--picture", "sheet", "--method", "rise"}, "no method but raw"},
+		{[]string{"--picture", "sheet", "--class", "1"}, "no method but raw"},
+		{[]string{"--picture", "sheet", "--layer", "1"}, "mass with a sheet"},
+		{[]string{"--values", "attention"}, "ends in .npy"},
+		{[]string{"--values", "attention", "-o", "x.npy", "--evidence"}, "neither queries nor evidence"},
+		{[]string{"--values", "all", "-o", "x.npy"}, "want map or attention"},
+		{[]string{"--class", "1", "--class", "2", "-o", "x.png"}, "of one map"},
+		{[]string{"--class", "1", "--classes", "2"}, "want one of them"},
+		{[]string{"--classes", "33"}, "at most 32"},
+		{[]string{"--queries", "8,0"}, "0,0 to 7,7"},
+		{[]string{"--queries", "8"}, "row,column"},
+		{[]string{"--quality", "0", "-o", "x.jpg"}, "1 to 100"},
 	} {
 		got := vitserve(t, append([]string{"explain", file}, c.args...)...)
 		require.Equal(t, exitUsage, got.code, "%v: %s", c.args, got.stderr)

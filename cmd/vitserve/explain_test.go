@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"image"
 	_ "image/jpeg"
 	_ "image/png"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
 )
 
 func TestExplainJSON(t *testing.T) {
@@ -18,37 +18,33 @@ func TestExplainJSON(t *testing.T) {
 		{"--method", "raw"}, {"--method", "raw", "--layer", "1", "--head", "2"},
 		{"--method", "raw", "--fusion", "max"}, {"--method", "rollout"}, {"--method", "rollout", "--fusion", "min", "--discard", "0.5"},
 	} {
-		got := vitserve(t, append([]string{"explain", "--json", file}, args...)...)
-		require.Equal(t, exitOK, got.code, got.stderr)
-		var a explainAnswer
-		require.NoError(t, json.Unmarshal([]byte(got.stdout), &a))
-		require.Equal(t, args[1], a.Focus.Method)
-		require.Equal(t, [2]int{200, 100}, a.Geometry.Photo)
-		require.Positive(t, a.Focus.Rows)
-		require.Len(t, a.Focus.Values, a.Focus.Rows)
-		lo, hi := a.Focus.Values[0][0], a.Focus.Values[0][0]
-		for _, row := range a.Focus.Values {
-			require.Len(t, row, a.Focus.Cols)
+		a := explainJSON(t, append(args, file)...)
+		require.Equal(t, args[1], a.Maps[0].Method)
+		require.Equal(t, []int{200, 100}, a.Geometry.Photo)
+		require.Positive(t, a.Maps[0].Rows)
+		require.Len(t, a.Maps[0].Values, a.Maps[0].Rows)
+		lo, hi := a.Maps[0].Values[0][0], a.Maps[0].Values[0][0]
+		for _, row := range a.Maps[0].Values {
+			require.Len(t, row, a.Maps[0].Cols)
 			for _, v := range row {
 				lo, hi = min(lo, v), max(hi, v)
 			}
 		}
 		require.Greater(t, hi, lo, "a flat map")
 		if args[1] == "raw" && len(args) > 4 {
-			require.Equal(t, 1, a.Focus.Layer)
-			require.Equal(t, 2, a.Focus.Head)
-			require.Empty(t, a.Focus.Fusion)
+			require.Equal(t, 1, a.Maps[0].Layer)
+			require.Equal(t, 2, a.Maps[0].Head)
+			require.Empty(t, a.Maps[0].Fusion)
 		}
-		require.Len(t, a.Predictions, 5)
+		require.Len(t, *a.Predictions, 5)
 	}
 }
 
 // TestExplainAgrees holds that a picture is classified alike on both ways.
 func TestExplainAgrees(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(2, 120, 100)))
-	var a explainAnswer
-	require.NoError(t, json.Unmarshal([]byte(vitserve(t, "explain", "--json", file).stdout), &a))
-	require.Equal(t, lines[answer](t, vitserve(t, "classify", "--json", file).stdout)[0].Predictions, a.Predictions)
+	want := lines[answer](t, vitserve(t, "classify", "--json", file).stdout)[0].Predictions
+	require.Equal(t, api.PredictionsOf(want), *explainJSON(t, file).Predictions)
 }
 
 func TestExplainOverlay(t *testing.T) {

@@ -65,11 +65,8 @@ func TestInspectRefused(t *testing.T) {
 func TestImageSize(t *testing.T) {
 	image := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
 	for text, want := range map[string][2]int{"96": {12, 12}, "64x128": {8, 16}} {
-		got := vitserve(t, "explain", "--image-size", text, "--json", image)
-		require.Equal(t, exitOK, got.code, got.stderr)
-		var a explainAnswer
-		require.NoError(t, json.Unmarshal([]byte(got.stdout), &a))
-		require.Equal(t, want, [2]int{a.Focus.Rows, a.Focus.Cols}, text)
+		m := explainJSON(t, "--image-size", text, image).Maps[0]
+		require.Equal(t, want, [2]int{m.Rows, m.Cols}, text)
 	}
 	for _, bad := range []string{"0", "big", "64x", "x64", "64x64x64"} {
 		got := vitserve(t, "classify", "--image-size", bad, image)

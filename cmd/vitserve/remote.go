@@ -6,19 +6,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image/png"
+	"image"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/api/client"
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/models"
 	"golang.org/x/sync/errgroup"
+	"gorgonia.org/tensor"
 )
 
 // remoteFlags send pictures to a server in place of a model in this process.
@@ -40,7 +44,7 @@ func (f *remoteFlags) register(cmd *cobra.Command) {
 // open returns a client of the server. Flags that mean nothing there, because
 // the server decides, are refused; far are those that are sent.
 func (f *remoteFlags) open(cmd *cobra.Command, far ...string) (*client.Client, error) {
-	far = append(far, "url", "api-key", "model", "json", "no-exif", "preprocess", "help")
+	far = append(far, "url", "api-key", "model", "json", "no-exif", "preprocess", "resize", "help")
 	for _, name := range changed(cmd) {
 		if !slices.Contains(far, name) {
 			return nil, usageError{fmt.Errorf("--%s with --url: it is the server's to decide", name)}
@@ -57,22 +61,22 @@ func (f *remoteFlags) open(cmd *cobra.Command, far ...string) (*client.Client, e
 	return c, nil
 }
 
-// params are the parameters of a request: those of every command, and flags
-// that were given under the names of the contract.
-func (f *remoteFlags) params(cmd *cobra.Command, names map[string]string) client.Params {
+// params are the parameters of a request: those of every command, and those
+// flags that were given, which have the names of the contract.
+func (f *remoteFlags) params(cmd *cobra.Command, flags ...string) client.Params {
 	p := client.Params{}
-	for flag, name := range names {
-		if cmd.Flags().Changed(flag) {
-			p[name] = strings.Trim(cmd.Flag(flag).Value.String(), "[]") // a list is [1,2]
+	for _, name := range append(flags, "model", "preprocess", "resize") {
+		flag := cmd.Flag(name)
+		if flag == nil || !flag.Changed {
+			continue
 		}
-	}
-	for _, name := range []string{"model", "preprocess"} {
-		if cmd.Flags().Changed(name) {
-			p[name] = cmd.Flag(name).Value.String()
+		p[name] = []string{flag.Value.String()}
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			p[name] = list.GetSlice()
 		}
 	}
 	if cmd.Flags().Changed("no-exif") {
-		p["exif"] = "off"
+		p.Set("exif", "off")
 	}
 	return p
 }
@@ -104,8 +108,9 @@ func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []source) error {
 	if err != nil {
 		return err
 	}
-	params := f.params(cmd, nil)
-	params["top_k"], params["min_score"] = strconv.Itoa(f.top), strconv.FormatFloat(f.minScore, 'g', -1, 64)
+	params := f.params(cmd)
+	params.Set("top_k", strconv.Itoa(f.top))
+	params.Set("min_score", strconv.FormatFloat(f.minScore, 'g', -1, 64))
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	show := f.showTable
 	if f.json {
@@ -179,51 +184,90 @@ func classifyRemote(ctx context.Context, c *client.Client, p client.Params, s so
 	return a, nil
 }
 
-// farExplain are the flags of explain that a server understands, and their
-// names there.
-var farExplain = map[string]string{
-	"method": "method", "layer": "layer", "head": "head", "fusion": "fusion", "discard": "discard", "start": "start",
-	"query": "query", "mass": "mass", "compat": "compat", "colors": "colors", "alpha": "alpha", "upsample": "upsample",
-}
-
-// runRemote is run over a server. --json writes the server's own answer.
+// runRemote is run over a server.
 func (f *explainFlags) runRemote(cmd *cobra.Command, s source) error {
-	names := []string{"output"}
-	for flag := range farExplain {
-		names = append(names, flag)
-	}
-	c, err := f.remoteFlags.open(cmd, names...)
+	names := api.ExplainParameters()
+	c, err := f.remoteFlags.open(cmd, append(names, "output")...)
 	if err != nil {
 		return err
-	}
-	if f.output == "" && !f.json || isNpy(f.output) {
-		return usageError{errors.New("--url wants --json, or --output with a name that ends in .png or .jpg")}
 	}
 	data, err := s.read(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	params, photo := f.params(cmd, farExplain), client.Picture{Name: filepath.Base(s.name), Data: data}
-	if f.json {
-		a, err := c.Explain(cmd.Context(), params, photo)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		if err := writeJSON(cmd.OutOrStdout(), a); err != nil || f.output == "" {
-			return err
-		}
-	}
-	overlay, err := c.Overlay(cmd.Context(), params, photo)
+	shown, err := f.far(cmd.Context(), c, f.params(cmd, names...), client.Picture{Name: filepath.Base(s.name), Data: data}, canDraw(cmd.OutOrStdout()))
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	m, err := png.Decode(bytes.NewReader(overlay))
-	if err != nil {
-		return fmt.Errorf("the server's overlay: %w", err)
+	return f.show(cmd.OutOrStdout(), shown)
+}
+
+// far has a server explain a picture: in one request, whose answer holds the
+// picture that is to be written or, where draws, drawn.
+func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Params, photo client.Picture, draws bool) (*shown, error) {
+	s := &shown{}
+	if f.values == attention.ValuesAttention {
+		p.Del("picture")
+		npy, err := c.ExplainAs(ctx, "npy", p, photo)
+		s.file = writes(npy)
+		return s, err
 	}
-	if err := writePicture(f.output, m); err != nil || f.json {
+	for _, name := range []string{"picture", "values", "quality"} {
+		p.Del(name)
+	}
+	switch {
+	case f.output != "" && !isNpy(f.output):
+		p.Set("picture", f.picture)
+		if !isPNG(f.output) {
+			p.Set("quality", strconv.Itoa(f.quality))
+		}
+	case f.output == "" && !f.json && draws:
+		p.Set("picture", f.picture)
+	}
+	var err error
+	if s.answer, err = c.Explain(ctx, p, photo); err != nil {
+		return nil, err
+	}
+	if len(s.answer.Results) != 1 || len(s.answer.Results[0].Maps) == 0 {
+		return nil, fmt.Errorf("%d results of one picture, or none with maps", len(s.answer.Results))
+	}
+	r := &s.answer.Results[0]
+	if !f.json {
+		m, err := c.Model(ctx, s.answer.Model)
+		if err != nil {
+			return nil, err
+		}
+		s.depth, s.heads = m.Layers, m.Heads
+	}
+	sent := r.Maps[0].Picture.B64
+	if attention.Picture(f.picture) == attention.SheetPicture {
+		sent = r.Sheet.B64
+	}
+	r.Maps[0].Picture, r.Sheet = v1.Picture{}, v1.Picture{}
+	s.picture = func() (image.Image, error) {
+		m, _, err := image.Decode(bytes.NewReader(sent))
+		return m, err
+	}
+	s.file = writes(sent)
+	if isNpy(f.output) {
+		s.file = func(w io.Writer) error { return attention.WriteMaps(w, mapsOf(r.Maps)...) }
+	}
+	return s, nil
+}
+
+// writes writes what is there.
+func writes(data []byte) func(w io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "overlay in %s\n", f.output)
-	return err
+}
+
+// mapsOf are the maps of an answer.
+func mapsOf(answered []v1.Map) []*attention.Map {
+	var maps []*attention.Map
+	for _, m := range answered {
+		maps = append(maps, &attention.Map{Values: tensor.New(tensor.WithShape(m.Rows, m.Cols), tensor.WithBacking(slices.Concat(m.Values...)))})
+	}
+	return maps
 }
