@@ -52,17 +52,19 @@ func TestExamples(t *testing.T) {
 		for i, line := range strings.Split(strings.TrimSpace(code), "\n") {
 			t.Run("curl", func(t *testing.T) {
 				out := run(t, "curl", "sh", "-c", strings.Replace(line, "curl ", "curl -fsS ", 1))
-				if i == 3 {
-					png, err := os.ReadFile(filepath.Join(dir, "overlay.png"))
+				if _, file, found := strings.Cut(line, " -o "); found {
+					file, _, _ = strings.Cut(file, " ")
+					sent, err := os.ReadFile(filepath.Join(dir, file))
 					require.NoError(t, err)
-					require.True(t, strings.HasPrefix(string(png), "\x89PNG"))
+					magic := map[string]string{".png": "\x89PNG", ".jpg": "\xff\xd8\xff", ".npy": "\x93NUMPY"}[filepath.Ext(file)]
+					require.True(t, strings.HasPrefix(string(sent), magic), file)
 					return
 				}
 				var answer struct {
 					Results []struct{ Predictions []struct{ Label string } }
 				}
 				require.NoError(t, json.Unmarshal([]byte(out), &answer), "%s", out)
-				require.Equal(t, []string{"banana", "pizza", "banana", "", "pizza"}[i], answer.Results[0].Predictions[0].Label)
+				require.Equal(t, map[int]string{0: "banana", 1: "pizza", 2: "banana", 6: "banana", 7: "pizza", 8: "banana", 9: "pizza"}[i], answer.Results[0].Predictions[0].Label)
 			})
 		}
 	}

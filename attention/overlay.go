@@ -49,8 +49,8 @@ func (s Style) Check() error {
 //
 // The map's lowest to highest value take the colours of the whole table, and
 // opacity grows with the value up to Alpha. A map with negative values, which
-// speak against a class, has zero in the table's middle, and opacity grows with
-// the magnitude. The photo keeps its brightness.
+// speak against a class, has zero in the table's middle, and opacity grows from
+// nothing there with the magnitude. The photo keeps its brightness.
 // A map that is flat or not finite is refused, as Map.Check does.
 //
 // With Compat vit-explain the picture is what that program writes: what the
@@ -115,11 +115,10 @@ func newLayers(g patch.Geometry, m *Map, s Style, size image.Point) *layers {
 	}
 	low, _ := m.Range()
 	for i := range l.mix {
-		v := float64(i) / 255
+		a := alpha * (faint + (1-faint)*float64(i)/255)
 		if low < 0 {
-			v = math.Abs(2*v - 1)
+			a = alpha * math.Abs(2*float64(i)/255-1)
 		}
-		a := alpha * (faint + (1-faint)*v)
 		l.mix[i].keep = uint32((1-a)*65536 + 0.5)
 		for c, v := range table[i] {
 			l.mix[i].add[c] = uint32(a*float64(v)*65536) + 32768 // rounds the sum

@@ -133,8 +133,8 @@ func TestOverlayBlends(t *testing.T) {
 	}
 }
 
-// Zero of a map with signs is neither: it has the middle colour, and hardly
-// covers the photo.
+// Zero of a map with signs is neither: it has the middle colour, and leaves the
+// photo as it is.
 func TestOverlaySigned(t *testing.T) {
 	p, g := noise(30, 10), cropped(30, 10, patch.Rect{W: 30, H: 10})
 	for _, values := range [][]float32{{-2, 0, 1}, {-0.5, 0, 2}} {
@@ -143,7 +143,7 @@ func TestOverlaySigned(t *testing.T) {
 		require.NoError(t, err)
 		most := max(-values[0], values[2])
 		for i, v := range values {
-			a := faint + (1-faint)*math.Abs(float64(v/most))
+			a := math.Abs(float64(v / most))
 			grey := (float64(v/most) + 1) / 2 * 255
 			photo, have := p.Image.NRGBAAt(10*i+5, 5), got.NRGBAAt(10*i+5, 5)
 			require.InDelta(t, (1-a)*float64(photo.G)+a*grey, have.G, 2, "%v of %v", v, values)

@@ -90,21 +90,29 @@ async function draw() {
 document.getElementById("try").addEventListener("submit", async (event) => {
   event.preventDefault();
   const answer = document.getElementById("answer");
-  const [path, accept] = document.getElementById("what").value.split(" ");
+  const path = document.getElementById("what").value;
   const query = document.getElementById("query").value;
   const key = document.getElementById("key").value;
   answer.replaceChildren(el("p", "…"));
   try {
-    const headers = { Accept: accept || "application/json" };
+    const headers = { Accept: "*/*" };
     if (key) headers["X-API-Key"] = key;
-    const r = await fetch(path + (query ? "?" + query : ""), {
+    const r = await fetch(path + (query ? (path.includes("?") ? "&" : "?") + query : ""), {
       method: "POST", headers, body: document.getElementById("picture").files[0],
     });
-    if (r.headers.get("Content-Type") === "image/png") {
+    const media = r.headers.get("Content-Type");
+    if (media.startsWith("image/")) {
       const img = el("img");
-      img.alt = "the focus map over the picture";
+      img.alt = "the focus map of the picture";
       img.src = URL.createObjectURL(await r.blob());
       answer.replaceChildren(img);
+      return;
+    }
+    if (media === "application/x-npy") {
+      const link = el("a", "values.npy");
+      link.download = "values.npy";
+      link.href = URL.createObjectURL(await r.blob());
+      answer.replaceChildren(link);
       return;
     }
     answer.replaceChildren(el("pre", JSON.stringify(await r.json(), null, 2)));
