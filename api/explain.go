@@ -154,6 +154,11 @@ func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, ro
 		return nil
 	}
 	if w.format == formatNpy {
+		for _, e := range a.focus.Maps {
+			if e.Err != nil {
+				return e.Err // the file would not say which map is missing
+			}
+		}
 		a.encoded = &encoded{media: types(formatNpy)[0], room: room}
 		return attention.WriteMaps(a.encoded, maps...)
 	}

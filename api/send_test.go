@@ -298,3 +298,29 @@ func TestSummary(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), `"picture"`)
 }
+
+// TestFlat holds that a map which is all alike is neither answered nor drawn:
+// Grad-CAM finds nothing in the pizza that speaks for an umbrella.
+func TestFlat(t *testing.T) {
+	c := start(t, nil)
+	pizza, bus := photo(t, "pizza.jpg"), photo(t, "school_bus.png")
+	for _, query := range []string{"", "&picture=overlay", "&picture=heat", "&format=npy", "&evidence=true"} {
+		r := c.post("/v1/explain?method=gradcam&class=umbrella"+query, pizza)
+		require.Equal(t, http.StatusUnprocessableEntity, r.status, "%s", r.body)
+		require.Contains(t, r.problem(t).Detail, "flat map")
+	}
+	a := c.form("/v1/explain?method=gradcam&format=json&picture=overlay&class=umbrella", file{"file", "a", pizza}, file{"file", "b", bus}).explained(t)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Results[0].Error.Status)
+	require.Empty(t, a.Results[0].Maps)
+	require.NotEmpty(t, a.Results[1].Maps[0].Picture.B64)
+
+	r := c.post("/v1/explain?method=gradcam&class=pizza&class=umbrella&format=npy", pizza)
+	require.Equal(t, http.StatusUnprocessableEntity, r.status, "a file cannot say which is missing")
+	two := c.post("/v1/explain?method=gradcam&class=umbrella&class=pizza&format=json&picture=overlay", pizza).explained(t).Results[0]
+	require.Len(t, two.Maps, 1)
+	require.Equal(t, "pizza", two.Maps[0].Class.Label)
+	require.NotEmpty(t, two.Maps[0].Picture.B64)
+	require.Len(t, two.Failed, 1)
+	require.Equal(t, "umbrella", two.Failed[0].Class.Label)
+	require.Contains(t, two.Failed[0].Error.Detail, "flat map")
+}

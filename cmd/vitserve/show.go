@@ -92,6 +92,11 @@ func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, 
 
 // show writes what was asked for: a file, JSON, or something to look at.
 func (f *explainFlags) show(stdout io.Writer, s *shown) error {
+	if s.answer != nil && isNpy(f.output) && len(s.answer.Results[0].Failed) > 0 {
+		// The file would not say which map is missing.
+		m := s.answer.Results[0].Failed[0]
+		return fmt.Errorf("no map of %s for %s: %s", m.Method, m.Class.Label, m.Error.Detail)
+	}
 	if f.output != "" {
 		if err := createFile(f.output, s.file); err != nil {
 			return err
