@@ -109,3 +109,20 @@ func TestLabels(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, names, "a model without a head has no labels")
 }
+
+func TestClass(t *testing.T) {
+	c := &Checkpoint{Name: "zoo", Labels: []string{"tabby, tabby cat", "tiger cat", "crane", "school bus", "crane", "7"}}
+	for name, want := range map[string]int{"0": 0, "5": 5, "tabby": 0, "Tabby Cat": 0, " tabby ": 0, "tabby, tabby cat": 0, "TIGER CAT": 1, "school bus": 3} {
+		got, err := c.Class(name)
+		require.NoError(t, err, name)
+		require.Equal(t, want, got, name)
+	}
+	for name, says := range map[string]string{
+		"6": "6, want 0 to 5", "-1": "want 0 to 5", "7": "7, want 0 to 5 or a label", "cat": `"cat", want 0 to 5 or a label of zoo`, "": "want 0 to 5",
+		"crane": "the label of 2 classes, want an index, such as 2 or 4",
+	} {
+		_, err := c.Class(name)
+		require.ErrorIs(t, err, ErrClass, name)
+		require.ErrorContains(t, err, says)
+	}
+}

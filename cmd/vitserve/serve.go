@@ -61,6 +61,7 @@ second one ends at once.`,
 	flags.Int64Var(&c.MaxBody, "body-limit", c.MaxBody, "bytes of a request")
 	flags.IntVar(&c.MaxPixels, "max-pixels", c.MaxPixels, "largest declared width × height that is decoded")
 	flags.IntVar(&c.MaxImages, "max-images", c.MaxImages, "pictures in a request")
+	flags.Int64Var(&c.MaxAnswer, "max-answer", c.MaxAnswer, "bytes of pictures and values in one answer")
 	duration(&c.ReadTimeout, "read-timeout", "time for a request to arrive")
 	duration(&c.RequestTimeout, "request-timeout", "time for a request to be answered")
 	duration(&c.WriteTimeout, "write-timeout", "time from a request's header to its answer's last byte")
