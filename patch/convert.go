@@ -96,17 +96,6 @@ func rowReader(m image.Image) (func(dst []byte, y int), error) {
 				dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
 			}
 		}, nil
-	case *image.CMYK:
-		return func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for i := 0; i < len(dst); i += 4 {
-				k := 255 - int(src[i+3])
-				for j := range 3 {
-					dst[i+j] = clip(k - mulDiv255(int(src[i+j]), k))
-				}
-				dst[i+3] = 255
-			}
-		}, nil
 	}
 	return nil, fmt.Errorf("no conversion from %T", m)
 }
@@ -131,12 +120,6 @@ func opaqueColor(c color.Color) (r, g, b uint8) {
 	}
 	n := color.NRGBAModel.Convert(c).(color.NRGBA)
 	return n.R, n.G, n.B
-}
-
-// mulDiv255 is round(a·b/255).
-func mulDiv255(a, b int) int {
-	t := a*b + 128
-	return (t>>8 + t) >> 8
 }
 
 func clip(v int) uint8 {

@@ -3,6 +3,7 @@ package patch
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/gif"
@@ -30,8 +31,8 @@ var formats = []format{
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, configWith(png.DecodeConfig), decodeWith(png.Decode)},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), decodeGIF},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, configWith(bmp.DecodeConfig), decodeWith(bmp.Decode)},
-	{"tiff", []string{"II*\x00", "MM\x00*"}, configWith(tiff.DecodeConfig), decodeWith(tiff.Decode)},
+	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, decodeWith(bmp.Decode)},
+	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, decodeTIFF},
 }
 
 // known are formats that people send and that are not decoded: naming them
@@ -39,7 +40,7 @@ var formats = []format{
 var known = []struct{ name, magic string }{
 	{"AVIF", "????ftypavi"}, {"HEIC", "????ftyphei"}, {"HEIC", "????ftypmif1"}, {"JPEG XL", "\xff\x0a"},
 	{"JPEG XL", "\x00\x00\x00\x0cJXL "}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
-	{"ICO", "\x00\x00\x01\x00"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
+	{"ICO", "\x00\x00\x01\x00"}, {"BigTIFF", "II+\x00"}, {"BigTIFF", "MM\x00+"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
 }
 
 func matches(data []byte, magic string) bool {
@@ -96,8 +97,9 @@ func check(data []byte, o Options) (f format, width, height int, err error) {
 	return f, width, height, nil
 }
 
-// guard turns a decoder's failure into ErrImage. It also catches a panic: the
-// decoders of other people meet hostile bytes here, on the caller's goroutine.
+// guard turns a decoder's failure into ErrImage, or into ErrFormat where it is
+// a kind of file that the decoder lacks. It also catches a panic: the decoders
+// of other people meet hostile bytes here, on the caller's goroutine.
 func guard(name string, decode func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -105,9 +107,22 @@ func guard(name string, decode func() error) (err error) {
 		}
 	}()
 	if err := decode(); err != nil {
-		return fmt.Errorf("patch: decode %s: %s: %w", name, strings.TrimPrefix(err.Error(), name+": "), ErrImage)
+		kind := ErrImage
+		if lacks(err) {
+			kind = ErrFormat
+		}
+		return fmt.Errorf("patch: decode %s: %s: %w", name, strings.TrimPrefix(err.Error(), name+": "), kind)
 	}
 	return nil
+}
+
+// lacks reports whether a decoder says that it knows no such kind of file. Of
+// PNG there is none that image/png lacks: what it calls unsupported does not
+// exist.
+func lacks(err error) bool {
+	var j jpeg.UnsupportedError
+	var t tiff.UnsupportedError
+	return errors.As(err, &j) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
 }
 
 // Decode reads a picture by its content. Bytes after the picture are ignored.
@@ -152,9 +167,8 @@ func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (imag
 
 // jpegConfig finds the frame header without image/jpeg's buffers.
 func jpegConfig(data []byte) (c image.Config, err error) {
-	found := eachSegment(data, func(marker byte, body []byte) bool {
-		const dht, jpg, dac = 0xc4, 0xc8, 0xcc
-		if marker < 0xc0 || marker > 0xcf || marker == dht || marker == jpg || marker == dac || len(body) < 6 {
+	found := eachSegment(data, func(_ int, marker byte, body []byte) bool {
+		if !isFrame(marker) || len(body) < 6 {
 			return false
 		}
 		c.Height, c.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
@@ -166,11 +180,20 @@ func jpegConfig(data []byte) (c image.Config, err error) {
 	return c, nil
 }
 
+// isFrame reports whether a marker begins a frame header (T.81, B.1.1.3).
+func isFrame(marker byte) bool {
+	const sof0, sof15, dht, jpg, dac = 0xc0, 0xcf, 0xc4, 0xc8, 0xcc
+	return marker >= sof0 && marker <= sof15 && marker != dht && marker != jpg && marker != dac
+}
+
 func decodeJPEG(data []byte) (*image.NRGBA, error) {
 	m := jpegImages.Get().(*jpegImage)
 	defer jpegImages.Put(m)
 	if m.decode(data, 8) == nil {
 		return m.rgb(), nil
+	}
+	if f, ok := jpegInks(data); ok {
+		return f.decode(data)
 	}
 	// Something unusual, or something wrong: image/jpeg knows.
 	std, err := jpeg.Decode(bytes.NewReader(data))

@@ -24,7 +24,7 @@ const exifHeader = "Exif\x00\x00"
 // jpegEXIF returns the TIFF structure inside the first APP1 segment that has
 // one, nil if there is none before the first scan.
 func jpegEXIF(data []byte) (tiff []byte) {
-	eachSegment(data, func(marker byte, body []byte) bool {
+	eachSegment(data, func(_ int, marker byte, body []byte) bool {
 		const app1 = 0xe1
 		if marker != app1 || !matches(body, exifHeader) {
 			return false
@@ -35,10 +35,11 @@ func jpegEXIF(data []byte) (tiff []byte) {
 	return tiff
 }
 
-// eachSegment calls f for the marker segments of a JPEG up to the first scan
-// until it returns true, and reports whether it did. It gives up at whatever
-// is no plain segment: a decoder that reads on there might find another frame.
-func eachSegment(data []byte, f func(marker byte, body []byte) bool) bool {
+// eachSegment calls f for the marker segments of a JPEG up to the first scan's,
+// with the place where each begins, until it returns true, and reports whether
+// it did. It gives up at whatever is no plain segment: a decoder that reads on
+// there might find another frame.
+func eachSegment(data []byte, f func(at int, marker byte, body []byte) bool) bool {
 	for i := 2; i+4 <= len(data) && data[i] == 0xff; {
 		marker := data[i+1]
 		if marker == 0xff { // fill byte
@@ -46,11 +47,15 @@ func eachSegment(data []byte, f func(marker byte, body []byte) bool) bool {
 			continue
 		}
 		n := int(binary.BigEndian.Uint16(data[i+2:]))
-		if marker < 0xc0 || marker >= 0xd0 && marker <= 0xda || n < 2 || i+2+n > len(data) {
+		if marker < 0xc0 || marker >= 0xd0 && marker <= 0xd9 || n < 2 || i+2+n > len(data) {
 			return false
 		}
-		if f(marker, data[i+4:i+2+n]) {
+		if f(i, marker, data[i+4:i+2+n]) {
 			return true
+		}
+		const sos = 0xda
+		if marker == sos {
+			return false
 		}
 		i += 2 + n
 	}
@@ -81,14 +86,23 @@ func chunk(data []byte, order binary.ByteOrder, png bool, name string) []byte {
 	return nil
 }
 
-// tiffOrientation reads tag 0x0112 of the first directory of a TIFF
-// structure (EXIF 2.32, 4.6.4).
+// tiffOrientation reads the orientation of a TIFF structure (EXIF 2.32, 4.6.4).
 func tiffOrientation(t []byte) int {
+	const orientation = 0x0112
 	if matches(t, exifHeader) { // some WebP writers leave it
 		t = t[len(exifHeader):]
 	}
+	if v, ok := tiffValue(t, orientation); ok && v >= 1 && v <= 8 {
+		return int(v)
+	}
+	return 1
+}
+
+// tiffValue returns the value of a tag of the first directory of a TIFF
+// structure, which must be one number of 16 or 32 bits (TIFF 6.0, section 2).
+func tiffValue(t []byte, tag uint16) (v uint32, ok bool) {
 	if len(t) < 8 {
-		return 1
+		return 0, false
 	}
 	var order binary.ByteOrder
 	switch string(t[:2]) {
@@ -97,25 +111,29 @@ func tiffOrientation(t []byte) int {
 	case "MM":
 		order = binary.BigEndian
 	default:
-		return 1
+		return 0, false
 	}
 	at := uint64(order.Uint32(t[4:]))
 	if at+2 > uint64(len(t)) {
-		return 1
+		return 0, false
 	}
 	entries := t[at+2:]
-	const tag, short, entry = 0x0112, 3, 12
+	const short, long, entry = 3, 4, 12
 	for range order.Uint16(t[at:]) {
 		if len(entries) < entry {
-			return 1
+			return 0, false
 		}
-		if order.Uint16(entries) == tag && order.Uint16(entries[2:]) == short {
-			if v := order.Uint16(entries[8:]); v >= 1 && v <= 8 {
-				return int(v)
+		if order.Uint16(entries) == tag {
+			kind, count := order.Uint16(entries[2:]), order.Uint32(entries[4:])
+			switch {
+			case kind == short && count == 1:
+				return uint32(order.Uint16(entries[8:])), true
+			case kind == long && count == 1:
+				return order.Uint32(entries[8:]), true
 			}
-			return 1
+			return 0, false
 		}
 		entries = entries[entry:]
 	}
-	return 1
+	return 0, false
 }

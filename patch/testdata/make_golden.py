@@ -3,8 +3,8 @@ Pillow makes of them, and what timm, torchvision and transformers hand to a
 model.
 
 Run it in this folder. The committed files were made with Python 3.11.7,
-Pillow 13.0.0 (libjpeg-turbo 3.2.0, libwebp 1.6.0), numpy 2.4.6,
-torchvision 0.29.2, timm 1.0.31 and transformers 5.23.0.
+Pillow 13.0.0 (libjpeg-turbo 3.2.0, libtiff 4.7.2, libwebp 1.6.0), numpy 2.4.6,
+imagecodecs 2026.3.6 (the encoder of YCCK with subsampled chroma), torchvision 0.29.2, timm 1.0.31 and transformers 5.23.0.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import pathlib
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, features
 
@@ -79,6 +80,15 @@ def jpegs():
     # The last byte of the Adobe segment says what the four channels are;
     # other colours, but as good a file.
     patched("ycck.jpg", cmyk, (find(cmyk, b"Adobe") + 11, b"\x02"))
+    cmykp = save("cmykp.jpg", rgb.convert("CMYK"), quality=90, progressive=True)
+    patched("ycckp.jpg", cmykp, (find(cmykp, b"Adobe") + 11, b"\x02"))
+    # Without its Adobe segment, which is 16 bytes long.
+    at = find(cmyk, b"Adobe") - 4
+    files["cmykbare.jpg"] = cmyk[:at] + cmyk[at + 16 :]
+    ink = np.asarray(rgb.convert("CMYK")).copy()
+    ink[..., 3] = picture(67, 45, 11, 1)[..., 0]  # Pillow's own black is always 0
+    files["ycck420.jpg"] = imagecodecs.jpeg8_encode(ink, 88, colorspace="CMYK", outcolorspace="YCCK", subsampling="420")
+    patched("cmyk420.jpg", files["ycck420.jpg"], (find(files["ycck420.jpg"], b"Adobe") + 11, b"\x00"))
     for w, h in [(1, 1), (2, 2), (3, 3), (4, 5), (5, 1), (17, 16), (16, 17), (8, 33)]:
         save(f"{w}x{h}.jpg", Image.fromarray(picture(w, h, w)), quality=90, subsampling=2)
     for w, h in [(1, 3), (4, 9), (5, 5)]:
@@ -185,6 +195,9 @@ def others():
         save(f"rgb_{compression.split('_')[-1]}.tif", small, compression=compression)
     save("gray.tif", small.convert("L"))
     save("one.tif", small.convert("1"))
+    for group in (3, 4):
+        for name, zero in [("white", 0), ("black", 1)]:  # what 0 is: PhotometricInterpretation
+            save(f"g{group}_{name}.tif", small.convert("1"), compression=f"group{group}", tiffinfo={262: zero})
     save("palette.tif", paletted)
     save("rgba.tif", rgba)
 

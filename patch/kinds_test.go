@@ -1,0 +1,72 @@
+package patch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tagged returns a copy of a little-endian TIFF in which a tag of one 16-bit
+// number has another value. A tag that is not there takes the place of another
+// one, so that the order stays.
+func tagged(t *testing.T, data []byte, tag, at, value uint16) []byte {
+	data = bytes.Clone(data)
+	le := binary.LittleEndian
+	entries := data[le.Uint32(data[4:])+2:]
+	for range le.Uint16(data[le.Uint32(data[4:]):]) {
+		if le.Uint16(entries) == at {
+			le.PutUint16(entries, tag)
+			le.PutUint16(entries[2:], 3)
+			le.PutUint32(entries[4:], 1)
+			le.PutUint32(entries[8:], uint32(value))
+			return data
+		}
+		entries = entries[12:]
+	}
+	require.Fail(t, "no such tag", "%d", at)
+	return nil
+}
+
+// TestKinds: a file of a kind that the decoders lack is told from a broken
+// one, and the error says what is lacking.
+func TestKinds(t *testing.T) {
+	files := fixtures(t)
+	lzw, gray, rgba, fax := files["rgb_lzw.tif"], files["gray.tif"], files["rgba.tif"], files["g3_black.tif"]
+	bmp, palette := files["rgb.bmp"], files["palette.bmp"]
+	frame := bytes.Index(files["420.jpg"], []byte("\xff\xc0"))
+	for _, c := range []struct {
+		name string
+		data []byte
+		want error
+		says string
+	}{
+		{"tiff in JPEG", tagged(t, lzw, tiffCompression, tiffCompression, 7), ErrFormat, "compression value 7"},
+		{"tiff of a modified Huffman code", tagged(t, fax, tiffCompression, tiffCompression, 2), ErrFormat, "compression value 2"},
+		{"tiff of 4 bits", tagged(t, gray, 258, 258, 4), ErrFormat, "BitsPerSample of 4"},
+		{"tiff of inks", tagged(t, gray, tiffPhotometric, tiffPhotometric, 5), ErrFormat, "color model"},
+		{"tiff in planes", tagged(t, lzw, tiffPlanar, tiffPlanar, 2), ErrFormat, "3 planes"},
+		{"tiff with a sample that is no alpha", tagged(t, rgba, tiffExtra, tiffExtra, 0), ErrFormat, "4 samples a pixel"},
+		{"fax in two dimensions", tagged(t, fax, tiffT4Options, tiffPlanar, 1), ErrFormat, "T4Options of 1"},
+		{"big tiff", []byte("II+\x00\x08\x00\x00\x00"), ErrFormat, "BigTIFF"},
+		{"tiff of no width", tagged(t, lzw, 256, 256, 0), ErrImage, "zero-size"},
+		{"tiff without its strip", gray[:len(gray)-100], ErrImage, "EOF"},
+		{"bmp of 16 bits", patched(bmp, 28, 16, 0), ErrFormat, "16 bits a pixel, compression 0"},
+		{"bmp in runs", patched(palette, 30, 1), ErrFormat, "8 bits a pixel, compression 1"},
+		{"bmp of OS/2", patched(bmp, 14, 12), ErrFormat, "header of 12 bytes"},
+		{"bmp of 23 bits", patched(bmp, 28, 23, 0), ErrImage, "23 bits a pixel"},
+		{"bmp with a header of 41 bytes", patched(bmp, 14, 41), ErrImage, "header of 41 bytes"},
+		{"bmp of negative width", patched(bmp, 21, 0x80), ErrImage, "-2147483608×30 pixels"},
+		{"jpeg of 12 bits", patched(files["420.jpg"], frame+4, 12), ErrFormat, "precision"},
+		{"jpeg in arithmetic code", patched(files["420.jpg"], frame+1, 0xc9), ErrFormat, "marker"},
+		{"jpeg of no such sampling", patched(files["420.jpg"], frame+11, 0x55), ErrImage, "subsampling"},
+		{"png of no such depth", patched(files["gray8.png"], 24, 3), ErrImage, "bit depth 3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Decode(c.data, Options{})
+			require.ErrorIs(t, err, c.want)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
