@@ -2,9 +2,6 @@ package patch
 
 import (
 	"bytes"
-	"compress/zlib"
-	"encoding/binary"
-	"hash/crc32"
 	"image/jpeg"
 	"math/rand/v2"
 	"runtime"
@@ -14,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/internal/hostile"
 )
 
 // allocated is what f allocates in all, in bytes.
@@ -27,22 +25,10 @@ func allocated(f func()) uint64 {
 
 // TestBomb: 300 kB that would be 10 GB are refused at a glance.
 func TestBomb(t *testing.T) {
-	var packed bytes.Buffer
-	z, err := zlib.NewWriterLevel(&packed, zlib.BestCompression)
-	require.NoError(t, err)
-	_, err = z.Write(make([]byte, 300<<20))
-	require.NoError(t, err)
-	require.NoError(t, z.Close())
-	chunk := func(kind string, body []byte) []byte {
-		out := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-		out = append(append(out, kind...), body...)
-		return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[4:]))
-	}
-	header := binary.BigEndian.AppendUint32(nil, 50000)
-	header = append(binary.BigEndian.AppendUint32(header, 50000), 8, 2, 0, 0, 0)
-	bomb := bytes.Join([][]byte{[]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", header), chunk("IDAT", packed.Bytes()), chunk("IEND", nil)}, nil)
+	bomb := hostile.Bomb(50000)
 	require.InDelta(t, 300_000, len(bomb), 30_000)
 
+	var err error
 	best := time.Hour
 	used := allocated(func() {
 		for range 5 {
@@ -98,7 +84,7 @@ func TestMutated(t *testing.T) {
 			rng := rand.New(rand.NewPCG(11, 12))
 			good := 0
 			for i := range 1000 {
-				data := mutate(rng, files[i%len(files)])
+				data := hostile.Mutate(rng, files[i%len(files)])
 				var err error
 				used := allocated(func() { _, err = Decode(data, Options{MaxPixels: maxPixels}) })
 				// Eight bytes a pixel, twice, and the decoders' tables.
@@ -112,30 +98,4 @@ func TestMutated(t *testing.T) {
 			t.Logf("%d of 1000 still decode", good)
 		})
 	}
-}
-
-func mutate(rng *rand.Rand, data []byte) []byte {
-	data = bytes.Clone(data)
-	for range 1 + rng.IntN(4) {
-		at := rng.IntN(len(data))
-		switch rng.IntN(6) {
-		case 0:
-			data[at] = byte(rng.Uint32())
-		case 1: // headers lie at the front
-			data[rng.IntN(min(len(data), 64))] ^= 1 << rng.IntN(8)
-		case 2:
-			data[at] = []byte{0, 0xff, 0x7f, 0x80}[rng.IntN(4)]
-		case 3:
-			data = data[:max(at, 1)]
-		case 4: // a piece again
-			end := min(at+1+rng.IntN(64), len(data))
-			data = append(data[:end:end], data[at:]...)
-		case 5: // a piece gone
-			data = append(data[:at:at], data[min(at+1+rng.IntN(16), len(data)):]...)
-			if len(data) == 0 {
-				return []byte{0}
-			}
-		}
-	}
-	return data
 }
