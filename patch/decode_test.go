@@ -217,18 +217,3 @@ func TestDecodeGray16(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []byte{0x12, 0x12, 0x12, 255, 0xfe, 0xfe, 0xfe, 255}, p.Image.Pix)
 }
-
-func FuzzDecode(f *testing.F) {
-	for _, data := range fixtures(f) {
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := Decode(data, Options{MaxPixels: 1 << 20})
-		if err != nil {
-			require.True(t, wraps(err, ErrFormat, ErrImage, ErrSize), err)
-			return
-		}
-		require.Equal(t, image.Point{}, p.Image.Rect.Min)
-		require.False(t, p.Image.Rect.Empty())
-	})
-}
