@@ -118,27 +118,29 @@ func (f *classifyFlags) showTable(w io.Writer, a answer) error {
 	if a.Error != "" {
 		return nil
 	}
+	image := printable(a.Image)
 	if f.top == 1 {
 		score, label := "     –  ", "(nothing reaches the score)"
 		if len(a.Predictions) > 0 {
-			score, label = percent(a.Predictions[0].Score), a.Predictions[0].Label
+			score, label = percent(a.Predictions[0].Score), printable(a.Predictions[0].Label)
 		}
-		_, err := fmt.Fprintf(w, "%s  %s  %s\n", score, pad(label, 28), a.Image)
+		_, err := fmt.Fprintf(w, "%s  %s  %s\n", score, pad(label, 28), image)
 		return err
 	}
-	if _, err := fmt.Fprintln(w, a.Image); err != nil {
+	if _, err := fmt.Fprintln(w, image); err != nil {
 		return err
 	}
 	if len(a.Predictions) == 0 {
 		_, err := fmt.Fprintln(w, "       –   nothing reaches the score")
 		return err
 	}
-	width := 0
-	for _, p := range a.Predictions {
-		width = max(width, utf8.RuneCountInString(p.Label))
+	width, labels := 0, make([]string, len(a.Predictions))
+	for i, p := range a.Predictions {
+		labels[i] = printable(p.Label)
+		width = max(width, utf8.RuneCountInString(labels[i]))
 	}
-	for _, p := range a.Predictions {
-		if _, err := fmt.Fprintf(w, "  %s  %s  class %d\n", percent(p.Score), pad(p.Label, width), p.Index); err != nil {
+	for i, p := range a.Predictions {
+		if _, err := fmt.Fprintf(w, "  %s  %s  class %d\n", percent(p.Score), pad(labels[i], width), p.Index); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ func (c *collector) done(r result) {
 	if r.err != nil {
 		c.failed++
 		c.bar.clear()
-		fmt.Fprintf(c.stderr, "vitserve: %s: %v\n", r.name, r.err)
+		fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(r.name), printableError(r.err))
 	}
 	c.bar.add()
 }

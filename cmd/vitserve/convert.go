@@ -34,9 +34,9 @@ is whole; an existing file is not written over.`,
 			if c.Key != "" {
 				from = fmt.Sprintf(" under %q", c.Key)
 			}
-			_, err = fmt.Fprintf(w, "%d tensors%s, %s, in %s\n", c.Tensors, from, size(c.Bytes), dst)
+			_, err = fmt.Fprintf(w, "%d tensors%s, %s, in %s\n", c.Tensors, from, size(c.Bytes), printable(dst))
 			if err == nil && len(c.Skipped) > 0 {
-				_, err = fmt.Fprintf(w, "left out, for they are no tensors: %s\n", strings.Join(c.Skipped, ", "))
+				_, err = fmt.Fprintf(w, "left out, for they are no tensors: %s\n", printable(strings.Join(c.Skipped, ", ")))
 			}
 			return err
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/disintegration/imaging"
 	"golang.org/x/term"
@@ -55,11 +59,28 @@ func encodePicture(w io.Writer, path string, m image.Image, quality int) error {
 	return jpeg.Encode(w, m, &jpeg.Options{Quality: quality})
 }
 
-// writeJSON writes v on one line, letters as they are.
+// writeJSON writes v on one line, letters as they are. What a terminal might
+// obey is escaped: JSON itself asks for that of the first 32 characters only.
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	out := make([]byte, 0, len(line)+1)
+	for _, r := range string(line) {
+		if strconv.IsPrint(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+	}
+	_, err := w.Write(append(out, '\n'))
+	return err
 }
 
 // canDraw reports whether w shows colours.

@@ -111,7 +111,7 @@ func (f *modelFlags) open(stderr io.Writer) (*engine, error) {
 		return nil, errors.Join(fmt.Errorf("model %s: %w", ckpt.Name, err), ckpt.Close(), b.Close())
 	}
 	if ckpt.Note != "" {
-		fmt.Fprintf(stderr, "note: model %s: %s\n", ckpt.Name, ckpt.Note)
+		fmt.Fprintf(stderr, "note: model %s: %s\n", printable(ckpt.Name), printable(ckpt.Note))
 	}
 	return &engine{Checkpoint: ckpt, model: m, backend: b}, nil
 }

@@ -248,7 +248,7 @@ func (v evaluation) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "class\tpictures\ttop-1\ttop-5")
 	for _, c := range order {
-		fmt.Fprintf(t, "%s\t%d\t%.1f %%\t%.1f %%\n", c.Class, c.Pictures, c.share(c.First), c.share(c.Five))
+		fmt.Fprintf(t, "%s\t%d\t%.1f %%\t%.1f %%\n", printable(c.Class), c.Pictures, c.share(c.First), c.share(c.Five))
 	}
 	return t.Flush()
 }

@@ -117,7 +117,7 @@ func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, o patch.Op
 func (f *inspectFlags) show(w io.Writer, a inspectAnswer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(what, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", what, fmt.Sprintf(format, args...))
+		fmt.Fprintf(table, "%s\t%s\n", what, printable(fmt.Sprintf(format, args...)))
 	}
 	line("model", "%s", a.Name)
 	line("source", "%s", a.Source)
@@ -140,13 +140,13 @@ func (f *inspectFlags) show(w io.Writer, a inspectAnswer) error {
 	if len(a.Decisions) > 0 {
 		fmt.Fprintln(table, "\nsetting\tvalue\tdecided by")
 		for _, d := range a.Decisions {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", d.Setting, d.Value, d.By)
+			fmt.Fprintf(table, "%s\t%s\t%s\n", d.Setting, printable(d.Value), printable(d.By))
 		}
 	}
 	fmt.Fprintln(table)
 	for _, t := range a.Tensors {
 		if f.tensors || t.Status != "used" {
-			fmt.Fprintf(table, "%s\t%s %v\t%s\n", t.Name, t.Dtype, t.Shape, t.Status)
+			fmt.Fprintf(table, "%s\t%s %v\t%s\n", printable(t.Name), t.Dtype, t.Shape, t.Status)
 		}
 	}
 	if err := table.Flush(); err != nil {

@@ -63,7 +63,7 @@ func (d *downloads) report(file string, done, total int64) {
 		if isTerminal(d.stderr) {
 			d.bar = progressbar.NewOptions64(total,
 				progressbar.OptionSetWriter(d.stderr),
-				progressbar.OptionSetDescription(file),
+				progressbar.OptionSetDescription(printable(file)),
 				progressbar.OptionShowBytes(true),
 				progressbar.OptionSetWidth(30),
 				progressbar.OptionSetVisibility(os.Getenv("TERM") != "dumb"),
@@ -73,7 +73,7 @@ func (d *downloads) report(file string, done, total int64) {
 	if d.bar != nil {
 		_ = d.bar.Set64(done) // a terminal that cannot be written to is no reason to stop
 	} else if done == total {
-		fmt.Fprintf(d.stderr, "%s: %s\n", file, size(total))
+		fmt.Fprintf(d.stderr, "%s: %s\n", printable(file), size(total))
 	}
 }
 

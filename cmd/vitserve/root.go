@@ -44,12 +44,12 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "vitserve: interrupted")
 		return exitInterrupted
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "vitserve: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "vitserve: %s\nSee: %s --help\n", printableError(err), cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, errReported):
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "vitserve: %v\n", err)
+	fmt.Fprintf(stderr, "vitserve: %s\n", printableError(err))
 	return exitFailed
 }
 

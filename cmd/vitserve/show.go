@@ -95,7 +95,7 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 	if s.answer != nil && isNpy(f.output) && len(s.answer.Results[0].Failed) > 0 {
 		// The file would not say which map is missing.
 		m := s.answer.Results[0].Failed[0]
-		return fmt.Errorf("no map of %s for %s: %s", m.Method, m.Class.Label, m.Error.Detail)
+		return fmt.Errorf("no map of %s for %s: %s", m.Method, printable(m.Class.Label), printable(m.Error.Detail))
 	}
 	if f.output != "" {
 		if err := createFile(f.output, s.file); err != nil {
@@ -141,7 +141,7 @@ func (s *shown) describe(r *v1.ExplainResult) string {
 	var b strings.Builder
 	if r.Predictions != nil && len(*r.Predictions) > 0 {
 		best := (*r.Predictions)[0]
-		fmt.Fprintf(&b, "%s: %s (%.2f %%)\n", r.Image, best.Label, 100*best.Score)
+		fmt.Fprintf(&b, "%s: %s (%.2f %%)\n", printable(r.Image), printable(best.Label), 100*best.Score)
 	}
 	for _, m := range r.Maps {
 		b.WriteString(m.Method)
@@ -157,10 +157,10 @@ func (s *shown) describe(r *v1.ExplainResult) string {
 			fmt.Fprintf(&b, ", patch %d,%d", m.Query[0], m.Query[1])
 		}
 		if m.Class.Label != "" {
-			fmt.Fprintf(&b, ", for %s", m.Class.Label)
+			fmt.Fprintf(&b, ", for %s", printable(m.Class.Label))
 		}
 		if m.Versus.Label != "" {
-			fmt.Fprintf(&b, " against %s", m.Versus.Label)
+			fmt.Fprintf(&b, " against %s", printable(m.Versus.Label))
 		}
 		p := m.Peak
 		fmt.Fprintf(&b, "; strongest at %.0f×%.0f pixels from (%.0f, %.0f)", p.W, p.H, p.X, p.Y)
@@ -180,7 +180,7 @@ func (s *shown) describe(r *v1.ExplainResult) string {
 		}
 	}
 	for _, m := range r.Failed {
-		fmt.Fprintf(&b, "no map of %s for %s: %s\n", m.Method, m.Class.Label, m.Error.Detail)
+		fmt.Fprintf(&b, "no map of %s for %s: %s\n", m.Method, printable(m.Class.Label), printable(m.Error.Detail))
 	}
 	if r.Outliers != nil && len(*r.Outliers) > 0 {
 		o := (*r.Outliers)[0]
