@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -56,7 +57,7 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 		return beside, err
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: neither an embedded model (%s), nor a path, nor ORG/NAME", ErrNotFound, strings.Join(Embedded(), ", "))
+		return nil, fmt.Errorf("%w: neither an embedded model (%s), nor a path, nor ORG/NAME; %s", ErrNotFound, strings.Join(Embedded(), ", "), accepted)
 	}
 	if err != nil {
 		return nil, err
@@ -118,8 +119,9 @@ func weightsIn(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var found, others []string
+	var found, others, names []string
 	for _, e := range list {
+		names = append(names, strconv.Quote(e.Name()))
 		switch path := filepath.Join(dir, e.Name()); {
 		case e.IsDir():
 		case filepath.Ext(path) == ".safetensors":
@@ -136,7 +138,15 @@ func weightsIn(dir string) (string, error) {
 	case len(others) > 0:
 		return "", refuseFormat(others[0])
 	}
-	return "", fmt.Errorf("%w: no .safetensors file in the folder", ErrNotFound)
+	const shown = 5
+	what := "is empty"
+	if len(names) > shown {
+		names = append(names[:shown], fmt.Sprintf("%d more", len(names)-shown))
+	}
+	if len(names) > 0 {
+		what = "holds " + strings.Join(names, ", ")
+	}
+	return "", fmt.Errorf("%w: no .safetensors file in the folder, which %s; %s", ErrNotFound, what, accepted)
 }
 
 // refuseFormat refuses weight files that are not read here, with advice.

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -57,7 +58,8 @@ func TestOpenRefuses(t *testing.T) {
 		file, err string
 		notFound  bool
 	}{
-		{file: "", err: "no .safetensors file", notFound: true},
+		{file: "", err: "no .safetensors file in the folder, which is empty; a model is", notFound: true},
+		{file: "vit.gguf", err: ".gguf files are not read"},
 		{file: "pytorch_model.bin", err: "vitserve convert"},
 		{file: "vit.pth", err: "vitserve convert"},
 		{file: "vit.onnx", err: "ONNX"},
@@ -78,7 +80,14 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}
 	}
-	_, err := Open(filepath.Join(dir, "none"), Options{})
+	album := t.TempDir()
+	for i := range 7 {
+		require.NoError(t, os.WriteFile(filepath.Join(album, fmt.Sprintf("%d.jpg", i)), nil, 0o600))
+	}
+	_, err := Open(album, Options{})
+	require.ErrorIs(t, err, ErrNotFound)
+	require.ErrorContains(t, err, `holds "0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", 2 more; a model is a .safetensors file, or a folder`)
+	_, err = Open(filepath.Join(dir, "none"), Options{})
 	require.ErrorIs(t, err, ErrNotFound)
 	require.ErrorContains(t, err, "starter")
 

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitserve/vitserve/vit"
 )
 
 // Prediction is one label of an answer.
@@ -23,12 +24,8 @@ func (c *Checkpoint) Top(logits []float32, k int, min float64) []Prediction {
 	if len(logits) != len(c.Labels) {
 		panic(fmt.Sprintf("models: %d logits, %d labels", len(logits), len(c.Labels)))
 	}
-	score := softmax
-	if c.MultiLabel {
-		score = sigmoid
-	}
 	var best []Prediction
-	for i, s := range score(logits) {
+	for i, s := range vit.Scores(logits, c.MultiLabel) {
 		if s >= min {
 			best = append(best, Prediction{i, c.Labels[i], s})
 		}
@@ -71,43 +68,4 @@ func (c *Checkpoint) Class(name string) (int, error) {
 		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or a label of %s", ErrClass, name, len(c.Labels)-1, c.Name)
 	}
 	return 0, fmt.Errorf("models: %w: %.64q is the label of %d classes, want an index, such as %d or %d", ErrClass, name, len(found), found[0], found[1])
-}
-
-// softmax returns exp(x - max) / Σ exp(x - max). What is not a number counts
-// as impossible, so that scores are numbers whatever a model computes.
-func softmax(logits []float32) []float64 {
-	top := math.Inf(-1)
-	for _, x := range logits {
-		if x := float64(x); x > top {
-			top = x
-		}
-	}
-	scores := make([]float64, len(logits))
-	var sum float64
-	for i, x := range logits {
-		switch x := float64(x); {
-		case x == top && !math.IsInf(x, -1):
-			scores[i] = 1 // and with an infinite top the others are nothing
-		case x < top:
-			scores[i] = math.Exp(x - top)
-		}
-		sum += scores[i]
-	}
-	for i := range scores {
-		if sum > 0 {
-			scores[i] /= sum
-		}
-	}
-	return scores
-}
-
-// sigmoid returns 1 / (1 + exp(-x)), and 0 for what is not a number.
-func sigmoid(logits []float32) []float64 {
-	scores := make([]float64, len(logits))
-	for i, x := range logits {
-		if x == x {
-			scores[i] = 1 / (1 + math.Exp(-float64(x)))
-		}
-	}
-	return scores
 }

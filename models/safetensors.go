@@ -57,16 +57,17 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	if size < 8 {
 		return nil, fmt.Errorf("file of %d bytes is no safetensors file: it is shorter than the length of a header", size)
 	}
-	var head [8]byte
-	if _, err := r.ReadAt(head[:], 0); err != nil {
+	var first [12]byte
+	head := first[:min(size, int64(len(first)))]
+	if _, err := r.ReadAt(head, 0); err != nil {
 		return nil, fmt.Errorf("reading the length of the header: %w", err)
 	}
-	n := binary.LittleEndian.Uint64(head[:])
-	if advice := foreign(head[:]); advice != "" && n > uint64(size-8) {
-		return nil, errors.New(advice)
+	n := binary.LittleEndian.Uint64(head)
+	if what := foreign(head); what != "" && n > uint64(size-8) {
+		return nil, errors.New(what)
 	}
 	if n > maxHeader {
-		return nil, fmt.Errorf("header of %d bytes, want at most %d", n, maxHeader)
+		return nil, fmt.Errorf("header of %d bytes, want at most %d: not a safetensors file; %s", n, maxHeader, accepted)
 	}
 	if n > uint64(size-8) {
 		return nil, fmt.Errorf("header of %d bytes in a file of %d: the file is truncated", n, size)
@@ -78,20 +79,45 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	return parseHeader(text, size-8-int64(n))
 }
 
-// foreign recognises the beginnings of files that are mistaken for
-// safetensors.
+// accepted are the files that hold a model.
+const accepted = "a model is a .safetensors file, or a folder with model.safetensors and config.json in it"
+
+// beginnings are those of files that are mistaken for safetensors, with what
+// they are and what helps. "?" matches any byte.
+var beginnings = []struct{ magic, what string }{
+	{"PK\x03\x04", aPickle}, {"\x80\x02", aPickle}, {"\x80\x03", aPickle}, {"\x80\x04", aPickle}, {"\x80\x05", aPickle},
+	{"version ", "a Git LFS pointer, not the file it stands for: fetch it with `git lfs pull`"},
+	{"GGUF", "a GGUF file, not a safetensors file; " + accepted},
+	{"\x89HDF", "an HDF5 file, not a safetensors file; " + accepted},
+	{"\x93NUMPY", "a NumPy file, not a safetensors file; " + accepted},
+	{"????TFL3", "a TensorFlow Lite file, not a safetensors file; " + accepted},
+	{"\x08?\x12", "an ONNX graph, not a safetensors file; " + accepted},
+	{"<!", "a web page, not a safetensors file: the download went wrong"},
+	{"<html", "a web page, not a safetensors file: the download went wrong"},
+	{"\xff\xd8\xff", "a JPEG picture, not a model; " + accepted},
+	{"\x89PNG", "a PNG picture, not a model; " + accepted},
+	{"GIF8", "a GIF picture, not a model; " + accepted},
+	{"RIFF????WEBP", "a WebP picture, not a model; " + accepted},
+	{"BM????\x00\x00\x00\x00", "a BMP picture, not a model; " + accepted},
+	{"II*\x00", "a TIFF picture, not a model; " + accepted},
+	{"MM\x00*", "a TIFF picture, not a model; " + accepted},
+}
+
+const aPickle = "a PyTorch pickle, not a safetensors file: convert it once with `vitserve convert`"
+
+// foreign says what a file is that begins so, if that is known.
 func foreign(head []byte) string {
-	switch {
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")), head[0] == 0x80 && head[1] < 6:
-		return "a PyTorch pickle, not a safetensors file: convert it once with `vitserve convert`"
-	case bytes.HasPrefix(head, []byte("version ")):
-		return "a Git LFS pointer, not the file it stands for: fetch it with `git lfs pull`"
-	case bytes.HasPrefix(head, []byte("GGUF")):
-		return "a GGUF file, not a safetensors file"
-	case bytes.HasPrefix(head, []byte("\x89HDF")):
-		return "an HDF5 file, not a safetensors file"
-	case bytes.HasPrefix(head, []byte("<!")), bytes.HasPrefix(head, []byte("<html")):
-		return "a web page, not a safetensors file: the download went wrong"
+	for _, b := range beginnings {
+		if len(head) < len(b.magic) {
+			continue
+		}
+		same := true
+		for i := range len(b.magic) {
+			same = same && (b.magic[i] == '?' || b.magic[i] == head[i])
+		}
+		if same {
+			return b.what
+		}
 	}
 	return ""
 }
@@ -100,7 +126,7 @@ func foreign(head []byte) string {
 // data.
 func parseHeader(text []byte, size int64) (*header, error) {
 	if len(text) == 0 || text[0] != '{' {
-		return nil, errors.New("header does not begin with {")
+		return nil, errors.New("header does not begin with {: not a safetensors file; " + accepted)
 	}
 	// The decoder would replace bad UTF-8, and is lenient about some broken
 	// structure when asked for tokens.

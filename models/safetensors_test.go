@@ -98,6 +98,17 @@ func TestHeaderLength(t *testing.T) {
 		{"zip", append([]byte("PK\x03\x04\x00\x00\x08\x08"), make([]byte, 100)...), "vitserve convert"},
 		{"legacy pickle", append([]byte("\x80\x02\x8a\nl\xfc\x9cF"), make([]byte, 100)...), "vitserve convert"},
 		{"Git LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), "git lfs pull"},
+		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00\x00\x00\x00"), "a GGUF file, not a safetensors file; a model is a .safetensors file"},
+		{"ONNX", []byte("\x08\x08\x12\x07pytorch\x1a\x05"), "an ONNX graph"},
+		{"JPEG", []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "a JPEG picture, not a model; a model is a .safetensors file"},
+		{"PNG", []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), "a PNG picture"},
+		{"WebP", []byte("RIFF\x00\x01\x00\x00WEBP"), "a WebP picture"},
+		{"GIF", []byte("GIF89a\x01\x00\x01\x00"), "a GIF picture"},
+		{"BMP", []byte("BM\x00\x10\x00\x00\x00\x00\x00\x00"), "a BMP picture"},
+		{"TIFF", []byte("II*\x00\x08\x00\x00\x00"), "a TIFF picture"},
+		{"NumPy", []byte("\x93NUMPY\x01\x00"), "a NumPy file"},
+		{"TensorFlow Lite", []byte("\x1c\x00\x00\x00TFL3"), "a TensorFlow Lite file"},
+		{"text", []byte("just some words"), "not a safetensors file; a model is a .safetensors file"},
 		{"web page", []byte("<!DOCTYPE html><html><title>404</title>"), "web page"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

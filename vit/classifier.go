@@ -65,31 +65,47 @@ func (p Classifier) inBatches(ctx context.Context, n int, logits func(lo, hi int
 			return nil, err
 		}
 		for row := l.Float32s(); len(row) > 0; row = row[classes:] {
-			all = append(all, p.probabilities(row[:classes])...)
+			for _, score := range Scores(row[:classes], p.MultiLabel) {
+				all = append(all, float32(score))
+			}
 		}
 	}
 	return tensor.New(tensor.WithShape(n, classes), tensor.WithBacking(all)), nil
 }
 
-// probabilities returns softmax or sigmoid of one image's logits.
-func (p Classifier) probabilities(logits []float32) []float32 {
-	out := make([]float32, len(logits))
-	if p.MultiLabel {
-		for i, v := range logits {
-			out[i] = float32(1 / (1 + math.Exp(-float64(v))))
+// Scores turns the logits of one image into probabilities: their softmax, or
+// for a multi-label model the sigmoid of each. What is not a number counts as
+// impossible, so that scores are numbers whatever a model computes.
+func Scores(logits []float32, multiLabel bool) []float64 {
+	scores := make([]float64, len(logits))
+	if multiLabel {
+		for i, x := range logits {
+			if x == x {
+				scores[i] = 1 / (1 + math.Exp(-float64(x)))
+			}
 		}
-		return out
+		return scores
 	}
-	highest := math.Inf(-1)
-	for _, v := range logits {
-		highest = max(highest, float64(v))
+	top := math.Inf(-1)
+	for _, x := range logits {
+		if x := float64(x); x > top {
+			top = x
+		}
 	}
 	var sum float64
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - highest)
+	for i, x := range logits {
+		switch x := float64(x); {
+		case x == top && !math.IsInf(x, -1):
+			scores[i] = 1 // and with an infinite top the others are nothing
+		case x < top:
+			scores[i] = math.Exp(x - top)
+		}
+		sum += scores[i]
 	}
-	for i, v := range logits {
-		out[i] = float32(math.Exp(float64(v)-highest) / sum)
+	for i := range scores {
+		if sum > 0 {
+			scores[i] /= sum
+		}
 	}
-	return out
+	return scores
 }

@@ -44,7 +44,9 @@ func TestClassifier(t *testing.T) {
 			for i := range keep {
 				logits, err := s.Kept(one, keep[i:i+1])
 				require.NoError(t, err)
-				require.Equal(t, p.probabilities(logits.Float32s()), image(kept, i))
+				for k, score := range Scores(logits.Float32s(), multi) {
+					require.Equal(t, float32(score), image(kept, i)[k])
+				}
 			}
 		}
 	}
