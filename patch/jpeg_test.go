@@ -170,7 +170,9 @@ func FuzzJPEG(f *testing.F) {
 	})
 }
 
-// wild reports whether a block holds more than samples of eight bits can give.
+// wild reports whether a block holds more than samples of eight bits can give:
+// the transform keeps the length of a block, which is at most 8·128, and
+// quantization is given as much again.
 func (m *jpegImage) wild(data []byte) bool {
 	scan, err := m.readHeader(data)
 	if err != nil {
@@ -192,11 +194,12 @@ func (m *jpegImage) wild(data []byte) bool {
 					return false // beyond the last block
 				}
 				predicted[i] += int32(coef[0])
-				sum := math.Abs(float64(predicted[i]) * float64(m.quant[c.tq][0]))
+				square := func(v int32, j int) float64 { d := float64(v) * float64(m.quant[c.tq][j]); return d * d }
+				sum := square(predicted[i], 0)
 				for j := 1; j < 64; j++ {
-					sum += math.Abs(float64(coef[j]) * float64(m.quant[c.tq][j]))
+					sum += square(int32(coef[j]), j)
 				}
-				if sum > 1<<14 {
+				if math.Sqrt(sum) > 2*8*128 {
 					return true
 				}
 			}
