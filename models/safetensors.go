@@ -67,7 +67,7 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 		return nil, errors.New(what)
 	}
 	if n > maxHeader {
-		return nil, fmt.Errorf("header of %d bytes, want at most %d: not a safetensors file; %s", n, maxHeader, accepted)
+		return nil, fmt.Errorf("begins with %q, as a header's length %d bytes, want at most %d: not a safetensors file; %s", head[:8], n, maxHeader, accepted)
 	}
 	if n > uint64(size-8) {
 		return nil, fmt.Errorf("header of %d bytes in a file of %d: the file is truncated", n, size)
