@@ -82,7 +82,7 @@ type modelFlags struct {
 
 func (f *modelFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model; default "+models.Embedded()[0])
+	flags.StringVarP(&f.model, "model", "m", "", "folder, file, ORG/NAME that pull has fetched, or embedded model; default "+models.Embedded()[0])
 	flags.StringVar(&f.labels, "labels", "", "file of class names, one a line, in place of the model's own")
 	flags.Var(&f.size, "image-size", "input size other than the model's own, 384 or 480x640 (height, width)")
 	f.machineFlags.register(cmd)
