@@ -24,7 +24,7 @@ type Config struct {
 	TLSKey    string `json:"tls_key" yaml:"tls_key"`       // PEM file
 
 	Backend   string `json:"backend" yaml:"backend"`     // registered name
-	Precision string `json:"precision" yaml:"precision"` // f32, bf16 or int8
+	Precision string `json:"precision" yaml:"precision"` // f32, bf16 or int8; vitserve serve takes auto, too
 	Threads   int    `json:"threads" yaml:"threads"`     // of the backend; 0: all
 
 	Models       []ModelConfig `json:"models" yaml:"models"`               // the first is the default; none: the embedded one

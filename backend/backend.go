@@ -25,7 +25,8 @@ import (
 // A Backend owns a device, its memory and its kernels. It is safe for use by
 // several goroutines; each Stream belongs to one goroutine at a time.
 type Backend interface {
-	// Name says what computes, for people: "cpu/avx512", "ref".
+	// Name says what computes, and in which precision, for people:
+	// "cpu/avx512 int8, attention bf16", "ref".
 	Name() string
 
 	// Upload copies a small constant (a norm's vectors, positions, prefix

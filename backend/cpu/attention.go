@@ -66,7 +66,7 @@ func (c *compiler) attention(o *op) error {
 	}
 	a.keys = layout{a.k.n, a.d, c.k.cols}
 	a.values = layout{a.d, a.k.n, c.k.cols}
-	if a.bf16 = c.s.b.precision != backend.F32; a.bf16 {
+	if a.bf16 = c.k.attention(c.s.b.precision) == backend.BF16; a.bf16 {
 		a.keys.depth, a.values.depth = (a.d+1)/2, (a.k.n+1)/2
 	}
 	a.parts = split(a.q.b, a.q.n, c.workers, math.MaxInt)

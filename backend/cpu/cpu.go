@@ -74,7 +74,13 @@ func open(o backend.Options, k *kernels) (*Backend, error) {
 }
 
 // Name implements backend.Backend.
-func (b *Backend) Name() string { return "cpu/" + b.k.name }
+func (b *Backend) Name() string {
+	name := fmt.Sprintf("cpu/%s %v", b.k.name, b.precision)
+	if a := b.k.attention(b.precision); a != b.precision {
+		name += fmt.Sprintf(", attention %v", a)
+	}
+	return name
+}
 
 // Threads returns how many threads compute.
 func (b *Backend) Threads() int { return len(b.pool.workers) }

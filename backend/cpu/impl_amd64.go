@@ -47,7 +47,7 @@ var wide = kernels{
 	gradKernels: gradAVX512(),
 	missing: [...][]string{
 		backend.BF16: lacking(hasBF16),
-		backend.Int8: lacking(hasBF16, hasVNNI),
+		backend.Int8: lacking(hasVNNI),
 	},
 	lowPrecision: wideLow(),
 }
@@ -75,9 +75,9 @@ func wideLow() lowPrecision {
 			softmaxBF16:   softmaxBF16AVX512,
 			layerNormBF16: layerNormBF16AVX512,
 		}
-		if hasVNNI.has {
-			l.gemmInt8, l.toU8 = gemmInt8AVX512x, toU8AVX512
-		}
+	}
+	if hasVNNI.has {
+		l.gemmInt8, l.toU8 = gemmInt8AVX512x, toU8AVX512
 	}
 	return l
 }

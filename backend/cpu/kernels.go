@@ -71,11 +71,21 @@ type kernels struct {
 
 	// missing names the features for which this machine cannot compute in a
 	// precision with these kernels. Where it has any, the entries below that
-	// belong to the precision are nil. int8 needs those of bf16 as well.
+	// belong to the precision are nil.
 	missing [backend.Int8 + 1][]string
 
 	lowPrecision
 	gradKernels
+}
+
+// attention returns the precision of the products of Attention where layers
+// are in p: keys and values would lose too much in int8, so they are in bf16,
+// and in float32 where that is missing.
+func (k *kernels) attention(p backend.Precision) backend.Precision {
+	if p == backend.F32 || len(k.missing[backend.BF16]) > 0 {
+		return backend.F32
+	}
+	return backend.BF16
 }
 
 // lowPrecision are the kernels of bf16 and int8. Rows of bf16 have an even

@@ -50,7 +50,7 @@ var portable = kernels{
 // What bf16 and int8 need, for kernels that never have them.
 var (
 	bf16Features = []string{"AVX512_BF16"}
-	int8Features = []string{"AVX512_BF16", "AVX512_VNNI"}
+	int8Features = []string{"AVX512_VNNI"}
 )
 
 // portableCols is a cache line of float32.

@@ -62,7 +62,7 @@ Presets have random weights and need no download:
 	flags := cmd.Flags()
 	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model, in place of a preset")
 	flags.StringVar(&f.preset, "preset", defaultPreset, "architecture with random weights")
-	flags.StringSliceVar(&f.precisions, "precision", []string{"f32"}, "f32, bf16, int8; several are measured in turn")
+	flags.StringSliceVar(&f.precisions, "precision", []string{"f32"}, "f32, bf16, int8, auto; several are measured in turn")
 	flags.IntSliceVar(&f.threads, "threads", []int{0}, "threads that compute; 0 is one a core")
 	flags.IntSliceVar(&f.batches, "batch", []int{1}, "pictures that go through the model together")
 	flags.StringVar(&f.wants, "attention", "none", "attention that is kept: none, class (the class token's rows), full (every row)")
@@ -107,7 +107,7 @@ func wrap(words []string) string {
 // measured is a row of the table: one setting.
 type measured struct {
 	Model           string  `json:"model"`
-	Precision       string  `json:"precision"`
+	Precision       string  `json:"precision"` // what auto chose, in its place
 	Threads         int     `json:"threads"`
 	Batch           int     `json:"batch"`
 	MsPerImage      float64 `json:"ms_per_image"` // best run
@@ -143,8 +143,8 @@ func (f *benchFlags) check() error {
 		}
 	}
 	for _, p := range f.precisions {
-		if _, err := backend.ParsePrecision(p); err != nil {
-			return usageError{fmt.Errorf("--precision %s, want f32, bf16 or int8", p)}
+		if _, err := f.machine(p, 0).options(); err != nil {
+			return err
 		}
 	}
 	if _, ok := benchWants[f.wants]; !ok {
@@ -185,7 +185,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 			ckpt.Name, describeConfig(ckpt.Config), float64(vit.FLOPs(ckpt.Config))/1e9, float64(vit.Params(ckpt.Config))/1e6); err != nil {
 			return err
 		}
-		fmt.Fprintln(table, "precision\tthreads\tbatch\tms/image\tmedian\tp95\timages/s\tGFLOP/s\tpeak\tof peak\t")
+		fmt.Fprint(table, "precision\tthreads\tbatch\tms/image\tmedian\tp95\timages/s\tGFLOP/s\tpeak\tof peak\t  backend\n")
 	}
 	for _, precision := range f.precisions {
 		for _, threads := range f.threads {
@@ -198,8 +198,8 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 				if f.json {
 					err = writeJSON(stdout, row)
 				} else {
-					_, err = fmt.Fprintf(table, "%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%.0f\t%.3f\t\n", row.Precision, row.Threads, row.Batch,
-						row.MsPerImage, row.MsMedian, row.MsP95, row.ImagesPerSecond, row.GFLOPS, row.PeakGFLOPS, row.FractionOfPeak)
+					_, err = fmt.Fprintf(table, "%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%.0f\t%.3f\t  %s\n", row.Precision, row.Threads, row.Batch,
+						row.MsPerImage, row.MsMedian, row.MsP95, row.ImagesPerSecond, row.GFLOPS, row.PeakGFLOPS, row.FractionOfPeak, row.Backend)
 				}
 				if err != nil {
 					return err
@@ -229,13 +229,14 @@ func describeConfig(c vit.Config) string {
 		c.Image[1], c.Image[0], c.Patch[0], c.Tokens(), c.Dim, c.Depth, c.Heads)
 }
 
-// engine opens the model on a backend of a setting.
-func (f *benchFlags) engine(ckpt *models.Checkpoint, precision string, threads int) (*engine, error) {
-	p, err := backend.ParsePrecision(precision)
-	if err != nil {
-		return nil, err
-	}
-	b, err := backend.Open(f.backend, backend.Options{Precision: p, Threads: threads})
+// machine are the flags of a setting.
+func (f *benchFlags) machine(precision string, threads int) *machineFlags {
+	return &machineFlags{backend: f.backend, precision: precision, threads: threads}
+}
+
+// engine opens the model on a backend.
+func (f *benchFlags) engine(ckpt *models.Checkpoint, o backend.Options) (*engine, error) {
+	b, err := backend.Open(f.backend, o)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +258,11 @@ type bench struct {
 
 // measure measures one setting.
 func (b *bench) measure(ctx context.Context, precision string, threads, batch int) (*measured, error) {
-	e, err := b.engine(b.ckpt, precision, threads)
+	o, err := b.machine(precision, threads).options()
+	if err != nil {
+		return nil, err
+	}
+	e, err := b.engine(b.ckpt, o)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +271,7 @@ func (b *bench) measure(ctx context.Context, precision string, threads, batch in
 		threads = runtime.GOMAXPROCS(0)
 	}
 	row := &measured{
-		Model: e.Name, Precision: precision, Threads: threads, Batch: batch, Backend: e.backend.Name(),
+		Model: e.Name, Precision: o.Precision.String(), Threads: threads, Batch: batch, Backend: e.backend.Name(),
 		GFLOPPerImage: float64(vit.FLOPs(e.Config)) / 1e9,
 	}
 	if b.wants != "none" {

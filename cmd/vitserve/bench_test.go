@@ -69,7 +69,7 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"--preset", "deit_tiny_patch16_224", "--model", "starter"}, "want one of them"},
 		{[]string{"--batch", "0"}, "--batch 0"},
 		{[]string{"--threads", "-1"}, "--threads -1"},
-		{[]string{"--precision", "f8"}, "want f32, bf16 or int8"},
+		{[]string{"--precision", "f8"}, "want f32, bf16, int8 or auto"},
 		{[]string{"--attention", "some"}, "want none, class or full"},
 		{[]string{"--runs", "0"}, "--runs 0"},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/backend"
 )
 
 // answered is what a command line answered.
@@ -140,6 +142,43 @@ func TestVersion(t *testing.T) {
 	for _, line := range []string{"vitserve ", "commit ", "go        go1.", "backend   cpu/", "cpu "} {
 		require.Contains(t, got.stdout, line)
 	}
+	for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
+		b, err := backend.Open("cpu", backend.Options{Precision: p, Threads: 1})
+		if err != nil {
+			require.ErrorIs(t, err, backend.ErrUnsupported)
+			require.Contains(t, got.stdout, err.Error())
+			continue
+		}
+		require.Contains(t, got.stdout, b.Name()+"\n")
+		require.NoError(t, b.Close())
+	}
+}
+
+// TestAuto tests that --precision auto is bf16 where the machine has it, f32
+// where it has not, and never int8, and that people are told.
+func TestAuto(t *testing.T) {
+	want := backend.BF16
+	b, err := backend.Open("cpu", backend.Options{Precision: want})
+	if errors.Is(err, backend.ErrUnsupported) {
+		want = backend.F32
+		b, err = backend.Open("cpu", backend.Options{})
+	}
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+
+	image := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 64, 64)))
+	for _, args := range [][]string{{"classify"}, {"embed"}, {"explain", "--json"}} {
+		got := vitserve(t, append(args, "--precision", "auto", image)...)
+		require.Equal(t, exitOK, got.code, got.stderr)
+		require.Contains(t, got.stderr, "note: --precision auto: "+b.Name()+"\n")
+		got = vitserve(t, append(args, "--precision", "f32", image)...)
+		require.NotContains(t, got.stderr, "auto")
+	}
+	got := vitserve(t, "bench", "--model", "starter", "--runs", "1", "--seconds", "0", "--json", "--precision", "auto")
+	require.Equal(t, exitOK, got.code, got.stderr)
+	m := lines[measured](t, got.stdout)[0]
+	require.Equal(t, want.String(), m.Precision)
+	require.Equal(t, b.Name(), m.Backend)
 }
 
 func TestUnknownModel(t *testing.T) {

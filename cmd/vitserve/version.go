@@ -26,7 +26,11 @@ func newVersion() *cobra.Command {
 			fmt.Fprintf(w, "vitserve  %s\n", v)
 			fmt.Fprintf(w, "commit    %s\n", commit)
 			fmt.Fprintf(w, "go        %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			fmt.Fprintf(w, "backend   %s\n", backendName())
+			what := "backend"
+			for _, name := range backendNames() {
+				fmt.Fprintf(w, "%-9s %s\n", what, name)
+				what = ""
+			}
 			_, err := fmt.Fprintf(w, "cpu       %d threads, %s\n", runtime.GOMAXPROCS(0), cpuFeatures())
 			return err
 		},
@@ -56,14 +60,19 @@ func buildVersion() (v, commit string) {
 	return v, commit + dirty
 }
 
-// backendName returns what the default backend calls itself on this machine.
-func backendName() string {
-	b, err := backend.Open("cpu", backend.Options{})
-	if err != nil {
-		return err.Error()
+// backendNames returns what the default backend calls itself on this machine
+// in each precision, or why it refuses it.
+func backendNames() (names []string) {
+	for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
+		b, err := backend.Open("cpu", backend.Options{Precision: p, Threads: 1})
+		if err != nil {
+			names = append(names, err.Error())
+			continue
+		}
+		names = append(names, b.Name())
+		b.Close()
 	}
-	defer b.Close()
-	return b.Name()
+	return names
 }
 
 // cpuFeatures lists what kernels may use of this processor.
