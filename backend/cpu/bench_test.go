@@ -54,7 +54,8 @@ func benchmarkGEMM(b *testing.B, k *kernels, gemm []func(*gemmArgs), depth, n, v
 	const all = 64 << 20 // weights of many layers, so that they come from memory as they do in a model
 	flops := 2 * float64(tokens) * float64(depth) * piece
 	depth /= values
-	a := newMatrix(tokens, depth, 16, 0)
+	step := min(depth, chunk/values)
+	a := newMatrix(tokens, step, 16, 0)
 	c := newMatrix(tokens, n, 16, 0)
 	bias := newMatrix(1, n, 0, 0).fill(source(3), 0, 1)
 	data, unmap, err := mapMemory(all)
@@ -73,7 +74,7 @@ func benchmarkGEMM(b *testing.B, k *kernels, gemm []func(*gemmArgs), depth, n, v
 	for i := 0; b.Loop(); i++ {
 		first := i * piece % (all / 4 / depth / piece * piece)
 		start := time.Now()
-		panels(gemm, k.cols, a, unsafe.Add(w, 4*first*depth), bias, c, depth, piece)
+		panels(gemm, k.cols, a, unsafe.Add(w, 4*first*depth), bias, c, depth, step, piece)
 		rates = append(rates, flops/time.Since(start).Seconds()/1e9)
 		peaks = append(peaks, peakOf(k, 20000))
 	}
@@ -86,24 +87,28 @@ func benchmarkGEMM(b *testing.B, k *kernels, gemm []func(*gemmArgs), depth, n, v
 	b.ReportMetric(0, "ns/op")
 }
 
-// panels multiplies as a stream does: a panel at a time, strip by strip.
-func panels(gemm []func(*gemmArgs), cols int, a *matrix, w unsafe.Pointer, bias, c *matrix, depth, n int) {
+// panels multiplies as a stream does: a chunk of step inputs at a time, as
+// those of an MLP come, panel by panel, strip by strip.
+func panels(gemm []func(*gemmArgs), cols int, a *matrix, w unsafe.Pointer, bias, c *matrix, depth, step, n int) {
 	strips := (a.r + len(gemm) - 2) / (len(gemm) - 1)
-	size := 4 * depth * cols
-	g := gemmArgs{lda: a.ld(), ldc: c.ld(), k: uintptr(depth)}
-	for j := 0; j < n; j += cols {
-		g.b = unsafe.Add(w, 4*j*depth)
-		g.bias = unsafe.Pointer(&bias.line(0)[j])
-		g.offset, g.rowScale, g.colScale = g.bias, bias.p(), g.bias
-		first := 0
-		for s := range strips {
-			r := (a.r - first) / (strips - s)
-			g.a = unsafe.Add(a.p(), uintptr(first)*a.ld())
-			g.c = unsafe.Add(c.p(), uintptr(first)*c.ld()+uintptr(4*j))
-			g.next = unsafe.Add(g.b, size+s*size/strips)
-			gemm[r](&g)
-			first += r
+	size := 4 * step * cols
+	g := gemmArgs{lda: a.ld(), ldc: c.ld(), k: uintptr(step)}
+	for k0 := 0; k0 < depth; k0 += step {
+		for j := 0; j < n; j += cols {
+			g.b = unsafe.Add(w, 4*(j*depth+k0*cols))
+			g.bias = unsafe.Pointer(&bias.line(0)[j])
+			g.offset, g.rowScale, g.colScale = g.bias, bias.p(), g.bias
+			first := 0
+			for s := range strips {
+				r := (a.r - first) / (strips - s)
+				g.a = unsafe.Add(a.p(), uintptr(first)*a.ld())
+				g.c = unsafe.Add(c.p(), uintptr(first)*c.ld()+uintptr(4*j))
+				g.next = unsafe.Add(g.b, 4*depth*cols+s*size/strips)
+				gemm[r](&g)
+				first += r
+			}
 		}
+		g.acc = 1
 	}
 }
 

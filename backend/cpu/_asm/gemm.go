@@ -8,20 +8,26 @@ const (
 	argOffset, argRowScale, argColScale                              = 72, 80, 88
 )
 
-// bases point at every third row of a: rows 3i, 3i+1 and 3i+2 are (base),
-// (base)(R12*1) and (base)(R12*2).
-var bases = []string{"R8", "R9", "R10", "R11", "R13"}
+// bases point at every second row of a: rows 2i and 2i+1 are (base) and
+// (base)(R12*1).
+var bases = []string{"R8", "R9", "R10", "R11", "R13", "BX"}
 
 // product is a way to multiply and add vectors of four-byte elements.
 type product struct {
 	broadcast string                                        // of an element of a
 	fma       func(w *fn, acc, a, b string)                 // acc += a·b
+	embedded  func(w *fn, acc, element, b string)           // the same with the element of a in memory, or nil
 	init      int                                           // offset of what accumulators begin with
 	finish    func(w *fn, rows, vectors int, free []string) // makes float32 of the accumulators, or nil
 }
 
 var productF32 = product{broadcast: "VBROADCASTSS", init: argBias, fma: func(w *fn, acc, a, b string) {
 	w.i("VFMADD231PS %s, %s, %s", a, b, acc)
+}}
+
+// productWideF32 is productF32 in AVX-512.
+var productWideF32 = product{broadcast: productF32.broadcast, init: productF32.init, fma: productF32.fma, embedded: func(w *fn, acc, element, b string) {
+	w.i("VFMADD231PS.BCST %s, %s, %s", element, b, acc)
 }}
 
 // productBF16 multiplies pairs: acc += a₁b₁ + a₀b₀.
@@ -66,8 +72,8 @@ func gemms(f *file) {
 		product
 		field string
 	}{
-		{"gemmAVX512x", avx512, 12, 2, productF32, "gemm"},
-		{"gemmHalfAVX512x", avx512, 12, 1, productF32, "half"},
+		{"gemmAVX512x", avx512, 12, 2, productWideF32, "gemm"},
+		{"gemmHalfAVX512x", avx512, 12, 1, productWideF32, "half"},
 		{"gemmBF16AVX512x", avx512, 12, 2, productBF16, "gemmBF16"},
 		{"gemmHalfBF16AVX512x", avx512, 12, 1, productBF16, "halfBF16"},
 		{"gemmInt8AVX512x", avx512, 12, 2, productInt8, "gemmInt8"},
@@ -94,21 +100,23 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 		MOVQ %d(DI), R12
 		MOVQ %d(DI), SI
 		MOVQ %d(DI), CX
-		MOVQ %d(DI), BX
+		MOVQ %d(DI), AX
 		MOVQ %d(DI), DX`, argA, argLDA, argB, argK, p.init, argNext)
-	groups := (rows + 2) / 3
+	// DX(R8*4) is what to prefetch, a line for every 16 bytes of a.
+	w.i("LEAQ (R8*4), BX\nSUBQ BX, DX")
+	groups := (rows + 1) / 2
 	for i := 1; i < groups; i++ {
-		w.i("LEAQ (%s)(R12*2), %s\nADDQ R12, %s", bases[i-1], bases[i], bases[i])
+		w.i("LEAQ (%s)(R12*2), %s", bases[i-1], bases[i])
 	}
 	acc := func(i, j int) string { return s.v(i*vectors + j) }
 	b := func(j int) string { return s.v(s.regs - vectors + j) }
 	first, spare := rows*vectors, s.regs-vectors-rows*vectors
 
-	w.i("TESTQ BX, BX\nJZ zero")
+	w.i("TESTQ AX, AX\nJZ zero")
 	for i := range rows {
 		for j := range vectors {
 			if i == 0 {
-				w.i("VMOVUPS %d(BX), %s", j*s.size, acc(0, j))
+				w.i("VMOVUPS %d(AX), %s", j*s.size, acc(0, j))
 			} else {
 				w.i("VMOVAPS %s, %s", acc(0, j), acc(i, j))
 			}
@@ -123,9 +131,15 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 			w.i("VMOVUPS %d(SI), %s", (u*vectors+j)*s.size, b(j))
 		}
 		for i := range rows {
-			element := fmt.Sprintf("%d(%s)", 4*u, bases[i/3])
-			if i%3 > 0 {
-				element += fmt.Sprintf("(R12*%d)", i%3)
+			element := fmt.Sprintf("%d(%s)", 4*u, bases[i/2])
+			if i%2 == 0 && p.embedded != nil {
+				for j := range vectors {
+					p.embedded(w, acc(i, j), element, b(j))
+				}
+				continue
+			}
+			if i%2 > 0 {
+				element += "(R12*1)"
 			}
 			a := s.v(first + i%min(spare, 4))
 			w.i("%s %s, %s", p.broadcast, element, a)
@@ -141,7 +155,7 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 		}
 	}
 	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail\nPCALIGN $64\nloop:")
-	w.i("PREFETCHT1 (DX)\nADDQ $64, DX")
+	w.i("PREFETCHT1 (DX)(R8*4)")
 	for u := range unroll {
 		step(u)
 	}
