@@ -48,6 +48,13 @@ keys:
 	require.NoError(t, err)
 	require.Equal(t, ":1", asJSON.Addr)
 
+	require.NoError(t, os.WriteFile(path, []byte("max_body: 3e7\nrate_limit: 0.5\nmodels: [&m {id: a}, {<<: *m, id: b}, {<<: [*m], id: c}]\n"), 0o600))
+	floats, err := api.LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 30_000_000, floats.MaxBody, "a whole number, however it is written")
+	require.Equal(t, 0.5, floats.RateLimit)
+	require.Equal(t, []api.ModelConfig{{ID: "a"}, {ID: "b"}, {ID: "c"}}, floats.Models)
+
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	empty, err := api.LoadConfig(path, nil)
 	require.NoError(t, err)
@@ -59,6 +66,9 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"unknown key", "max_bacth: 3", "", "max_bacth"},
 		{"unknown key of a model", "models: [{name: x}]", "", "name"},
 		{"kind", "max_batch: many", "", "many"},
+		{"fraction", "max_batch: 1.5", "", "max_batch: line 1: 1.5, want a whole number"},
+		{"fraction of an alias", "rate_limit: &x 2.5\nmax_queue: *x", "", "max_queue: line 1: 2.5"},
+		{"variable's fraction", "", "VITSERVE_SERVE_MAX_BODY=0.5", "max_body: line 1: 0.5, want a whole number"},
 		{"duration", "read_timeout: 5", "", "5"},
 		{"syntax", "addr: [", "", "yaml"},
 		{"two documents", "addr: a\n---\naddr: b", "", "more than one document"},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -72,8 +74,53 @@ func decode(b []byte, cfg *Config) error {
 	if err := dec.Decode(cfg); err != nil && err != io.EOF {
 		return err
 	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return err
+	}
+	if err := whole(&doc, reflect.TypeOf(cfg).Elem()); err != nil {
+		return err
+	}
 	if err := dec.Decode(&struct{}{}); err != io.EOF {
 		return errors.New("more than one document")
+	}
+	return nil
+}
+
+// whole refuses fractions where t has whole numbers, which the decoder cuts in
+// silence. n has been decoded into t.
+func whole(n *yaml.Node, t reflect.Type) error {
+	switch n.Kind {
+	case yaml.AliasNode:
+		return whole(n.Alias, t)
+	case yaml.DocumentNode:
+		return whole(n.Content[0], t)
+	case yaml.SequenceNode:
+		if t.Kind() == reflect.Slice {
+			t = t.Elem() // else the structs that a merge puts together
+		}
+		for _, item := range n.Content {
+			if err := whole(item, t); err != nil {
+				return err
+			}
+		}
+	case yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			key, of := n.Content[i].Value, t // of a merge ("<<"), the struct itself
+			for f := range t.NumField() {
+				if t.Field(f).Tag.Get("yaml") == key {
+					of = t.Field(f).Type
+				}
+			}
+			if err := whole(n.Content[i+1], of); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	case yaml.ScalarNode:
+		var f float64
+		if n.ShortTag() == "!!float" && reflect.Zero(t).CanInt() && n.Decode(&f) == nil && f != math.Trunc(f) {
+			return fmt.Errorf("line %d: %s, want a whole number", n.Line, n.Value)
+		}
 	}
 	return nil
 }
