@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,12 +145,17 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestModelThatCannotBeLoaded(t *testing.T) {
-	cfg := api.DefaultConfig()
-	cfg.Addr, cfg.Logger = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	cfg.Models = []api.ModelConfig{{ID: "mine", Path: t.TempDir()}}
-	s, err := api.New(cfg)
-	require.NoError(t, err)
-	require.ErrorContains(t, s.Serve(t.Context()), "load mine")
+	for _, id := range []string{"mine", ""} {
+		dir, logs := t.TempDir(), &logs{}
+		cfg := api.DefaultConfig()
+		cfg.Addr, cfg.Logger = "127.0.0.1:0", slog.New(slog.NewJSONHandler(logs, nil))
+		cfg.Models = []api.ModelConfig{{ID: id, Path: dir}}
+		s, err := api.New(cfg)
+		require.NoError(t, err)
+		name := cmp.Or(id, dir)
+		require.ErrorContains(t, s.Serve(t.Context()), "load "+name+": ")
+		require.Contains(t, logs.String(), fmt.Sprintf(`"msg":"model not loaded","model":%q,"path":%q`, name, dir))
+	}
 }
 
 // TestClientGoes cancels requests that wait for a busy device.

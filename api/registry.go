@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,10 @@ type slot struct {
 	used   time.Time
 	loaded bool // it has been in memory
 }
+
+// name is what errors and the log call the model: a model without an id has
+// only a path until its files have said theirs.
+func (s *slot) name() string { return cmp.Or(s.model.ID, s.model.Path) }
 
 // loading is a load that others may wait for.
 type loading struct {
@@ -165,7 +170,7 @@ func (r *registry) start(s *slot) (*loading, error) {
 	}
 	l := &loading{done: make(chan struct{})}
 	s.load = l
-	id := s.model.ID
+	name := s.name()
 	r.loads.Go(func() {
 		r.opening.Lock()
 		defer r.opening.Unlock()
@@ -182,10 +187,10 @@ func (r *registry) start(s *slot) (*loading, error) {
 		r.mu.Unlock()
 		close(l.done)
 		if l.err != nil {
-			r.log.Error("model not loaded", "model", id, "error", l.err, "still_serving", old != nil)
+			r.log.Error("model not loaded", "model", name, "path", s.model.Path, "error", l.err, "still_serving", old != nil)
 			return
 		}
-		r.log.Info("model loaded", "model", l.live.id, "revision", l.live.revision, "bytes", l.live.bytes, "seconds", time.Since(begin).Seconds())
+		r.log.Info("model loaded", "model", l.live.id, "path", s.model.Path, "revision", l.live.revision, "bytes", l.live.bytes, "seconds", time.Since(begin).Seconds())
 		if old != nil {
 			old.close()
 		}
@@ -197,12 +202,12 @@ func (r *registry) start(s *slot) (*loading, error) {
 func (r *registry) open(s *slot) (live *resident, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("api: load %s: panic: %v", s.model.ID, p)
+			err = fmt.Errorf("api: load %s: panic: %v", s.name(), p)
 		}
 	}()
 	live, err = open(s.model, r.backend, r.cfg, r.met)
 	if err != nil {
-		return nil, fmt.Errorf("api: load %s: %w", s.model.ID, err)
+		return nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 	}
 	if err := r.makeRoom(s, live.bytes); err != nil {
 		live.close()
@@ -226,7 +231,7 @@ func (r *registry) makeRoom(s *slot, need int64) error {
 		return nil
 	}
 	if need > r.cfg.MemoryBudget {
-		return fmt.Errorf("api: load %s: it takes %d bytes, the budget is %d", s.model.ID, need, r.cfg.MemoryBudget)
+		return fmt.Errorf("api: load %s: it takes %d bytes, the budget is %d", s.name(), need, r.cfg.MemoryBudget)
 	}
 	for {
 		r.mu.Lock()
@@ -248,7 +253,7 @@ func (r *registry) makeRoom(s *slot, need int64) error {
 		old := idle.live
 		idle.live = nil
 		r.mu.Unlock()
-		r.log.Info("model unloaded to make room", "model", old.id, "for", s.model.ID)
+		r.log.Info("model unloaded to make room", "model", old.id, "for", s.name())
 		old.close()
 	}
 }
@@ -312,7 +317,7 @@ func (r *registry) ready() error {
 	defer r.mu.Unlock()
 	for _, s := range r.slots {
 		if !s.model.Lazy && !s.loaded {
-			return fmt.Errorf("%w: %s", errLoading, s.model.ID)
+			return fmt.Errorf("%w: %s", errLoading, s.name())
 		}
 	}
 	return nil
