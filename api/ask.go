@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -91,7 +92,7 @@ var parameters = []parameter{
 	}},
 	{name: "timeout_ms", kind: number, set: func(a *ask, v string) error {
 		var ms int
-		err := between(&ms, v, 1, int(time.Hour.Milliseconds()))
+		err := between(&ms, v, 1, time.Hour.Milliseconds())
 		a.timeout = time.Duration(ms) * time.Millisecond
 		return err
 	}},
@@ -121,12 +122,8 @@ var parameters = []parameter{
 	{name: "window", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
 	{name: "masks", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Masks, v) }},
 	{name: "keep", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Keep, v) }},
-	{name: "seed", kind: number, explain: true, set: func(a *ask, v string) error {
-		var n int
-		err := count(&n, v)
-		a.question.Options.Seed = uint64(n)
-		return err
-	}},
+	// JSON carries whole numbers up to 2⁵³−1 everywhere: RFC 8259, 6.
+	{name: "seed", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.question.Options.Seed, v, 0, 1<<53-1) }},
 	{name: "steps", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
 	{name: "picture", kind: text, explain: true, set: func(a *ask, v string) error {
 		a.send.picture = attention.Picture(v)
@@ -236,21 +233,22 @@ func (p parameter) read(raw json.RawMessage) (string, error) {
 	return v, nil
 }
 
-// count reads a whole number from 0.
+// count reads a whole number from 0. How large it may be is for those to say
+// who know what it means; here, that it is an int of every client.
 func count(dst *int, v string) error {
-	return between(dst, v, 0, 3_600_000) // an hour in milliseconds
+	return between(dst, v, 0, math.MaxInt32)
 }
 
 // between reads a whole number from least to most.
-func between(dst *int, v string, least, most int) error {
-	n, err := strconv.Atoi(v)
-	if err != nil {
+func between[N int | uint64](dst *N, v string, least, most int64) error {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return fmt.Errorf("%w: %s, want a whole number", errSyntax, clip(v))
 	}
-	if n < least || n > most {
-		return fmt.Errorf("%w: %d, want %d to %d", errValue, n, least, most)
+	if err != nil || n < least || n > most {
+		return fmt.Errorf("%w: %s, want %d to %d", errValue, clip(v), least, most)
 	}
-	*dst = n
+	*dst = N(n)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
@@ -83,6 +84,10 @@ func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 	r.Body = http.MaxBytesReader(c.Response(), r.Body, s.cfg.MaxBody)
 	if r.ContentLength > s.cfg.MaxBody {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, r.ContentLength, s.cfg.MaxBody)
+	}
+	// Pictures are compressed already, and a body that unfolds is a bomb.
+	if coding := r.Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, fmt.Errorf("%w: %s, want identity: send the bytes as they are", errCoding, clip(coding))
 	}
 	contentType := r.Header.Get(echo.HeaderContentType)
 	media, params, err := mime.ParseMediaType(contentType)

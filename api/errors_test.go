@@ -66,7 +66,6 @@ func TestErrors(t *testing.T) {
 		{"url", "", "/v1/classify", []byte(`{"images":[{"url":"https://example.org/cat.jpg"}]}`), jsonType, 422, "fetches no pictures"},
 		{"unknown model", "", "/v1/classify?model=resnet", banana, nil, 404, "\"resnet\", want one of starter"},
 		{"unknown route", "", "/v1/detect", banana, nil, 404, "not found"},
-		{"root", "GET", "/", nil, nil, 404, "not found"},
 		{"unknown model's card", "GET", "/v1/models/resnet", nil, nil, 404, "resnet"},
 		{"unknown model's load", "", "/v1/models/resnet/load", nil, nil, 404, "resnet"},
 		{"method", "GET", "/v1/classify", nil, nil, 405, "method not allowed"},
@@ -84,7 +83,15 @@ func TestErrors(t *testing.T) {
 		{"over the limit", "", "/v1/classify", pngOf(t, image.NewGray(image.Rect(0, 0, 1001, 1000))), nil, 422, "1001×1000"},
 		{"not the input's size", "", "/v1/classify?preprocess=none", banana, nil, 422, "64"},
 		{"preprocess", "", "/v1/classify?preprocess=all", banana, nil, 422, "model or crop or none"},
-		{"negative", "", "/v1/classify?top_k=-1", banana, nil, 422, "top_k"},
+		{"negative", "", "/v1/classify?top_k=-1", banana, nil, 422, "parameter top_k: value not allowed: \"-1\", want 0 to 2147483647"},
+		{"no number", "", "/v1/classify?top_k=many", banana, nil, 400, "parameter top_k: bad request: \"many\", want a whole number"},
+		{"fraction", "", "/v1/explain?layer=1.5", banana, nil, 400, "parameter layer: bad request: \"1.5\", want a whole number"},
+		{"no share", "", "/v1/classify?min_score=half", banana, nil, 400, "parameter min_score: bad request: \"half\", want a number"},
+		{"no boolean", "", "/v1/classify?logits=1", banana, nil, 400, "parameter logits: bad request: \"1\", want true or false"},
+		{"larger than any number", "", "/v1/classify?top_k=99999999999999999999", banana, nil, 422, "want 0 to 2147483647"},
+		{"long timeout", "", "/v1/classify?timeout_ms=3600001", banana, nil, 422, "want 1 to 3600000"},
+		{"seed", "", "/v1/explain?method=rise&seed=9007199254740992", banana, nil, 422, "want 0 to 9007199254740991"},
+		{"compressed", "", "/v1/classify", banana, []string{"Content-Encoding", "gzip"}, 415, "\"gzip\", want identity"},
 		{"above 1", "", "/v1/classify?min_score=1.5", banana, nil, 422, "0 to 1"},
 		{"exif", "", "/v1/classify?exif=no", banana, nil, 422, "on or off"},
 		{"priority", "", "/v1/classify?priority=urgent", banana, nil, 422, "high or low"},
@@ -129,11 +136,17 @@ func TestErrors(t *testing.T) {
 			p := r.problem(t)
 			require.Contains(t, strings.ToLower(p.Detail), strings.ToLower(e.detail))
 			require.Equal(t, http.StatusText(e.status), p.Title)
-			if e.status == http.StatusMethodNotAllowed {
+			switch e.status {
+			case http.StatusMethodNotAllowed:
 				require.NotEmpty(t, r.header.Get("Allow"))
+			case http.StatusUnsupportedMediaType:
+				require.Equal(t, e.name == "compressed", r.header.Get("Accept-Encoding") == "identity")
 			}
 		})
 	}
+	// What is large and has a meaning is none of these errors.
+	require.Equal(t, 200, c.post("/v1/classify?top_k=2147483647", banana, "Content-Encoding", "identity").status)
+	require.Equal(t, 200, c.post("/v1/explain?method=rise&masks=8&seed=9007199254740991", banana).status)
 	// None of it has taken room that it did not give back.
 	require.Equal(t, 200, c.post("/v1/classify", banana).status)
 	require.Contains(t, string(c.get("/metrics").body), "\nvitserve_body_bytes 0\n")
@@ -146,6 +159,35 @@ func TestChunkedBody(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, r.status)
 	r = c.do(c.request(http.MethodPost, "/v1/classify", io.MultiReader(bytes.NewReader(photo(t, "banana.jpg")))))
 	require.Equal(t, http.StatusOK, r.status)
+}
+
+// TestHead asks without wanting the content: RFC 9110, 9.3.2.
+func TestHead(t *testing.T) {
+	c := start(t, nil)
+	head := func(path string) reply { return c.do(c.request(http.MethodHead, path, nil)) }
+	for _, path := range []string{"/v1/models", "/v1/models/starter", "/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/docs", "/docs/docs.js"} {
+		got, want := head(path), c.get(path)
+		require.Equal(t, http.StatusOK, got.status, path)
+		require.Equal(t, want.header.Get("Content-Type"), got.header.Get("Content-Type"), path)
+		require.Empty(t, got.body)
+	}
+	missing := head("/v1/models/resnet")
+	require.Equal(t, http.StatusNotFound, missing.status)
+	require.Equal(t, "application/problem+json", missing.header.Get("Content-Type"))
+	wrong := head("/v1/classify")
+	require.Equal(t, http.StatusMethodNotAllowed, wrong.status)
+	require.Contains(t, wrong.header.Get("Allow"), http.MethodPost)
+	allow := c.post("/v1/models", nil).header.Get("Allow")
+	require.Contains(t, allow, http.MethodGet)
+	require.Contains(t, allow, http.MethodHead)
+}
+
+// TestRoot leads people who type the address alone to the docs.
+func TestRoot(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Keys = []api.Key{{Name: "k", SHA256: api.HashKey("k")}} })
+	r := c.get("/") // the client follows
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, c.get("/docs").body, r.body)
 }
 
 func TestBodyBudget(t *testing.T) {

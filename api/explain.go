@@ -17,7 +17,7 @@ import (
 // Explain is POST /v1/explain.
 func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
 	c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
-	r, ctx, err := s.receive(c, true)
+	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -155,27 +154,20 @@ type request struct {
 	cancel context.CancelFunc
 }
 
-// receive reads a request: what it asks for and its pictures. The context
-// ends when the answer is of no use. A request must be released.
-func (s *Server) receive(c echo.Context, explains bool) (_ *request, _ context.Context, err error) {
-	r := &request{ask: newAsk(explains), body: body{of: &s.bodies}, cancel: func() {}}
+// receive reads a request whose query is understood: what else it asks for and
+// its pictures. The context ends when the answer is of no use. A request must
+// be released.
+func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err error) {
+	r := &request{ask: c.Get(keyAsk).(*ask), body: body{of: &s.bodies}, cancel: func() {}}
 	defer func() {
 		if err != nil {
 			r.release()
 		}
 	}()
-	// echo's own reading leaves out what it cannot read.
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: query: %v", errSyntax, err)
-	}
-	if err := r.query(query); err != nil {
-		return nil, nil, err
-	}
 	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
 		return nil, nil, err
 	}
-	if err := r.send.decide(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ",")); explains && err != nil {
+	if err := r.send.decide(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ",")); r.explains && err != nil {
 		return nil, nil, err
 	}
 	limit := s.cfg.RequestTimeout.std()
@@ -203,7 +195,7 @@ func (r *request) release() {
 
 // Classify is POST /v1/classify.
 func (s *Server) Classify(c echo.Context, _ v1.ClassifyParams) error {
-	r, ctx, err := s.receive(c, false)
+	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -24,6 +25,7 @@ const (
 	keyModel = "vitserve.model" // string: which model answered
 	keyName  = "vitserve.key"   // Key: who asks
 	keyError = "vitserve.error" // error: what was answered
+	keyAsk   = "vitserve.ask"   // *ask: what the query asks for
 )
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
@@ -111,7 +113,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 
 // open are the routes that need no key and have no limit.
 var openRoutes = map[string]bool{
-	"/healthz": true, "/readyz": true, "/version": true, "/openapi.json": true, "/docs": true, "/docs/docs.js": true,
+	"/": true, "/healthz": true, "/readyz": true, "/version": true, "/openapi.json": true, "/docs": true, "/docs/docs.js": true,
 }
 
 // authorize asks for a key where keys are configured, and holds each key, or
@@ -162,6 +164,26 @@ func (s *Server) key(r *http.Request) (Key, error) {
 		return Key{}, fmt.Errorf("%w: this key is unknown", errKey)
 	}
 	return *found, nil
+}
+
+// understand reads the query by the table of parameters, which refuses with
+// words of our own, before the generated code binds it.
+func understand(explains bool) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			// echo's own reading leaves out what it cannot read.
+			query, err := url.ParseQuery(c.Request().URL.RawQuery)
+			if err != nil {
+				return fmt.Errorf("%w: query: %v", errSyntax, err)
+			}
+			a := newAsk(explains)
+			if err := a.query(query); err != nil {
+				return err
+			}
+			c.Set(keyAsk, a)
+			return next(c)
+		}
+	}
 }
 
 // admin refuses whoever may not change the models.

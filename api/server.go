@@ -205,9 +205,23 @@ func (s *Server) routes() *echo.Echo {
 	// A client's X-Forwarded-For must not choose its own rate limit.
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
-	RegisterHandlers(e, s)
-	e.GET("/docs/docs.js", s.docsScript)
+	router := heads{e}
+	RegisterHandlersWithOptions(router, s, RegisterHandlersOptions{OperationMiddlewares: map[string][]echo.MiddlewareFunc{
+		"classify": {understand(false)}, "explain": {understand(true)},
+	}})
+	router.GET("/docs/docs.js", s.docsScript)
+	router.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "docs") })
 	return e
+}
+
+// heads answers HEAD wherever GET is answered: RFC 9110, 9.1. net/http leaves
+// the content out.
+type heads struct{ *echo.Echo }
+
+// GET is of EchoRouter.
+func (r heads) GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	r.HEAD(path, h, m...)
+	return r.Echo.GET(path, h, m...)
 }
 
 // Health is GET /healthz.

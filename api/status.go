@@ -26,6 +26,7 @@ var (
 	errValue       = errors.New("value not allowed")        // can be read, and is impossible
 	errTooLarge    = errors.New("request too large")        //
 	errAccept      = errors.New("not acceptable")           //
+	errCoding      = errors.New("content coding")           // a body that is compressed
 	errSlow        = errors.New("request too slow")         //
 	errKey         = errors.New("no valid API key")         //
 	errForbidden   = errors.New("not allowed")              //
@@ -70,7 +71,7 @@ func status(err error) int {
 		return http.StatusGatewayTimeout
 	case errors.Is(err, errSlow), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return http.StatusRequestTimeout
-	case errors.Is(err, patch.ErrFormat):
+	case errors.Is(err, patch.ErrFormat), errors.Is(err, errCoding):
 		return http.StatusUnsupportedMediaType
 	case errors.Is(err, patch.ErrSize), errors.Is(err, patch.ErrShape), errors.Is(err, errValue),
 		errors.Is(err, attention.ErrOption), errors.Is(err, errFetch), errors.Is(err, attention.ErrFlat), errors.Is(err, attention.ErrNotFinite),
@@ -140,11 +141,14 @@ func (s *Server) fail(err error, c echo.Context) {
 	if after := retryAfter(err); after != "" {
 		h.Set(echo.HeaderRetryAfter, after)
 	}
+	if errors.Is(err, errCoding) {
+		h.Set(echo.HeaderAcceptEncoding, "identity") // RFC 9110, 15.5.16
+	}
 	if p.Status == http.StatusUnauthorized {
 		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="vitserve"`)
 	}
 	c.Set(keyError, err)
-	if c.Request().Method == http.MethodHead || p.Status == statusClientGone {
+	if p.Status == statusClientGone {
 		c.Response().WriteHeader(p.Status)
 		return
 	}

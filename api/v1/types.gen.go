@@ -334,7 +334,7 @@ type ExplainForm struct {
 	Window     Index       `json:"window,omitempty,omitzero"`
 	Masks      Index       `json:"masks,omitempty,omitzero"`
 	Keep       Discard     `json:"keep,omitempty,omitzero"`
-	Seed       Index       `json:"seed,omitempty,omitzero"`
+	Seed       Seed        `json:"seed,omitempty,omitzero"`
 	Steps      Index       `json:"steps,omitempty,omitzero"`
 	Picture    PictureKind `json:"picture,omitempty,omitzero"`
 	Values     ValuesKind  `json:"values,omitempty,omitzero"`
@@ -373,7 +373,7 @@ type ExplainRequest struct {
 	Window     Index       `json:"window,omitempty,omitzero"`
 	Masks      Index       `json:"masks,omitempty,omitzero"`
 	Keep       Discard     `json:"keep,omitempty,omitzero"`
-	Seed       Index       `json:"seed,omitempty,omitzero"`
+	Seed       Seed        `json:"seed,omitempty,omitzero"`
 	Steps      Index       `json:"steps,omitempty,omitzero"`
 	Picture    PictureKind `json:"picture,omitempty,omitzero"`
 	Values     ValuesKind  `json:"values,omitempty,omitzero"`
@@ -613,6 +613,9 @@ type Rect struct {
 // Resize defines model for Resize.
 type Resize string
 
+// Seed defines model for Seed.
+type Seed = int64
+
 // Share defines model for Share.
 type Share = float64
 
@@ -757,7 +760,7 @@ type QueryQueries = Cells
 type QueryResize = Resize
 
 // QuerySeed defines model for query_seed.
-type QuerySeed = Index
+type QuerySeed = Seed
 
 // QueryStart defines model for query_start.
 type QueryStart = Index
