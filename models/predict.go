@@ -24,18 +24,32 @@ func (c *Checkpoint) Top(logits []float32, k int, min float64) []Prediction {
 	if len(logits) != len(c.Labels) {
 		panic(fmt.Sprintf("models: %d logits, %d labels", len(logits), len(c.Labels)))
 	}
+	// By logit: float64 scores of different logits may round together.
+	order := func(a, b Prediction) int { return cmp.Compare(logits[b.Index], logits[a.Index]) }
 	var best []Prediction
 	for i, s := range vit.Scores(logits, c.MultiLabel) {
-		if s >= min {
-			best = append(best, Prediction{i, c.Labels[i], s})
+		if s < min {
+			continue
+		}
+		p := Prediction{i, c.Labels[i], s}
+		if k <= 0 || len(best) < k {
+			best = append(best, p)
+			if len(best) == k {
+				slices.SortStableFunc(best, order)
+			}
+			continue
+		}
+		// The k best so far are in order: few of what comes is better, and
+		// sorting all would take longer than a small model's last layers.
+		if at := k - 1; order(p, best[at]) < 0 {
+			for ; at > 0 && order(p, best[at-1]) < 0; at-- {
+				best[at] = best[at-1]
+			}
+			best[at] = p
 		}
 	}
-	slices.SortStableFunc(best, func(a, b Prediction) int {
-		// By logit: float64 scores of different logits may round together.
-		return cmp.Compare(logits[b.Index], logits[a.Index])
-	})
-	if k > 0 && len(best) > k {
-		best = best[:k]
+	if k <= 0 || len(best) < k {
+		slices.SortStableFunc(best, order)
 	}
 	return best
 }

@@ -1,9 +1,12 @@
 package models
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +36,26 @@ func TestTop(t *testing.T) {
 	require.Len(t, c.Top([]float32{0, 2, -2, 2}, 0, 0.5), 3)
 
 	require.PanicsWithValue(t, "models: 3 logits, 4 labels", func() { c.Top(make([]float32, 3), 1, 0) })
+}
+
+// TestTopIsTheFirstOfAll: how many are asked for changes nothing else, ties
+// included.
+func TestTopIsTheFirstOfAll(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		logits := make([]float32, 1+rng.IntN(12))
+		for i := range logits {
+			logits[i] = float32(rng.IntN(4))
+		}
+		c := &Checkpoint{Labels: make([]string, len(logits))}
+		all := c.Top(logits, 0, 0)
+		require.True(t, slices.IsSortedFunc(all, func(a, b Prediction) int {
+			return cmp.Or(cmp.Compare(logits[b.Index], logits[a.Index]), cmp.Compare(a.Index, b.Index))
+		}))
+		for k := 1; k <= len(all)+1; k++ {
+			require.Equal(t, all[:min(k, len(all))], c.Top(logits, k, 0))
+		}
+	}
 }
 
 // TestTopOfAnything: scores are numbers from 0 to 1, whatever a model's
