@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	if err := s.pixels.Acquire(ctx, room); err != nil {
 		return nil, err
 	}
-	v := &seen{release: func() { s.pixels.Release(room) }}
+	v := &seen{pixels: r.model.blank(), release: func() { s.pixels.Release(room) }}
 	if err := s.decoders.Acquire(ctx, 1); err != nil {
 		v.release()
 		return nil, err
@@ -71,7 +72,6 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 
 func (v *seen) decode(t patch.Transform, o patch.Options, data []byte, keep bool) (err error) {
 	start := time.Now()
-	v.pixels = tensor.New(tensor.WithShape(3, t.Size[0], t.Size[1]), tensor.Of(tensor.Float32))
 	if !keep && bytes.HasPrefix(data, []byte("\xff\xd8\xff")) {
 		// A JPEG that nobody draws on need not become a picture: package
 		// patch prepares it as it decodes.
@@ -235,8 +235,9 @@ func (s *Server) classify(ctx context.Context, r *request, up upload) (*answer, 
 	}
 	res, err := slot.Do(ctx, v.pixels)
 	if err != nil {
-		return nil, err
+		return nil, err // the worker may still be reading the pixels
 	}
+	r.model.spare.Put(v.pixels)
 	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch}
 	a.timings.Queue, a.timings.Infer = ms(res.Queued), ms(res.Ran)
 	a.label(r, res.Out)
@@ -260,7 +261,9 @@ func writeJSON(c echo.Context, code int, contentType string, v any) error {
 	if err != nil {
 		return fmt.Errorf("api: encode answer: %w", err)
 	}
-	return c.Blob(code, contentType, append(b, '\n'))
+	b = append(b, '\n')
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(b))) // else what is long is sent in chunks
+	return c.Blob(code, contentType, b)
 }
 
 // serverTiming says where the time went, https://www.w3.org/TR/server-timing/.

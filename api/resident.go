@@ -29,6 +29,7 @@ type resident struct {
 	card      v1.Model // without state and default
 	bytes     int64
 	held      sync.WaitGroup // requests that use the model
+	spare     sync.Pool      // of *tensor.Dense: pixels that nobody reads any more
 
 	classify *batch.Queue[*tensor.Dense, []float32] // (3, H, W) to logits (K)
 	explain  *batch.Queue[focusIn, focusOut]
@@ -92,6 +93,16 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	return r, nil
 }
 
+// blank returns memory for a picture's pixels (3, H, W), with anything in it.
+// They are most of what a request allocates, and what the garbage collector
+// takes from the cores is what the slowest requests wait for.
+func (r *resident) blank() *tensor.Dense {
+	if t, ok := r.spare.Get().(*tensor.Dense); ok {
+		return t
+	}
+	return tensor.New(tensor.WithShape(3, r.config.Image[0], r.config.Image[1]), tensor.Of(tensor.Float32))
+}
+
 // close waits for the requests that use the model and frees the memory. The
 // model must not be in the registry any more.
 func (r *resident) close() {
@@ -134,11 +145,15 @@ func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err er
 		}
 	}()
 	c := l.model.Config()
-	each := 3 * c.Image[0] * c.Image[1]
-	for i, t := range in {
-		copy(l.pixels[i*each:(i+1)*each], t.Float32s())
+	pixels := in[0].Float32s()
+	if len(in) > 1 {
+		each := len(pixels)
+		for i, t := range in {
+			copy(l.pixels[i*each:(i+1)*each], t.Float32s())
+		}
+		pixels = l.pixels[:len(in)*each]
 	}
-	x := tensor.New(tensor.WithShape(len(in), 3, c.Image[0], c.Image[1]), tensor.WithBacking(l.pixels[:len(in)*each]))
+	x := tensor.New(tensor.WithShape(len(in), 3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels))
 	out, err = l.session.Forward(x, w)
 	ok = err == nil
 	return out, err
