@@ -2,11 +2,13 @@
 // faults and the end under load. It starts the server itself:
 //
 //	go build -o vitserve ./cmd/vitserve
-//	go run ./scripts/load -server ./vitserve -- --model ./deit_tiny_patch16_224
+//	go run ./scripts/load -server ./vitserve -doc docs/serving.md -- --model ./deit_tiny_patch16_224
 //
-// What comes after -- goes to "vitserve serve". With -taskset the server and
-// the clients are kept apart on the machine's cores. docs/serving.md has what
-// was measured.
+// What comes after -- goes to "vitserve serve", and of it the model, precision
+// and threads to "vitserve bench". -prefix goes before both: "nice -n 5" lets
+// the clients go first, as those on another machine would, and "taskset -c 0"
+// keeps them apart. It prints a table of what is wanted and what was found,
+// ends with 1 where a bound is broken, and takes about ten minutes.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -25,13 +28,15 @@ import (
 type options struct {
 	server  string
 	args    []string
-	taskset string
+	prefix  string
 	only    string
 	clients int
 	length  time.Duration
 	over    time.Duration
 	faults  int
 	write   string
+	doc     string
+	command string // that this is, for the table
 }
 
 // scenarios in the order they are run.
@@ -50,15 +55,18 @@ var scenarios = []struct {
 func main() {
 	var o options
 	flag.StringVar(&o.server, "server", "./vitserve", "the program to be loaded")
-	flag.StringVar(&o.taskset, "taskset", "", "cores of the server, as taskset -c takes them; none without it")
+	flag.StringVar(&o.prefix, "prefix", "", "what goes before the server's command")
 	flag.StringVar(&o.only, "only", "", "scenarios, separated by commas; all without it")
 	flag.IntVar(&o.clients, "clients", 32, "clients of the closed loop")
 	flag.DurationVar(&o.length, "length", 20*time.Second, "length of each measurement")
 	flag.DurationVar(&o.over, "overload", 5*time.Minute, "length of the overload")
 	flag.IntVar(&o.faults, "faults", 10_000, "requests of the crowd that misbehaves")
 	flag.StringVar(&o.write, "write", "", "folder for the pictures, so that vitserve bench --images can take the same; nothing else is done then")
+	flag.StringVar(&o.doc, "doc", "", "document that the table is written into, between its marks")
 	flag.Parse()
 	o.args = flag.Args()
+	o.command = "go run ./scripts/load " + strings.Join(os.Args[1:], " ")
+	debug.SetGCPercent(400) // the clients' work is the server's loss
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -68,14 +76,10 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	b := &bench{options: o, photos: photos(32)}
+	b := &bench{options: o, photos: photos(32), loadBefore: loadAverage()}
+	begin := time.Now()
 	if o.write != "" {
-		for i, data := range b.photos {
-			if err := os.WriteFile(filepath.Join(o.write, fmt.Sprintf("%02d.jpg", i)), data, 0o644); err != nil {
-				return err
-			}
-		}
-		return nil
+		return b.writePhotos(o.write)
 	}
 	fmt.Printf("%d pictures of 640×480, %.0f kB on average; server: %s serve %s\n\n",
 		len(b.photos), meanSize(b.photos)/1000, o.server, strings.Join(o.args, " "))
@@ -86,13 +90,34 @@ func run(ctx context.Context, o options) error {
 		}
 		fmt.Printf("## %s\n", s.name)
 		if err := b.scenario(ctx, s.run); err != nil {
-			fmt.Printf("FAILED: %v\n", err)
-			failed = append(failed, s.name)
+			b.hold(false, s.name, "measured", "%v", err)
 		}
 		fmt.Println()
 	}
+	table := b.table(time.Since(begin))
+	fmt.Print(table)
+	if o.doc != "" {
+		if err := writeTable(o.doc, table); err != nil {
+			return err
+		}
+	}
+	for _, r := range b.bounds {
+		if r.broken {
+			failed = append(failed, r.what)
+		}
+	}
 	if len(failed) > 0 {
-		return errors.New("failed: " + strings.Join(failed, ", "))
+		return errors.New("broken: " + strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// writePhotos writes the pictures into a folder.
+func (b *bench) writePhotos(dir string) error {
+	for i, data := range b.photos {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.jpg", i)), data, 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }

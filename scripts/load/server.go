@@ -33,7 +33,11 @@ type bench struct {
 	log      *os.File
 	url      string
 	client   *http.Client
+	wire     *wire
 	capacity float64 // pictures a second of the closed loop; 0: not measured yet
+
+	bounds     []bound
+	loadBefore string // the machine's load average
 }
 
 // start starts the server on a free port and waits until it is ready.
@@ -47,9 +51,7 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{b.server, "serve", "--addr", addr, "--log-format", "json"}, b.args...)
-	if b.taskset != "" {
-		args = append([]string{"taskset", "-c", b.taskset}, args...)
-	}
+	args = append(strings.Fields(b.prefix), args...)
 	if b.log, err = os.CreateTemp("", "vitserve-load-*.log"); err != nil {
 		return err
 	}
@@ -61,6 +63,7 @@ func (b *bench) start(ctx context.Context) error {
 	b.exited = make(chan error, 1)
 	go func() { b.exited <- b.cmd.Wait() }()
 	b.url = "http://" + addr
+	b.wire = &wire{addr: addr, requests: map[string][][]byte{}}
 	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, MaxConnsPerHost: 0}}
 	for range 600 {
 		select {
@@ -90,6 +93,7 @@ func (b *bench) kill() {
 	<-b.exited
 	b.exited = nil
 	b.client.CloseIdleConnections()
+	b.wire.close()
 	_ = b.log.Close()
 	_ = os.Remove(b.log.Name())
 }
@@ -113,18 +117,25 @@ func (b *bench) resident() (float64, error) {
 	return b.metric("process_resident_memory_bytes")
 }
 
-// metric returns the value of a metric without labels.
-func (b *bench) metric(name string) (float64, error) {
+// metrics returns what the server counts.
+func (b *bench) metrics() (string, error) {
 	resp, err := b.client.Get(b.url + "/metrics")
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
+	return string(text), err
+}
+
+// metric returns the value of a metric without labels.
+func (b *bench) metric(name string) (float64, error) {
+	text, err := b.metrics()
 	if err != nil {
 		return 0, err
 	}
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if v, ok := strings.CutPrefix(line, name+" "); ok {
 			return strconv.ParseFloat(v, 64)
 		}
@@ -136,6 +147,7 @@ func (b *bench) metric(name string) (float64, error) {
 type reply struct {
 	status int
 	logits []float32
+	detail string // of an error
 }
 
 // classify asks about photo i.
@@ -160,6 +172,11 @@ func (b *bench) post(ctx context.Context, path string, body []byte) (reply, erro
 		if err = json.Unmarshal(text, &a); err == nil && len(a.Results) == 1 {
 			r.logits = a.Results[0].Logits
 		}
+	}
+	if err == nil && r.status >= 400 {
+		var p v1.Problem
+		err = json.Unmarshal(text, &p)
+		r.detail = p.Detail
 	}
 	return r, err
 }
