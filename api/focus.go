@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/vitserve/vitserve/attention"
@@ -75,8 +74,8 @@ func (r *resident) kept(p *attention.Part) int64 {
 	return p.Bytes(r.config.Depth, r.config.Heads, r.config.Tokens())
 }
 
-// focus explains a batch. Pictures that need other rows of the attention are
-// computed apart, so that none depends on its company.
+// focus explains a batch. Pictures that need something else of the forward
+// pass are computed apart, so that none depends on its company.
 func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 	ok := false
 	defer func() {
@@ -101,19 +100,19 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 			maps += time.Since(start)
 			continue
 		}
-		rows, full := in[i].question.Rows(&rec)
+		needs := in[i].question.Needs(&rec)
 		var group []int
 		var pixels []*tensor.Dense
 		for j := i; j < len(in); j++ {
-			if rj, fj := in[j].question.Rows(&rec); !done[j] && !in[j].question.Derives() && fj == full && slices.Equal(rj, rows) {
+			if !done[j] && !in[j].question.Derives() && needs.Equal(in[j].question.Needs(&rec)) {
 				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
 			}
 		}
-		f, err := r.lanes[1].forward(pixels, vit.Wants{AttnRows: rows, AttnFull: full})
+		f, err := r.lanes[1].forward(pixels, vit.WantsOf(needs))
 		if err != nil {
 			return nil, err
 		}
-		rec.Attn, rec.Rows = f.Attn, rows
+		f.Fill(&rec, needs)
 		logits := split(f.Logits)
 		start := time.Now()
 		for b, j := range group {

@@ -83,7 +83,7 @@ func mapOf(e *attention.Explained, g patch.Geometry) v1.Map {
 
 // fusionOf is how the heads of a map became one; "" where they did not.
 func fusionOf(m attention.Method, o attention.Options, head int) attention.Fusion {
-	if m.Probe != nil || m.Derive != nil || head > 0 || o.Fusion != "" {
+	if !m.Fuses() || head > 0 || o.Fusion != "" {
 		return o.Fusion
 	}
 	return attention.Mean

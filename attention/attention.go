@@ -20,7 +20,7 @@ var (
 	ErrOption    = errors.New("impossible option")     // HTTP 422; the message names what is allowed
 	ErrFlat      = errors.New("flat map")              // the values are all alike: there is nothing to show
 	ErrNotFinite = errors.New("map with NaN or Inf")   // the attention itself is broken
-	ErrRows      = errors.New("missing attention row") // the record lacks a query row the map reads; see Method.Rows
+	ErrRows      = errors.New("missing attention row") // the record lacks what the map reads; see Method.Needs
 )
 
 // Record is the attention of one forward pass, as the focus maps read it.
@@ -30,6 +30,14 @@ type Record struct {
 	Pooled bool            // no prefix token is a class token: the model pools its patches
 	Attn   []*tensor.Dense // by layer, (B, H, R, N): rows Rows of every head
 	Rows   []int           // which query rows Attn holds; nil: all N
+
+	// Gram is by layer (B, N, H, H), for each token x the dot products of what
+	// the heads would add where it alone is attended to:
+	//
+	//	fʰ(x) = (x Wᵥʰ + bᵥʰ) Wₒʰ (C)
+	//
+	// It is nil unless Needs asks for it.
+	Gram []*tensor.Dense
 }
 
 // hasClass reports whether token 0 is a class token.

@@ -159,9 +159,9 @@ func TestRaw(t *testing.T) {
 				// The same map from no more rows than the method asks for.
 				method, err := Find("raw")
 				require.NoError(t, err)
-				if rows, full := method.Rows(r, o); !full {
-					require.Equal(t, asking, rows)
-					again, err := raw(only(r, rows...), 1, o)
+				if needs := method.Needs(r, o); !needs.Full {
+					require.Equal(t, asking, needs.Rows)
+					again, err := raw(only(r, needs.Rows...), 1, o)
 					require.NoError(t, err)
 					require.Equal(t, m.Values.Float32s(), again.Values.Float32s())
 				}
@@ -178,6 +178,11 @@ func TestRowsMissing(t *testing.T) {
 	require.ErrorIs(t, err, ErrRows)
 	_, err = raw(r, 0, Options{})
 	require.NoError(t, err)
+	_, err = normRollout(record(3, 1, 2, 2, 1, [2]int{3, 3}), 0, Options{})
+	require.ErrorIs(t, err, ErrRows)
+	r.Gram = r.Attn
+	_, err = normRollout(r, 0, Options{})
+	require.ErrorIs(t, err, ErrRows)
 }
 
 func TestMass(t *testing.T) {

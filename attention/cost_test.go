@@ -42,6 +42,7 @@ func BenchmarkCost(b *testing.B) {
 		{"raw", "raw", attention.Options{}},
 		{"rollout", "rollout", attention.Options{}},
 		{"rollout max discard", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.9}},
+		{"normrollout", "normrollout", attention.Options{}},
 		{"relevance", "relevance", attention.Options{}},
 		{"legrad", "legrad", attention.Options{}},
 		{"gradcam", "gradcam", attention.Options{}},
@@ -71,11 +72,10 @@ func BenchmarkCost(b *testing.B) {
 					mapped = append(mapped, time.Since(start))
 					continue
 				}
-				var w vit.Wants
-				w.AttnRows, w.AttnFull = method.Rows(r, c.o)
-				out, err := s.Forward(pixels, w)
+				needs := method.Needs(r, c.o)
+				out, err := s.Forward(pixels, vit.WantsOf(needs))
 				require.NoError(b, err)
-				r.Rows, r.Attn = w.AttnRows, out.Attn
+				out.Fill(r, needs)
 				_, err = method.Map(r, 0, c.o)
 				require.NoError(b, err)
 				mapped = append(mapped, time.Since(start))

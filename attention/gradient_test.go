@@ -45,6 +45,9 @@ func goldenImages(t testing.TB, kind string) (attention.Images, vit.Config) {
 	}, ck.Config
 }
 
+// goldenKinds are the models of testdata/make_maps.py.
+var goldenKinds = []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"}
+
 // goldenTargets are those of testdata/make_maps.py.
 var goldenTargets = []attention.Target{{Class: 0}, {Class: 2}, {Class: 3, Versus: []int{1}}}
 
@@ -90,7 +93,7 @@ func spread(x []float32) float64 {
 // TestGradientGolden holds the maps to PyTorch's gradients in the authors'
 // formulas: as pictures, and in the size of their values.
 func TestGradientGolden(t *testing.T) {
-	for _, kind := range []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"} {
+	for _, kind := range goldenKinds {
 		t.Run(kind, func(t *testing.T) {
 			x, _ := goldenImages(t, kind)
 			x.Targets = goldenTargets

@@ -65,12 +65,14 @@ type Method struct {
 	Derive func(ctx context.Context, x Images, o Options) (*Derived, error)
 
 	options []string // what of Options it understands, beside Mass
+	norms   bool     // reads Record.Gram
 }
 
 // What the methods understand beside Mass.
 var (
 	rawOptions       = []string{"layer", "head", "fusion", "query"}
 	rolloutOptions   = []string{"fusion", "discard", "start", "query", "compat"}
+	normOptions      = []string{"discard", "start", "query"}
 	occlusionOptions = []string{"window"}
 	riseOptions      = []string{"masks", "keep", "seed"}
 
@@ -102,6 +104,15 @@ var methods = []Method{
 		Full:    true,
 		Map:     rollout,
 		options: rolloutOptions,
+	},
+	{
+		Name: "normrollout",
+		Paper: "Kobayashi et al., Attention is Not Only a Weight, https://arxiv.org/abs/2004.10102, section 3: rollout of ‖Σ over heads of A f(x)‖, " +
+			"f(x) = (x Wv + bv) Wo, its rows normalised, by Abnar and Zuidema, https://arxiv.org/abs/2005.00928, equation 1",
+		Full:    true,
+		norms:   true,
+		Map:     normRollout,
+		options: normOptions,
 	},
 	{
 		Name: "occlusion",
@@ -191,20 +202,35 @@ const (
 	maxSteps = 1000
 )
 
-// Rows returns what a forward pass must record for m and o: the query rows,
-// or full for all of them. Of r it looks at Grid, Prefix and Pooled.
-func (m Method) Rows(r *Record, o Options) (rows []int, full bool) {
+// Fuses reports whether m makes one matrix of the heads by Options.Fusion.
+func (m Method) Fuses() bool { return slices.Contains(m.options, "fusion") }
+
+// Needs are what a forward pass must record for a map.
+type Needs struct {
+	Rows []int // query rows of the attention
+	Full bool  // all of them
+	Gram bool  // see Record.Gram
+}
+
+// Equal reports whether n and m are the same.
+func (n Needs) Equal(m Needs) bool {
+	return slices.Equal(n.Rows, m.Rows) && n.Full == m.Full && n.Gram == m.Gram
+}
+
+// Needs returns what a forward pass must record for m and o. Of r it looks at
+// Grid, Prefix and Pooled.
+func (m Method) Needs(r *Record, o Options) Needs {
 	switch {
 	case m.Probe != nil, m.Derive != nil:
-		return nil, false
+		return Needs{}
 	case m.Full:
-		return nil, true
+		return Needs{Full: true, Gram: m.norms}
 	case len(o.Query) == 2:
-		return []int{r.Prefix + o.Query[0]*r.Grid[1] + o.Query[1]}, false
+		return Needs{Rows: []int{r.Prefix + o.Query[0]*r.Grid[1] + o.Query[1]}}
 	case r.hasClass():
-		return []int{0}, false
+		return Needs{Rows: []int{0}}
 	}
-	return nil, true
+	return Needs{Full: true}
 }
 
 // Check says what of o is impossible for m on a model of that depth, heads

@@ -123,7 +123,7 @@ func (q *Question) OfSheet(r *Record) error {
 	if len(q.Queries) > 1 {
 		return badOption("queries of a sheet", len(q.Queries), "one")
 	}
-	rows, _ := q.Rows(r)
+	rows := q.Needs(r).Rows
 	q.Keep = &Part{Rows: rows}
 	return nil
 }
@@ -190,20 +190,21 @@ func (q Question) options() []Options {
 	return all
 }
 
-// Rows returns what a forward pass must record for q: the query rows, or full
-// for all of them. Of r it looks at Grid, Prefix and Pooled.
-func (q Question) Rows(r *Record) (rows []int, full bool) {
+// Needs returns what a forward pass must record for q. Of r it looks at Grid,
+// Prefix and Pooled.
+func (q Question) Needs(r *Record) (n Needs) {
 	m, err := q.method()
-	if err != nil || m.Name == AutoMethod || q.Keep != nil && q.Keep.Rows == nil {
-		return nil, true
+	if err != nil || m.Name == AutoMethod {
+		return Needs{Full: true}
 	}
 	for _, o := range q.options() {
-		more, all := m.Rows(r, o)
-		if all {
-			return nil, true
-		}
-		rows = append(rows, more...)
+		more := m.Needs(r, o)
+		n.Rows, n.Full, n.Gram = append(n.Rows, more.Rows...), n.Full || more.Full, n.Gram || more.Gram
 	}
-	slices.Sort(rows)
-	return slices.Compact(rows), false
+	if n.Full || q.Keep != nil && q.Keep.Rows == nil {
+		return Needs{Full: true, Gram: n.Gram}
+	}
+	slices.Sort(n.Rows)
+	n.Rows = slices.Compact(n.Rows)
+	return n
 }

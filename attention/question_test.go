@@ -24,10 +24,9 @@ func TestQuestionRows(t *testing.T) {
 		{Question{Targets: []Target{{Class: 1}}}, class, nil, false},
 		{Question{Method: "rise"}, class, nil, false},
 	} {
-		rows, full := c.q.Rows(c.r)
-		require.Equal(t, c.full, full, "%+v", c.q)
-		require.Equal(t, c.rows, rows, "%+v", c.q)
+		require.Equal(t, Needs{Rows: c.rows, Full: c.full}, c.q.Needs(c.r), "%+v", c.q)
 	}
+	require.Equal(t, Needs{Full: true, Gram: true}, Question{Method: "normrollout"}.Needs(class))
 }
 
 func TestQuestionKeeps(t *testing.T) {

@@ -19,6 +19,7 @@ type Wants struct {
 	Final    bool  // every token as the features are made of it
 	AttnRows []int // query rows whose probabilities are kept, in every layer; the class token is 0
 	AttnFull bool  // every row, in every layer: L·B·H·N² floats
+	Gram     bool  // dot products of what the heads make of each token, in every layer
 }
 
 // Output is what Forward computed. Tensors are the caller's.
@@ -29,6 +30,12 @@ type Output struct {
 	Normed   map[int]*tensor.Dense // by block, (B, N, C)
 	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
 	Attn     []*tensor.Dense       // by layer, (B, H, R, N): the rows asked for in their order, or all
+	Gram     []*tensor.Dense       // by layer, (B, N, H, H): see attention.Record
+}
+
+// WantsOf returns what a focus map needs of Forward.
+func WantsOf(n attention.Needs) Wants {
+	return Wants{AttnRows: n.Rows, AttnFull: n.Full, Gram: n.Gram}
 }
 
 // check says what is wrong with w.
@@ -58,7 +65,12 @@ func (w Wants) bytes(c Config) float64 {
 	if w.Final {
 		kept++
 	}
-	return 4 * float64(c.Tokens()) * (float64(kept)*float64(c.Dim) + float64(c.Depth)*float64(c.Heads)*float64(attnRows(c, w)))
+	floats := float64(kept)*float64(c.Dim) + float64(c.Depth)*float64(c.Heads)*float64(attnRows(c, w))
+	if w.Gram {
+		depth, dim, heads := float64(c.Depth), float64(c.Dim), float64(c.Heads)
+		floats += depth*(dim+heads*heads) + heads*dim
+	}
+	return 4 * float64(c.Tokens()) * floats
 }
 
 // attnRows returns R, the rows of attention that are kept in every layer.
@@ -69,12 +81,19 @@ func attnRows(c Config, w Wants) int {
 	return len(w.AttnRows)
 }
 
+// Fill gives r what Forward recorded for n.
+func (o *Output) Fill(r *attention.Record, n attention.Needs) {
+	r.Attn, r.Rows, r.Gram = o.Attn, n.Rows, o.Gram
+}
+
 // output is an Output while it is being enqueued.
 type output struct {
 	m   *Model
 	s   backend.Stream
 	w   Wants
 	out *Output
+
+	valued []*tensor.Dense // for Gram, by layer (B, N, C)
 }
 
 func newOutput(m *Model, s backend.Stream, w Wants) *output {
@@ -108,6 +127,14 @@ func (o *output) attn(c attention.Capture) {
 	}
 }
 
+// values keeps the values of a block.
+func (o *output) values(qkv backend.Tensor) {
+	if o.w.Gram {
+		dim := o.m.cfg.Dim
+		o.valued = append(o.valued, read(o.s, qkv.Cols(2*dim, 3*dim)))
+	}
+}
+
 // answers enqueues what comes after the last block: m.x are its tokens.
 func (o *output) answers(m *memory) {
 	c := o.m.cfg
@@ -128,10 +155,15 @@ func (o *output) answers(m *memory) {
 	}
 }
 
-// sync computes and returns what was enqueued for n images.
-func (o *output) sync(n int) (*Output, error) {
+// sync computes and returns what was enqueued for n images of the session.
+func (o *output) sync(s *Session, n int) (_ *Output, err error) {
 	if err := o.s.Sync(); err != nil {
 		return nil, err
+	}
+	if o.w.Gram {
+		if o.out.Gram, err = s.gram(n, o.valued); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range []*tensor.Dense{o.out.Features, o.out.Logits} {
 		if t == nil {

@@ -34,6 +34,7 @@ type Session struct {
 	probs  growing        // captured probabilities of one layer
 	whole  backend.Tensor // (1, N, C) the image of Kept, made when first asked for
 	tracer *tracer        // memory of Trace, made when first asked for
+	parts  *parts         // of Wants.Gram, made when first asked for
 }
 
 // memory is the activations of a batch.
@@ -82,8 +83,10 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// Close frees the session's memory, and that of its trace.
-func (s *Session) Close() error { return errors.Join(s.tracer.close(), s.stream.Close()) }
+// Close frees the session's memory, and that of its trace and its Grams.
+func (s *Session) Close() error {
+	return errors.Join(s.tracer.close(), s.stream.Close(), s.parts.close())
+}
 
 // batch returns the memory of the first n images.
 func (s *Session) batch(n int) *memory {
@@ -130,10 +133,11 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		}
 		s.m.blocks[i].forward(s.stream, m, rows, probs)
 		o.attn(probs)
+		o.values(m.qkv)
 		o.tokens(i, m.x)
 	}
 	o.answers(m)
-	out, err := o.sync(n)
+	out, err := o.sync(s, n)
 	if err != nil {
 		return nil, fmt.Errorf("vit: forward of %d images: %w", n, err)
 	}

@@ -101,10 +101,11 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 	for i := range s.m.blocks {
 		s.m.blocks[i].trace(stream, mem, i, probs, o)
 		o.attn(probs)
+		o.values(mem.blocks[i].qkv)
 		o.tokens(i, mem.input(i+1))
 	}
 	o.answers(&memory{x: mem.out, y: mem.y, pooled: mem.pooled, logits: mem.logits})
-	out, err := o.sync(n)
+	out, err := o.sync(s, n)
 	if err != nil {
 		return nil, fmt.Errorf("vit: trace of %d images: %w", n, err)
 	}

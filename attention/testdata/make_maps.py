@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Golden focus maps that need gradients, for gradient_test.go.
+"""Golden focus maps of whole models, for gradient_test.go and norms_test.go.
 
 For each model of KINDS, from models/testdata/golden, <model>_maps.npy is
 (method, target, B, rows·cols): the maps of METHODS for TARGETS of the model's
 own golden pixels, computed by PyTorch's automatic differentiation with each
 author's formula. Their normalisation to 0..1, which changes no correlation,
-is left out.
+is left out. <model>_norms.npy is (option, B, rows·cols): the maps of
+NORM_OPTIONS, which know no class.
 
     relevance      Chefer et al. 2021, the notebook's rules for ViT
     gradrollout    vit-explain's grad_rollout with rows normalised, discard 0 and 0.5
@@ -14,6 +15,8 @@ is left out.
     gradcam        pytorch-grad-cam on a block's norm1
     legrad         LeGrad, the model's own pooling in place of its mean of tokens
     inputgradient, integrated  captum's with a black baseline in [0, 1]
+    normrollout    the summed norms of Kobayashi et al. 2020, each vector made,
+                   rows normalised, rolled out with Abnar and Zuidema's identity
 
 Made with torch 2.15.0, timm 1.0.31, safetensors 0.8.0, numpy 2.4.6. Run in
 this folder.
@@ -33,6 +36,7 @@ KINDS = ["timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_
 TARGETS = [(0, None), (2, None), (3, 1)]  # a class, and the class that is subtracted
 METHODS = ["relevance", "gradrollout", "gradrollout 0.5", "vit-explain", "gradcam", "gradcam 1", "legrad", "legrad 2", "inputgradient", "integrated"]
 STEPS = 12
+NORM_OPTIONS = [(0, 1), (0.5, 1), (0, 2)]  # discard ratio, first layer
 
 
 def load(kind):
@@ -54,10 +58,11 @@ class Run:
     def __init__(self, model, mean, std, pixels):
         self.model = model
         self.pixels = pixels.clone().requires_grad_()
-        self.attn, self.normed, self.tokens = [], [], []
+        self.attn, self.normed, self.tokens, self.qkv = [], [], [], []
         hooks = []
         for b in model.blocks:
             hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: self.attn.append(a[0])))
+            hooks.append(b.attn.qkv.register_forward_hook(lambda m, a, o: self.qkv.append(o)))
             hooks.append(b.norm1.register_forward_hook(lambda m, a, o: self.normed.append(o)))
             hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
         self.logits = model((self.pixels - mean) / std)[0]
@@ -97,6 +102,26 @@ def grad_rollout(run, target, discard, hooked):
         m = (fused + torch.eye(n)) / 2
         m = m / (m.sum(-1) if hooked else m.sum(-1, keepdim=True))
         result = m @ result
+    return run.row(result)
+
+
+def norm_rollout(run, discard, start):
+    n = run.attn[0].shape[-1]
+    result = torch.eye(n)
+    for block, a, qkv in list(zip(run.model.blocks, run.attn, run.qkv))[start - 1 :]:
+        heads = a.shape[1]
+        values = qkv[0].chunk(3, -1)[2].unflatten(-1, (heads, -1))  # (N, H, D)
+        project = block.attn.proj.weight
+        if hasattr(block.ls1, "gamma"):
+            project = project * block.ls1.gamma[:, None]  # what reaches the residual stream
+        f = torch.einsum("jhd,chd->hjc", values, project.unflatten(-1, (heads, -1)))
+        moved = torch.einsum("hij,hjc->ijc", a[0], f).norm(dim=-1)
+        moved = moved / moved.sum(-1, keepdim=True)
+        kept = moved[0, 0].clone()
+        moved.view(-1)[moved.flatten().topk(int(n * n * discard), largest=False).indices] = 0
+        moved[0, 0] = kept
+        m = moved + torch.eye(n)
+        result = m / m.sum(-1, keepdim=True) @ result
     return run.row(result)
 
 
@@ -151,3 +176,7 @@ for kind in KINDS:
     stacked = torch.stack([torch.stack([torch.stack([m[name] for m in by]) for by in found]) for name in METHODS])
     assert stacked.isfinite().all()
     np.save(f"{kind}_maps.npy", stacked.detach().numpy())
+    runs = [Run(model, mean, std, x[None]) for x in pixels]
+    norms = torch.stack([torch.stack([norm_rollout(run, *o) for run in runs]) for o in NORM_OPTIONS])
+    assert norms.isfinite().all()
+    np.save(f"{kind}_norms.npy", norms.detach().numpy())

@@ -40,7 +40,7 @@ func newExplain() *cobra.Command {
 		Long: `Show where the model looked in a picture, in the picture's own pixels: as an
 overlay, as numbers over the model's patches, or in the terminal.
 
-raw and rollout read the attention of one pass. relevance, gradrollout,
+raw, rollout and normrollout read the attention of one pass. relevance, gradrollout,
 gradcam, legrad, inputgradient and integrated derive a class, or how far it is
 above another, back to the patches. occlusion and rise ask the model about hundreds of parts of the picture and say what speaks for a class;
 auto makes several maps and shows the one with the best evidence.
@@ -211,13 +211,12 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense, r *attention.Record) (*attention.Explanation, error) {
 	var logits []float32
 	if !f.question.Derives() {
-		var wants vit.Wants
-		wants.AttnRows, wants.AttnFull = f.question.Rows(r)
-		out, err := session.Forward(pixels, wants)
+		needs := f.question.Needs(r)
+		out, err := session.Forward(pixels, vit.WantsOf(needs))
 		if err != nil {
 			return nil, err
 		}
-		r.Rows, r.Attn = wants.AttnRows, out.Attn
+		out.Fill(r, needs)
 		if out.Logits != nil {
 			logits = out.Logits.Float32s()
 		}

@@ -191,7 +191,7 @@ func TestExplainAskingRefuses(t *testing.T) {
 		{[]string{"--method", "auto", "--fusion", "max"}, "has no fusion"},
 		{[]string{"--method", "auto", "--mass", "0.5"}, "whole maps"},
 		{[]string{"--method", "rise", "--fusion", "max"}, "has no fusion"},
-		{[]string{"--method", "magic"}, "raw, rollout, occlusion, rise, relevance, "},
+		{[]string{"--method", "magic"}, "raw, rollout, normrollout, occlusion, rise, relevance, "},
 		{[]string{"--picture", "painting"}, "overlay, heat, sheet"},
 		{[]string{"--picture", "heat", "--alpha", "0.5"}, "no photo under it"},
 		{[]string{"--picture", "sheet", "--method", "rise"}, "no method but raw"},
