@@ -64,6 +64,16 @@ func (c *Checkpoint) Model(b backend.Backend) (m *vit.Model, err error) {
 	return m, err
 }
 
+// ShuffledModel is Model with the weights of vit.Weights.Shuffled: a model
+// that knows nothing, from some block on.
+func (c *Checkpoint) ShuffledModel(b backend.Backend, from int, seed uint64) (m *vit.Model, err error) {
+	err = guard(c.files, func() error {
+		m, err = vit.New(b, c.Config, c.Weights.Shuffled(c.Config, from, seed))
+		return err
+	})
+	return m, err
+}
+
 // Close unmaps the files. Weights are unusable then.
 func (c *Checkpoint) Close() error {
 	var errs []error

@@ -41,6 +41,7 @@ type slot struct {
 	shape    tensor.Shape // nil: the configuration has no such tensor
 	optional bool
 	kind     kind
+	block    int // from 0; -1 before the first, L after the last
 }
 
 // kind says how Random fills a tensor.
@@ -68,39 +69,46 @@ func (w *Weights) slots(c Config) []slot {
 	}
 	norm := func(name string, n *NormWeights, has bool) []slot {
 		return []slot{
-			{name + ".weight", &n.Weight, only(has, c.Dim), false, gain},
-			{name + ".bias", &n.Bias, only(has, c.Dim), false, offset},
+			{name: name + ".weight", at: &n.Weight, shape: only(has, c.Dim), kind: gain},
+			{name: name + ".bias", at: &n.Bias, shape: only(has, c.Dim), kind: offset},
 		}
 	}
 	linear := func(name string, weight, bias **tensor.Dense, out, in int, has bool) []slot {
 		return []slot{
-			{name + ".weight", weight, only(has, out, in), false, matrix},
-			{name + ".bias", bias, only(has, out), true, offset},
+			{name: name + ".weight", at: weight, shape: only(has, out, in), kind: matrix},
+			{name: name + ".bias", at: bias, shape: only(has, out), optional: true, kind: offset},
 		}
 	}
-	all := slices.Concat(
+	in := func(block int, slots ...[]slot) []slot {
+		all := slices.Concat(slots...)
+		for i := range all {
+			all[i].block = block
+		}
+		return all
+	}
+	all := in(-1,
 		linear("patch projection", &w.PatchProj, &w.PatchBias, c.Dim, 3*c.Patch[0]*c.Patch[1], true),
 		[]slot{
-			{"prefix tokens", &w.Prefix, only(c.Prefix > 0, c.Prefix, c.Dim), false, offset},
-			{"patch positions", &w.Pos, tensor.Shape{rows * cols, c.Dim}, true, offset},
+			{name: "prefix tokens", at: &w.Prefix, shape: only(c.Prefix > 0, c.Prefix, c.Dim), kind: offset},
+			{name: "patch positions", at: &w.Pos, shape: tensor.Shape{rows * cols, c.Dim}, optional: true, kind: offset},
 		},
 		norm("pre-norm", &w.PreNorm, c.PreNorm),
 	)
 	for i := range w.Blocks {
 		b, name := &w.Blocks[i], fmt.Sprintf("block %d ", i)
-		all = slices.Concat(all,
+		all = append(all, in(i,
 			norm(name+"norm1", &b.Norm1, true),
 			linear(name+"qkv", &b.QKV, &b.QKVBias, 3*c.Dim, c.Dim, true),
 			linear(name+"proj", &b.Proj, &b.ProjBias, c.Dim, c.Dim, true),
 			norm(name+"norm2", &b.Norm2, true),
 			linear(name+"fc1", &b.FC1, &b.FC1Bias, hidden, c.Dim, true),
 			linear(name+"fc2", &b.FC2, &b.FC2Bias, c.Dim, c.Hidden, true),
-		)
+		)...)
 	}
-	return slices.Concat(all,
+	return append(all, in(c.Depth,
 		norm("norm", &w.Norm, c.FinalNorm != NormNone),
 		linear("head", &w.Head, &w.HeadBias, c.Classes, c.Features(), c.Classes > 0),
-	)
+	)...)
 }
 
 // maxProblems is how many wrong tensors an error names before it counts.
@@ -163,6 +171,26 @@ func Random(c Config, seed uint64) *Weights {
 		*s.at = tensor.New(tensor.WithShape(s.shape...), tensor.WithBacking(values))
 	}
 	return w
+}
+
+// Shuffled returns weights of which every tensor from a block on, up to the
+// head, has its own values in random order: block 0 is the first, L leaves
+// all blocks as they are, and -1 begins with the embedding. The other tensors
+// are w's own. Of one seed a tensor's order is the same whatever else is
+// shuffled.
+func (w *Weights) Shuffled(c Config, from int, seed uint64) *Weights {
+	out := *w
+	out.Blocks = slices.Clone(w.Blocks)
+	for i, s := range out.slots(c) {
+		if s.block < from || *s.at == nil {
+			continue
+		}
+		values := slices.Clone((*s.at).Float32s()[:(*s.at).Shape().TotalSize()])
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		rng.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
+		*s.at = tensor.New(tensor.WithShape((*s.at).Shape()...), tensor.WithBacking(values))
+	}
+	return &out
 }
 
 // bell turns 64 random bits into a value of mean 0 and variance 1, close to

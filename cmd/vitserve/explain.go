@@ -30,6 +30,7 @@ type explainFlags struct {
 	quality  int
 	output   string
 	json     bool
+	sanity   bool
 }
 
 func newExplain() *cobra.Command {
@@ -55,6 +56,7 @@ auto makes several maps and shows the one with the best evidence.
   vitserve explain photo.jpg --class tabby --class "tiger cat" --evidence --json
   vitserve explain photo.jpg --picture sheet -o layers-and-heads.png
   vitserve explain photo.jpg --values attention -o attention.npy
+  vitserve explain photo.jpg --method rollout --sanity
   vitserve explain photo.jpg --method auto --json`,
 		Args: exactly(1, "image"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -82,6 +84,7 @@ auto makes several maps and shows the one with the best evidence.
 	flags.Float64Var(&o.Keep, "keep", 0, fmt.Sprintf("share of the patches in a part of rise, above 0 to below 1 (default %g)", attention.DefaultKeep))
 	flags.Uint64Var(&o.Seed, "seed", 0, "of rise's random numbers")
 	flags.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("gradients that integrated averages (default %d)", attention.DefaultSteps))
+	flags.BoolVar(&f.sanity, "sanity", false, "repeat the map with shuffled weights and say how much of it depends on what the model learnt")
 	flags.StringVar(&f.picture, "picture", attention.Pictures()[0], "what -o and the terminal show: "+strings.Join(attention.Pictures(), ", ")+" (of layers and heads)")
 	flags.StringVar(&f.values, "values", attention.ValuesMap, "what -o to an .npy file holds: "+attention.ValuesMap+", or "+attention.ValuesAttention+", all of it or of one layer or head")
 	flags.IntVar(&f.quality, "quality", attention.DefaultQuality, "of a .jpg, 1 to 100")
@@ -174,6 +177,8 @@ type explanation struct {
 	*attention.Explanation
 	photo *patch.Photo
 	geom  patch.Geometry
+
+	sanity []*attention.Sanity // by map, nil where there is none; without --sanity nil
 }
 
 // explain sends the picture through the model and answers the question.
@@ -204,7 +209,17 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 		return nil, err
 	}
 	x.Explanation, err = f.look(ctx, e, session, pixels, r)
-	return x, errors.Join(err, session.Close())
+	if err := errors.Join(err, session.Close()); err != nil || !f.sanity {
+		return x, err
+	}
+	for _, m := range x.Maps {
+		s, err := f.checkSanity(ctx, e, pixels, m)
+		if err != nil {
+			return nil, err
+		}
+		x.sanity = append(x.sanity, s)
+	}
+	return x, nil
 }
 
 // look answers the question about pixels (1, 3, H, W).

@@ -20,6 +20,7 @@ type shown struct {
 	depth, heads int                         // of the model
 	picture      func() (image.Image, error) // that --picture names
 	file         func(w io.Writer) error     // writes what --output is to hold
+	sanity       []*attention.Sanity         // by map; nil without --sanity
 }
 
 // isNpy reports whether a file is to hold values in place of a picture.
@@ -32,6 +33,8 @@ func (f *explainFlags) checkOutput() error {
 		return fmt.Errorf("--values %s, want %s or %s", f.values, attention.ValuesMap, attention.ValuesAttention)
 	case f.values == attention.ValuesAttention && !isNpy(f.output):
 		return fmt.Errorf("--values %s, want --output with a name that ends in .npy", f.values)
+	case f.values == attention.ValuesAttention && f.sanity:
+		return fmt.Errorf("--values %s makes no map, so there is none for --sanity", f.values)
 	case f.values == attention.ValuesAttention && f.json:
 		return fmt.Errorf("--values %s is no JSON", f.values)
 	case f.quality < 1 || f.quality > 100:
@@ -46,7 +49,7 @@ func (f *explainFlags) checkOutput() error {
 
 // present is what was found out in the words of the contract, and as pictures.
 func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, error) {
-	s := &shown{depth: e.Config.Depth, heads: e.Config.Heads}
+	s := &shown{depth: e.Config.Depth, heads: e.Config.Heads, sanity: x.sanity}
 	if f.values == attention.ValuesAttention {
 		s.file = func(w io.Writer) error { return x.Kept.WriteNpy(w, 0) }
 		return s, nil
@@ -103,6 +106,8 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		}
 	}
 	switch {
+	case f.json && s.sanity != nil:
+		return writeJSON(stdout, saneAnswer{s.answer, s.sanity})
 	case f.json:
 		return writeJSON(stdout, s.answer)
 	case s.answer == nil:
@@ -110,7 +115,13 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		return err
 	}
 	r := &s.answer.Results[0]
-	if _, err := io.WriteString(stdout, s.describe(r)); err != nil {
+	text := s.describe(r)
+	for _, check := range s.sanity {
+		if check != nil {
+			text += describeSanity(check)
+		}
+	}
+	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
 	}
 	if f.output != "" {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
+)
+
+// checkSanity repeats a map with shuffled weights. Where there is no map it
+// has nothing to say.
+func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of attention.Explained) (*attention.Sanity, error) {
+	if of.Map == nil {
+		return nil, nil
+	}
+	again := *f
+	again.question = attention.Question{Method: of.Method.Name, Options: of.Options}
+	if of.Target != nil && (of.Method.Probe != nil || of.Method.Derive != nil) {
+		again.question.Targets = []attention.Target{*of.Target}
+	}
+	return attention.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *attention.Map, err error) {
+		model, err := e.ShuffledModel(e.backend, from, seed)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, model.Close()) }()
+		session, err := model.NewSession(vit.SessionOptions{MaxBatch: again.question.Batch()})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, session.Close()) }()
+		x, err := again.look(ctx, e, session, pixels, record(e))
+		if err != nil {
+			return nil, err
+		}
+		return x.Maps[0].Map, x.Maps[0].Err
+	})
+}
+
+// sanitySeed is of the orders that weights are shuffled to: the same check
+// gives the same numbers.
+const sanitySeed = 1
+
+// describeSanity is the check as a table, and what it means.
+func describeSanity(s *attention.Sanity) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "sanity: likeness to the maps of shuffled weights, mean of %d\n", attention.SanityDraws)
+	fmt.Fprintf(&out, "  %-24s %8s %10s %8s\n", "shuffled", "Spearman", "|Spearman|", "SSIM")
+	for _, stage := range s.Stages {
+		fmt.Fprintf(&out, "  %-24s %8.3f %10.3f %8.3f", stage.Shuffled, stage.Spearman, stage.Absolute, stage.SSIM)
+		if stage.Without > 0 {
+			fmt.Fprintf(&out, "  %d without a map", stage.Without)
+		}
+		out.WriteString("\n")
+	}
+	return out.String() + s.Verdict + "\n"
+}
+
+// saneAnswer is what --json writes with --sanity: the contract's answer and
+// the check of each of its maps.
+type saneAnswer struct {
+	*v1.ExplainAnswer
+	Sanity []*attention.Sanity `json:"sanity"`
+}
