@@ -44,12 +44,12 @@ func direct(t testing.TB, data []byte, method string, o attention.Options) (*att
 	if o.Compat != "" {
 		attention.VitExplainPixels(one, transform.Mean, transform.Std)
 	}
-	out, err := s.Forward(x, vit.Wants{AttnFull: true})
+	out, err := s.Forward(x, vit.Wants{AttnFull: true, Gram: true})
 	require.NoError(t, err)
 	rows, cols := ck.Config.Grid()
 	m, err := attention.Find(method)
 	require.NoError(t, err)
-	f, err := m.Map(&attention.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn}, 0, o)
+	f, err := m.Map(&attention.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn, Gram: out.Gram}, 0, o)
 	require.NoError(t, err)
 	return f, out.Logits.Float32s()
 }
@@ -69,6 +69,8 @@ func TestExplain(t *testing.T) {
 		{"?method=raw&layer=2&head=3", "raw", attention.Options{Layer: 2, Head: 3}},
 		{"?method=raw&queries=3,4", "raw", attention.Options{Query: []int{3, 4}}},
 		{"?method=raw&mass=0.6", "raw", attention.Options{Mass: 0.6}},
+		{"?method=normrollout", "normrollout", attention.Options{}},
+		{"?method=normrollout&queries=3,4&discard=0.5", "normrollout", attention.Options{Query: []int{3, 4}, Discard: 0.5}},
 		{"?compat=vit-explain", "rollout", attention.Options{Compat: attention.VitExplain}},
 	} {
 		t.Run(e.query, func(t *testing.T) {
@@ -120,6 +122,13 @@ func TestExplainMany(t *testing.T) {
 		file{field: "method", data: []byte("raw")}, file{field: "layer", data: []byte("6")}).explained(t)
 	require.Len(t, a.Results, 3)
 	require.Equal(t, 400, a.Results[1].Error.Status)
+	norms := c.form("/v1/explain", file{"file", "a", photo(t, "school_bus.png")}, file{"file", "c", photo(t, "pizza.jpg")},
+		file{field: "method", data: []byte("normrollout")}).explained(t)
+	for i, name := range []string{"school_bus.png", "pizza.jpg"} {
+		alone := c.post("/v1/explain?method=normrollout", photo(t, name)).explained(t)
+		require.Equal(t, alone.Results[0].Maps[0], norms.Results[i].Maps[0])
+		require.Empty(t, norms.Results[i].Maps[0].Fusion)
+	}
 	for _, i := range []int{0, 2} {
 		alone := c.post("/v1/explain?method=raw&layer=6", photo(t, map[int]string{0: "school_bus.png", 2: "pizza.jpg"}[i])).explained(t)
 		require.Equal(t, alone.Results[0].Maps[0], a.Results[i].Maps[0])

@@ -198,6 +198,9 @@ func TestMass(t *testing.T) {
 		keepMass(got, mass)
 		require.Equal(t, want, got, "mass %g", mass)
 	}
+	signed := []float32{-3, 0.4, -0.1, 0.6} // what speaks against has no share
+	keepMass(signed, 0.9)
+	require.Equal(t, []float32{0, 0.4, 0, 0.6}, signed)
 	r := record(5, 1, 2, 2, 1, [2]int{4, 4})
 	m, err := raw(r, 0, Options{Mass: 0.5})
 	require.NoError(t, err)

@@ -82,7 +82,7 @@ func (m *Map) Range() (low, high float32) {
 }
 
 // keepMass zeroes all but the highest values that together hold the share
-// mass of the sum, as DINO's visualisation does: a value is kept when the sum
+// mass of the sum of positive ones, as DINO's visualisation does: a value is kept when the sum
 // of the values up to it, in ascending order, exceeds 1 - mass of the whole
 // (Caron et al. 2021, https://arxiv.org/abs/2104.14294, figure 3).
 func keepMass(values []float32, mass float64) {
@@ -90,12 +90,12 @@ func keepMass(values []float32, mass float64) {
 	var all float64
 	for i, v := range values {
 		order[i] = i
-		all += float64(v)
+		all += max(0, float64(v))
 	}
 	sort.SliceStable(order, func(a, b int) bool { return values[order[a]] < values[order[b]] })
 	var sum float64
 	for _, i := range order {
-		if sum += float64(values[i]); sum <= (1-mass)*all {
+		if sum += max(0, float64(values[i])); sum <= (1-mass)*all {
 			values[i] = 0
 		}
 	}
