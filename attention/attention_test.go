@@ -254,7 +254,7 @@ func TestOptionsRefused(t *testing.T) {
 	_, err := Find("magic")
 	require.ErrorIs(t, err, ErrOption)
 	require.ErrorContains(t, err, "raw, rollout")
-	require.Equal(t, []string{"raw", "rollout"}, MethodNames())
+	require.Equal(t, []string{"raw", "rollout", "normrollout"}, MethodNames())
 	require.Equal(t, []string{"occlusion", "rise"}, ProbeNames())
 }
 
@@ -262,7 +262,9 @@ func TestFlatAndBroken(t *testing.T) {
 	for _, name := range MethodNames() { // those that read recorded attention
 		m, err := Find(name)
 		require.NoError(t, err)
+		alike := func() *tensor.Dense { return tensor.Ones(tensor.Float32, 1, 10, 2, 2) }
 		r := record(1, 1, 2, 2, 1, [2]int{3, 3})
+		r.Gram = []*tensor.Dense{alike(), alike()}
 		for _, a := range r.Attn {
 			for i := range a.Float32s() {
 				a.Float32s()[i] = 0.1
@@ -272,6 +274,7 @@ func TestFlatAndBroken(t *testing.T) {
 		require.ErrorIs(t, err, ErrFlat, m.Name)
 
 		r = record(1, 1, 2, 2, 1, [2]int{3, 3})
+		r.Gram = []*tensor.Dense{alike(), alike()}
 		r.Attn[1].Float32s()[4] = float32(math.NaN())
 		_, err = m.Map(r, 0, Options{})
 		require.ErrorIs(t, err, ErrNotFinite, m.Name)

@@ -220,6 +220,24 @@ func TestGradientErrors(t *testing.T) {
 	require.ErrorContains(t, err, "no head")
 }
 
+// TestGradientNotFinite: a picture that breaks the arithmetic has no map, and
+// the one beside it has its own.
+func TestGradientNotFinite(t *testing.T) {
+	x, _ := goldenImages(t, "timm_vit")
+	for _, name := range attention.GradientNames() {
+		m, err := attention.Find(name)
+		require.NoError(t, err)
+		broken := x
+		broken.Pixels = x.Pixels.Clone().(*tensor.Dense)
+		broken.Pixels.Float32s()[0] = float32(math.NaN())
+		broken.Targets = []attention.Target{{Class: 1}}
+		d, err := m.Derive(context.Background(), broken, attention.Options{})
+		require.NoError(t, err, name)
+		require.ErrorIs(t, d.Maps[0][0].Err, attention.ErrNotFinite, name)
+		require.NoError(t, d.Maps[1][0].Err, name)
+	}
+}
+
 // TestAutoDerives holds that the methods with gradients take part where the
 // model can be derived, for the subject's class.
 func TestAutoDerives(t *testing.T) {
