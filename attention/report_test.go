@@ -114,18 +114,16 @@ func candidates(t *testing.T) []*candidate {
 		o            attention.Options
 	}{
 		{"raw, last layer, mean", "raw", attention.Options{}},
-		{"raw, last layer, max", "raw", attention.Options{Fusion: attention.Max}},
 		{"rollout, mean", "rollout", attention.Options{}},
 		{"rollout, max, discard 0.9", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.9}},
+		{"norm-weighted rollout", "normrollout", attention.Options{}},
 		{"relevance", "relevance", attention.Options{}},
 		{"gradient rollout", "gradrollout", attention.Options{}},
-		{"gradient rollout, discard 0.9", "gradrollout", attention.Options{Discard: 0.9}},
 		{"Grad-CAM", "gradcam", attention.Options{}},
 		{"LeGrad", "legrad", attention.Options{}},
 		{"input × gradient", "inputgradient", attention.Options{}},
 		{"integrated gradients", "integrated", attention.Options{}},
 		{"occlusion", "occlusion", attention.Options{}},
-		{"occlusion, window 3", "occlusion", attention.Options{Window: 3}},
 		{"rise, 400 masks", "rise", attention.Options{}},
 	} {
 		m, err := attention.Find(c.method)
@@ -180,9 +178,9 @@ func TestFocusReport(t *testing.T) {
 			pixels := tensor.New(tensor.WithShape(1, 3, size[0], size[1]), tensor.Of(tensor.Float32))
 			_, err = c.Transform.Pixels(tensor.New(tensor.WithShape(3, size[0], size[1]), tensor.WithBacking(pixels.Float32s())), data, patch.Options{})
 			require.NoError(t, err)
-			out, err := s.Forward(pixels, vit.Wants{AttnFull: true})
+			out, err := s.Forward(pixels, vit.Wants{AttnFull: true, Gram: true})
 			require.NoError(t, err)
-			r := &attention.Record{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix, Attn: out.Attn}
+			r := &attention.Record{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix, Attn: out.Attn, Gram: out.Gram}
 			subject := attention.Subject{
 				Model: vit.Classifier{Session: s}, Pixels: pixels, Grid: r.Grid, Patch: c.Config.Patch,
 				Class: slices.Index(out.Logits.Float32s(), slices.Max(out.Logits.Float32s())),
