@@ -65,6 +65,27 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestEarlyWake tests that a worker that was held up between ending the job
+// before and waking the caller, who is at the next job by then, does not end
+// the wait for that one.
+func TestEarlyWake(t *testing.T) {
+	b := openTest(t, &portable, backend.Options{Threads: 2})
+	p := b.pool
+	var ended atomic.Bool
+	require.NoError(t, p.exec(testProgram(2, []step{stepFunc(func(w *worker) {
+		if w.id == 0 {
+			return
+		}
+		for !p.asleep.CompareAndSwap(true, false) { // as serve does after the job before
+			time.Sleep(100 * time.Microsecond)
+		}
+		p.done <- struct{}{}
+		time.Sleep(5 * time.Millisecond)
+		ended.Store(true)
+	})}), nil, 0, &b.own))
+	require.True(t, ended.Load(), "exec has returned while a worker is at its step")
+}
+
 // TestPriority tests that a more important program runs as soon as the steps
 // under way have ended, and that the other one then goes on where it was.
 func TestPriority(t *testing.T) {
