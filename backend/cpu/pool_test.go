@@ -72,7 +72,7 @@ func TestEarlyWake(t *testing.T) {
 	b := openTest(t, &portable, backend.Options{Threads: 2})
 	p := b.pool
 	var ended atomic.Bool
-	require.NoError(t, p.exec(testProgram(2, []step{stepFunc(func(w *worker) {
+	require.NoError(t, p.run(job{pcs: make([]int, 2), steps: []step{stepFunc(func(w *worker) {
 		if w.id == 0 {
 			return
 		}
@@ -82,8 +82,8 @@ func TestEarlyWake(t *testing.T) {
 		p.done <- struct{}{}
 		time.Sleep(5 * time.Millisecond)
 		ended.Store(true)
-	})}), nil, 0, &b.own))
-	require.True(t, ended.Load(), "exec has returned while a worker is at its step")
+	})}}))
+	require.True(t, ended.Load(), "run has returned while a worker is at its step")
 }
 
 // TestPriority tests that a more important program runs as soon as the steps
