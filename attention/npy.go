@@ -1,12 +1,10 @@
 package attention
 
 import (
-	"bufio"
-	"encoding/binary"
 	"fmt"
 	"io"
-	"strings"
 
+	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
 )
 
@@ -27,7 +25,7 @@ func WriteMaps(w io.Writer, maps ...*Map) error {
 	for _, m := range maps {
 		values = append(values, m.Values.Float32s())
 	}
-	return writeNpy(w, shape, values...)
+	return patch.WriteNpy(w, shape, values...)
 }
 
 // Part says which of an image's attention is meant.
@@ -109,32 +107,5 @@ func (r *Record) WriteNpy(w io.Writer, b int) error {
 		size := heads * rows * tokens
 		layers = append(layers, a.Float32s()[b*size:(b+1)*size])
 	}
-	return writeNpy(w, tensor.Shape{len(r.Attn), heads, rows, tokens}, layers...)
-}
-
-// writeNpy writes format version 1.0 of
-// https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html:
-// a magic string, the header padded with blanks so that the values begin at a
-// multiple of 64 bytes, and the values, little end first.
-func writeNpy(w io.Writer, shape tensor.Shape, values ...[]float32) error {
-	var dims strings.Builder
-	for _, n := range shape {
-		fmt.Fprintf(&dims, "%d, ", n)
-	}
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims.String())
-	const before = 10 // magic string, version, length of the header
-	header += strings.Repeat(" ", 63-(before+len(header))%64) + "\n"
-	out := bufio.NewWriterSize(w, 1<<16)
-	out.WriteString("\x93NUMPY\x01\x00")
-	binary.Write(out, binary.LittleEndian, uint16(len(header)))
-	out.WriteString(header)
-	for _, v := range values {
-		if err := binary.Write(out, binary.LittleEndian, v); err != nil {
-			return fmt.Errorf("attention: write npy: %w", err)
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("attention: write npy: %w", err)
-	}
-	return nil
+	return patch.WriteNpy(w, tensor.Shape{len(r.Attn), heads, rows, tokens}, layers...)
 }

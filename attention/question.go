@@ -66,6 +66,13 @@ func (q Question) asks(m Method) bool {
 	return q.Evidence || m.Probe != nil || m.Derive != nil || m.Name == AutoMethod
 }
 
+// AsksModel reports whether a map of q, or its evidence, is about a class, so
+// that the model needs a head. What Aim has still to find is not looked at.
+func (q Question) AsksModel() bool {
+	m, err := q.method()
+	return err == nil && (q.ofClass() || q.asks(m))
+}
+
 // Count returns how many maps q asks for.
 func (q Question) Count() int { return max(1, len(q.Queries)) * max(1, len(q.Targets), q.Best) }
 

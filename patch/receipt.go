@@ -1,11 +1,10 @@
 package patch
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math"
 
 	"gorgonia.org/tensor"
 )
@@ -37,7 +36,12 @@ func (t Transform) Receipt(data []byte, o Options) (*Receipt, error) {
 			plane[i] = (v - t.Mean[c]) / t.Std[c]
 		}
 	}
-	r := &Receipt{NPY: npy(x, 3, h, w), Shape: [3]int{3, h, w}, Geometry: g}
+	r := &Receipt{Shape: [3]int{3, h, w}, Geometry: g}
+	var file bytes.Buffer
+	if err := WriteNpy(&file, r.Shape[:], x); err != nil {
+		return nil, err
+	}
+	r.NPY = file.Bytes()
 	sum := sha256.Sum256(r.NPY)
 	r.SHA256 = hex.EncodeToString(sum[:])
 	r.Steps, err = t.steps(g, how)
@@ -78,29 +82,4 @@ func (t Transform) steps(g Geometry, how way) ([]string, error) {
 	add("divide by 255")
 	add("subtract mean (%g, %g, %g), divide by std (%g, %g, %g)", t.Mean[0], t.Mean[1], t.Mean[2], t.Std[0], t.Std[1], t.Std[2])
 	return steps, nil
-}
-
-// npy is numpy's file format, version 1.0: a header padded to 64 bytes, then
-// the values in row-major order.
-func npy(x []float32, shape ...int) []byte {
-	dims := ""
-	for i, n := range shape {
-		if i > 0 {
-			dims += ", "
-		}
-		dims += fmt.Sprint(n)
-	}
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
-	const fixed = 10 // magic, version, length
-	for (fixed+len(header)+1)%64 != 0 {
-		header += " "
-	}
-	out := make([]byte, 0, fixed+len(header)+1+4*len(x))
-	out = append(out, "\x93NUMPY\x01\x00"...)
-	out = binary.LittleEndian.AppendUint16(out, uint16(len(header)+1))
-	out = append(out, header+"\n"...)
-	for _, v := range x {
-		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
-	}
-	return out
 }
