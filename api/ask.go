@@ -13,11 +13,12 @@ import (
 	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 )
 
 // ask is what a request asks for beside its pictures.
 type ask struct {
-	explains bool // the request is for a focus map
+	route route
 
 	model      string
 	topK       int
@@ -33,10 +34,40 @@ type ask struct {
 	versus   string             // likewise; "": none
 	send     sending
 	style    attention.Style
+
+	embedding vit.Embedding
 }
 
-func newAsk(explains bool) *ask {
-	return &ask{explains: explains, topK: 5}
+func newAsk(r route) *ask {
+	return &ask{route: r, topK: 5, embedding: vit.Embedding{Pool: vit.Pools()[0]}}
+}
+
+// route is what a request is for. A parameter may be of several.
+type route uint8
+
+const (
+	toClassify route = 1 << iota
+	toExplain
+	toEmbed
+	toPreprocess
+
+	toName = toClassify | toExplain // classes
+	toRun  = toName | toEmbed       // the model
+	toSend = toExplain | toEmbed | toPreprocess
+	toAny  = toRun | toPreprocess
+)
+
+// operations are the routes that take pictures, as the contract names them.
+var operations = map[string]route{"classify": toClassify, "explain": toExplain, "embed": toEmbed, "preprocess": toPreprocess}
+
+// String returns the name in the contract.
+func (r route) String() string {
+	for name, o := range operations {
+		if o == r {
+			return name
+		}
+	}
+	panic(fmt.Sprintf("api: route %b", uint8(r)))
 }
 
 // kind is what a parameter is in a JSON body.
@@ -50,60 +81,62 @@ const (
 
 // parameter is one name that a query, a form or a JSON body may hold.
 type parameter struct {
-	name    string
-	kind    kind
-	explain bool // of /v1/explain only
-	set     func(a *ask, v string) error
-	list    func(a *ask, vs []string) error // in place of set: may be given several times, in JSON as an array
+	name string
+	kind kind
+	of   route
+	set  func(a *ask, v string) error
+	list func(a *ask, vs []string) error // in place of set: may be given several times, in JSON as an array
 }
 
 // ExplainParameters returns the names that a request to /v1/explain may hold.
 func ExplainParameters() []string {
 	var names []string
 	for _, p := range parameters {
-		names = append(names, p.name)
+		if p.of&toExplain != 0 {
+			names = append(names, p.name)
+		}
 	}
 	return names
 }
 
 var parameters = []parameter{
-	{name: "model", kind: text, set: func(a *ask, v string) error { a.model = v; return nil }},
-	{name: "top_k", kind: number, set: func(a *ask, v string) error { return count(&a.topK, v) }},
-	{name: "min_score", kind: number, set: func(a *ask, v string) error { return share(&a.minScore, v) }},
-	{name: "logits", kind: flag, set: func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
-	{name: "exif", kind: text, set: func(a *ask, v string) error {
+	{name: "model", kind: text, of: toAny, set: func(a *ask, v string) error { a.model = v; return nil }},
+	{name: "top_k", kind: number, of: toName, set: func(a *ask, v string) error { return count(&a.topK, v) }},
+	{name: "min_score", kind: number, of: toName, set: func(a *ask, v string) error { return share(&a.minScore, v) }},
+	{name: "logits", kind: flag, of: toName, set: func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
+	{name: "exif", kind: text, of: toAny, set: func(a *ask, v string) error {
 		a.decode.IgnoreEXIF = v == "off"
 		return oneOf(v, "on", "off")
 	}},
-	{name: "preprocess", kind: text, set: func(a *ask, v string) error {
+	{name: "preprocess", kind: text, of: toAny, set: func(a *ask, v string) error {
 		a.preprocess = patch.Preprocess(v)
 		return oneOf(v, string(patch.PreprocessModel), string(patch.PreprocessCrop), string(patch.PreprocessNone))
 	}},
-	{name: "resize", kind: text, set: func(a *ask, v string) error {
+	{name: "resize", kind: text, of: toAny, set: func(a *ask, v string) error {
 		a.decode.Resize = patch.Resize(v)
 		return oneOf(v, string(patch.ResizeExact), string(patch.ResizeFast))
 	}},
-	{name: "priority", kind: text, set: func(a *ask, v string) error {
+	{name: "priority", kind: text, of: toRun, set: func(a *ask, v string) error {
 		a.priority = batch.High
 		if v == "low" {
 			a.priority = batch.Low
 		}
 		return oneOf(v, "high", "low")
 	}},
-	{name: "timeout_ms", kind: number, set: func(a *ask, v string) error {
+	{name: "timeout_ms", kind: number, of: toAny, set: func(a *ask, v string) error {
 		var ms int
 		err := between(&ms, v, 1, time.Hour.Milliseconds())
 		a.timeout = time.Duration(ms) * time.Millisecond
 		return err
 	}},
 
-	{name: "method", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
-	{name: "layer", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Layer, v) }},
-	{name: "head", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Head, v) }},
-	{name: "fusion", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Options.Fusion = attention.Fusion(v); return nil }},
-	{name: "discard", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Discard, v) }},
-	{name: "start", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Start, v) }},
-	{name: "queries", kind: text, explain: true, list: func(a *ask, vs []string) error {
+	{name: "method", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
+	{name: "layer", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Layer, v) }},
+	{name: "head", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Head, v) }},
+	{name: "fusion", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Fusion = attention.Fusion(v); return nil }},
+	{name: "discard", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Discard, v) }},
+	{name: "start", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Start, v) }},
+	{name: "queries", kind: text, of: toExplain, list: func(a *ask, vs []string) error {
 		a.question.Queries = make([][]int, len(vs))
 		for i, v := range vs {
 			var err error
@@ -113,38 +146,41 @@ var parameters = []parameter{
 		}
 		return nil
 	}},
-	{name: "mass", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Mass, v) }},
-	{name: "compat", kind: text, explain: true, set: func(a *ask, v string) error { a.question.Options.Compat, a.style.Compat = v, v; return nil }},
-	{name: "class", kind: text, explain: true, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
-	{name: "classes", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, attention.MaxMaps) }},
-	{name: "versus", kind: text, explain: true, set: func(a *ask, v string) error { a.versus = v; return nil }},
-	{name: "evidence", kind: flag, explain: true, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
-	{name: "window", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
-	{name: "masks", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Masks, v) }},
-	{name: "keep", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.question.Options.Keep, v) }},
+	{name: "mass", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Mass, v) }},
+	{name: "compat", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Compat, a.style.Compat = v, v; return nil }},
+	{name: "class", kind: text, of: toExplain, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
+	{name: "classes", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, attention.MaxMaps) }},
+	{name: "versus", kind: text, of: toExplain, set: func(a *ask, v string) error { a.versus = v; return nil }},
+	{name: "evidence", kind: flag, of: toExplain, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
+	{name: "window", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
+	{name: "masks", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Masks, v) }},
+	{name: "keep", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Keep, v) }},
 	// JSON carries whole numbers up to 2⁵³−1 everywhere: RFC 8259, 6.
-	{name: "seed", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.question.Options.Seed, v, 0, 1<<53-1) }},
-	{name: "steps", kind: number, explain: true, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
-	{name: "picture", kind: text, explain: true, set: func(a *ask, v string) error {
+	{name: "seed", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Options.Seed, v, 0, 1<<53-1) }},
+	{name: "steps", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
+	{name: "picture", kind: text, of: toExplain, set: func(a *ask, v string) error {
 		a.send.picture = attention.Picture(v)
 		return oneOf(v, attention.Pictures()...)
 	}},
-	{name: "values", kind: text, explain: true, set: func(a *ask, v string) error {
+	{name: "values", kind: text, of: toExplain, set: func(a *ask, v string) error {
 		a.send.values = v
 		return oneOf(v, attention.ValuesMap, attention.ValuesAttention)
 	}},
-	{name: "format", kind: text, explain: true, set: func(a *ask, v string) error { a.send.format = v; return oneOf(v, formats()...) }},
-	{name: "quality", kind: number, explain: true, set: func(a *ask, v string) error { return between(&a.send.quality, v, 1, 100) }},
-	{name: "colors", kind: text, explain: true, set: func(a *ask, v string) error { a.style.Colors = v; return nil }},
-	{name: "alpha", kind: number, explain: true, set: func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
-	{name: "upsample", kind: text, explain: true, set: func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},
+	{name: "format", kind: text, of: toSend, set: func(a *ask, v string) error { a.send.format = v; return oneOf(v, a.route.formats()...) }},
+	{name: "quality", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.send.quality, v, 1, 100) }},
+	{name: "colors", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Colors = v; return nil }},
+	{name: "alpha", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
+	{name: "upsample", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},
+
+	{name: "pool", kind: text, of: toEmbed, set: func(a *ask, v string) error { a.embedding.Pool = v; return oneOf(v, vit.Pools()...) }},
+	{name: "l2", kind: flag, of: toEmbed, set: func(a *ask, v string) (err error) { a.embedding.L2, err = boolean(v); return err }},
 }
 
 // find returns the parameter of that name; the error names the allowed ones.
 func (a *ask) find(name string) (parameter, error) {
 	var names []string
 	for _, p := range parameters {
-		if p.explain && !a.explains {
+		if p.of&a.route == 0 {
 			continue
 		}
 		if p.name == name {

@@ -16,16 +16,12 @@ import (
 
 // Explain is POST /v1/explain.
 func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
-	c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
 	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err
 	}
 	defer r.release()
-	if err := r.countable(); err != nil {
-		return err
-	}
-	room := &room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &r.body}
+	room := s.room(r)
 	if n := r.model.kept(r.question.Keep); n > room.most {
 		return fmt.Errorf("%w: attention of %d layers and %d heads over %d tokens takes %d bytes, the limit is %d: ask for one layer or head",
 			errValue, r.model.config.Depth, r.model.config.Heads, r.model.config.Tokens(), n, room.most)
@@ -117,7 +113,7 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, room *room)
 		return nil, err
 	}
 	a.timings.Encode += ms(time.Since(start))
-	s.met.answered(r.model.id, a)
+	s.met.answered(r, a)
 	return a, nil
 }
 
@@ -196,6 +192,11 @@ type room struct {
 
 	mu    sync.Mutex
 	taken int64
+}
+
+// room returns that of the answer to r.
+func (s *Server) room(r *request) *room {
+	return &room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &r.body}
 }
 
 func (r *room) take(n int64) error {

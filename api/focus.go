@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/vitserve/vitserve/attention"
@@ -37,8 +38,26 @@ func (r *resident) record() attention.Record {
 // question.
 func (r *resident) check(a *ask) (patch.Transform, error) {
 	t, err := r.transform.With(a.preprocess)
-	if err != nil || !a.explains {
+	if err != nil {
 		return t, err
+	}
+	headless := r.config.Classes == 0
+	switch a.route {
+	case toPreprocess:
+		return t, nil
+	case toEmbed:
+		if err := a.embedding.Check(r.config); err != nil {
+			return t, fmt.Errorf("%w: %v", errValue, err)
+		}
+		return t, nil
+	case toExplain:
+		headless = headless && (len(a.classes) > 0 || a.question.AsksModel())
+	}
+	if headless {
+		return t, fmt.Errorf("%w: model %s knows no classes: /v1/embed answers with it, and /v1/explain by methods that read attention", errHead, r.id)
+	}
+	if a.route == toClassify {
+		return t, nil
 	}
 	q, rec := &a.question, r.record()
 	if err := q.Aim(r.class, a.classes, a.versus); err != nil {
@@ -113,10 +132,9 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 			return nil, err
 		}
 		f.Fill(&rec, needs)
-		logits := split(f.Logits)
 		start := time.Now()
 		for b, j := range group {
-			out[j] = r.look(in[j], &rec, b, logits[b])
+			out[j] = r.look(in[j], &rec, b, forwardOut{f, b}.logits())
 		}
 		maps += time.Since(start)
 	}

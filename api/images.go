@@ -17,6 +17,7 @@ import (
 	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 	"golang.org/x/sync/errgroup"
 	"gorgonia.org/tensor"
 )
@@ -30,11 +31,11 @@ type seen struct {
 	release  func() // gives the room of photo back
 }
 
-// look decodes a picture and prepares it for a model. Pictures wait here for
-// each other, so that those in memory at the same time are bounded in number
-// and in pixels.
-func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (*seen, error) {
-	o := r.decode
+// decode waits until a picture may be decoded, and has f do it. Pictures wait
+// here for each other, so that those in memory at the same time are bounded in
+// number and in pixels. After an error there is nothing to be released.
+func (s *Server) decode(ctx context.Context, r *request, data []byte, f func(o patch.Options) error) (release func(), err error) {
+	o := r.ask.decode
 	o.MaxPixels = s.cfg.MaxPixels
 	w, h, err := patch.Declared(data, o)
 	if err != nil {
@@ -44,20 +45,32 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	if err := s.pixels.Acquire(ctx, room); err != nil {
 		return nil, err
 	}
-	v := &seen{pixels: r.model.blank(), release: func() { s.pixels.Release(room) }}
+	release = func() { s.pixels.Release(room) }
 	if err := s.decoders.Acquire(ctx, 1); err != nil {
-		v.release()
+		release()
 		return nil, err
 	}
-	err = v.decode(r.see, o, data, keep)
+	err = f(o)
 	s.decoders.Release(1)
-	if !keep || err != nil {
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// look decodes a picture and prepares it for a model.
+func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (*seen, error) {
+	v := &seen{pixels: r.model.blank()}
+	release, err := s.decode(ctx, r, data, func(o patch.Options) error { return v.decode(r.see, o, data, keep) })
+	if err != nil {
+		return nil, err
+	}
+	v.release = release
+	if !keep {
 		v.photo = nil
 		v.release()
 		v.release = func() {}
-	}
-	if err != nil {
-		return nil, err
 	}
 	if r.question.Options.Compat == attention.VitExplain {
 		attention.VitExplainPixels(v.pixels, r.see.Mean, r.see.Std)
@@ -105,7 +118,9 @@ type answer struct {
 	batch       int
 	focus       *focusOut
 	explained   v1.ExplainResult // what the contract says of focus
-	encoded     *encoded         // what is sent of focus by itself
+	embedded    *tensor.Dense    // vectors
+	receipt     *patch.Receipt   // without its file
+	encoded     *encoded         // what is sent by itself
 	err         error            // of the picture itself
 }
 
@@ -136,7 +151,7 @@ func (s *Server) each(ctx context.Context, r *request, one func(context.Context,
 
 // ofPicture reports whether err is the fault of a picture, not of the request.
 func ofPicture(err error) bool {
-	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, errFetch} {
+	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, errNotFinite, errFetch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -159,6 +174,9 @@ type request struct {
 // be released.
 func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err error) {
 	r := &request{ask: c.Get(keyAsk).(*ask), body: body{of: &s.bodies}, cancel: func() {}}
+	if r.route&toSend != 0 {
+		c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
+	}
 	defer func() {
 		if err != nil {
 			r.release()
@@ -167,8 +185,10 @@ func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err err
 	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
 		return nil, nil, err
 	}
-	if err := r.send.decide(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ",")); r.explains && err != nil {
-		return nil, nil, err
+	if r.route&toSend != 0 {
+		if err := r.send.decide(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ","), r.route); err != nil {
+			return nil, nil, err
+		}
 	}
 	limit := s.cfg.RequestTimeout.std()
 	if r.timeout > 0 {
@@ -180,7 +200,12 @@ func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err err
 		return nil, nil, err
 	}
 	c.Set(keyModel, r.model.id)
-	r.see, err = r.model.check(r.ask)
+	if r.see, err = r.model.check(r.ask); err != nil {
+		return nil, nil, err
+	}
+	if r.route&toSend != 0 {
+		err = r.countable()
+	}
 	return r, ctx, err
 }
 
@@ -223,26 +248,35 @@ func (s *Server) Classify(c echo.Context, _ v1.ClassifyParams) error {
 
 // classify answers one picture.
 func (s *Server) classify(ctx context.Context, r *request, up upload) (*answer, error) {
+	a, out, err := s.forward(ctx, r, up, vit.Wants{})
+	if err != nil {
+		return nil, err
+	}
+	a.label(r, out.logits())
+	s.met.answered(r, a)
+	return a, nil
+}
+
+// forward sends one picture through the model.
+func (s *Server) forward(ctx context.Context, r *request, up upload, wants vit.Wants) (a *answer, out forwardOut, err error) {
 	// The place comes first: a full queue must not cost a decoding.
 	slot, err := r.model.classify.Reserve(r.priority)
 	if err != nil {
-		return nil, busy(r.model, r.model.classify, err)
+		return nil, out, busy(r.model, r.model.classify, err)
 	}
 	defer slot.Release()
 	v, err := s.look(ctx, r, up.data, false)
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
-	res, err := slot.Do(ctx, v.pixels)
+	res, err := slot.Do(ctx, forwardIn{v.pixels, wants})
 	if err != nil {
-		return nil, err // the worker may still be reading the pixels
+		return nil, out, err // the worker may still be reading the pixels
 	}
 	r.model.spare.Put(v.pixels)
-	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch}
+	a = &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch}
 	a.timings.Queue, a.timings.Infer = ms(res.Queued), ms(res.Ran)
-	a.label(r, res.Out)
-	s.met.answered(r.model.id, a)
-	return a, nil
+	return a, res.Out, nil
 }
 
 // label turns logits into the predictions that were asked for.

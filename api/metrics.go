@@ -57,16 +57,16 @@ func (m *metrics) request(route string, code int, took time.Duration) {
 func (m *metrics) stage(name string, ms float64) { m.stages.WithLabelValues(name).Observe(ms / 1e3) }
 
 // answered observes what came after decoding.
-func (m *metrics) answered(model string, a *answer) {
-	m.stage("queue", a.timings.Queue)
-	m.stage("infer", a.timings.Infer)
-	m.stage("encode", a.timings.Encode)
-	lane := "classify"
-	if a.focus != nil {
-		lane = "explain"
+func (m *metrics) answered(r *request, a *answer) {
+	if r.route&toRun != 0 {
+		m.stage("queue", a.timings.Queue)
+		m.stage("infer", a.timings.Infer)
+		m.stage("encode", a.timings.Encode)
+	}
+	if r.route == toExplain {
 		m.stage("explain", a.timings.Explain)
 	}
-	m.pictures.WithLabelValues(model, lane).Inc()
+	m.pictures.WithLabelValues(r.model.id, r.route.String()).Inc()
 }
 
 func (m *metrics) batches(model, lane string) prometheus.Observer {

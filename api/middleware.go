@@ -168,7 +168,7 @@ func (s *Server) key(r *http.Request) (Key, error) {
 
 // understand reads the query by the table of parameters, which refuses with
 // words of our own, before the generated code binds it.
-func understand(explains bool) echo.MiddlewareFunc {
+func understand(r route) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			// echo's own reading leaves out what it cannot read.
@@ -176,7 +176,7 @@ func understand(explains bool) echo.MiddlewareFunc {
 			if err != nil {
 				return fmt.Errorf("%w: query: %v", errSyntax, err)
 			}
-			a := newAsk(explains)
+			a := newAsk(r)
 			if err := a.query(query); err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -15,8 +14,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// resident is a model in memory with its two lanes: one classifies, the other
-// explains with lower priority. It is replaced, never changed.
+// resident is a model in memory with its two lanes: one classifies and embeds,
+// the other explains with lower priority. It is replaced, never changed.
 type resident struct {
 	id        string
 	revision  string
@@ -31,7 +30,7 @@ type resident struct {
 	held      sync.WaitGroup // requests that use the model
 	spare     sync.Pool      // of *tensor.Dense: pixels that nobody reads any more
 
-	classify *batch.Queue[*tensor.Dense, []float32] // (3, H, W) to logits (K)
+	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[focusIn, focusOut]
 	lanes    [2]*lane
 }
@@ -43,9 +42,6 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 		return nil, err
 	}
 	defer ck.Close() // the backend has copied the weights
-	if ck.Config.Classes == 0 {
-		return nil, fmt.Errorf("api: model %s has no classification head", ck.Name)
-	}
 	model, err := ck.Model(b)
 	if err != nil {
 		return nil, err
@@ -63,7 +59,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: attention.AllNames(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Methods: attention.AllNames(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
@@ -77,13 +73,9 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	}
 	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
 	r.classify = batch.New(batch.Options{MaxBatch: cfg.MaxBatch, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
-		func(in []*tensor.Dense) ([][]float32, error) {
+		func(in []forwardIn) ([]forwardOut, error) {
 			batches.Observe(float64(len(in)))
-			out, err := r.lanes[0].forward(in, vit.Wants{})
-			if err != nil {
-				return nil, err
-			}
-			return split(out.Logits), nil
+			return r.forward(in)
 		})
 	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
 		func(in []focusIn) ([]focusOut, error) {
@@ -91,6 +83,46 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 			return r.focus(in)
 		})
 	return r, nil
+}
+
+// forwardIn is a picture for the model's forward pass.
+type forwardIn struct {
+	pixels *tensor.Dense // (3, H, W)
+	wants  vit.Wants     // of a vit.Embedding, or none
+}
+
+// forwardOut is what became of it: a row of a batch.
+type forwardOut struct {
+	*vit.Output
+	row int
+}
+
+// logits returns the picture's (K); nil without a head.
+func (o forwardOut) logits() []float32 {
+	if o.Logits == nil {
+		return nil
+	}
+	return split(o.Logits)[o.row]
+}
+
+// forward computes a batch. What one picture wants is computed of all, which
+// changes no bit of the others' answers.
+func (r *resident) forward(in []forwardIn) ([]forwardOut, error) {
+	var all vit.Wants
+	pixels := make([]*tensor.Dense, len(in))
+	for i, p := range in {
+		pixels[i] = p.pixels
+		all.Features, all.Final = all.Features || p.wants.Features, all.Final || p.wants.Final
+	}
+	f, err := r.lanes[0].forward(pixels, all)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]forwardOut, len(in))
+	for i := range out {
+		out[i] = forwardOut{f, i}
+	}
+	return out, nil
 }
 
 // blank returns memory for a picture's pixels (3, H, W), with anything in it.
@@ -191,10 +223,11 @@ func split(t *tensor.Dense) [][]float32 {
 }
 
 // footprint estimates the bytes that a model takes: its weights in f32, the
-// activations of sessions for so many pictures and one batch of full attention.
+// activations of sessions for so many pictures, one batch of embeddings and
+// one of full attention.
 func footprint(c vit.Config, classify, explain, attended int) int64 {
 	n := int64(c.Tokens())
-	tokens := int64(classify+explain) * n * int64(6*c.Dim+c.Hidden)
+	tokens := int64(classify+explain)*n*int64(6*c.Dim+c.Hidden) + int64(classify)*n*int64(c.Dim)
 	attn := int64(attended) * int64(c.Depth) * int64(c.Heads) * n * n
 	return 4 * (vit.Params(c) + tokens + attn)
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/patch"
 )
 
-// What maps are sent as.
+// What answers are sent as.
 const (
 	formatJSON = "json"
 	formatPNG  = "png"
@@ -36,7 +37,12 @@ var media = []struct {
 	{formatNpy, []string{"application/x-npy", echo.MIMEOctetStream}},
 }
 
-func formats() []string {
+// formats returns what a route may send, the default first: where nothing is
+// drawn, numbers.
+func (r route) formats() []string {
+	if r != toExplain {
+		return []string{formatJSON, formatNpy}
+	}
 	var names []string
 	for _, m := range media {
 		names = append(names, m.format)
@@ -54,7 +60,7 @@ func types(format string) []string {
 	panic("api: format " + format)
 }
 
-// sending is how maps are sent. What the sender left open is empty until
+// sending is how an answer is sent. What the sender left open is empty until
 // decide.
 type sending struct {
 	format  string
@@ -65,7 +71,10 @@ type sending struct {
 
 // decide fills in what the sender left open, by the Accept header of the
 // request and by what was asked for.
-func (w *sending) decide(accept string) error {
+func (w *sending) decide(accept string, r route) error {
+	if r != toExplain {
+		return w.choose(accept, r.formats())
+	}
 	if w.quality > 0 && w.picture == "" {
 		w.picture = attention.OverlayPicture
 	}
@@ -82,8 +91,22 @@ func (w *sending) decide(accept string) error {
 	case w.picture != "":
 		offers = []string{formatPNG, formatJPEG, formatJSON}
 	default:
-		offers = formats()
+		offers = r.formats()
 	}
+	if err := w.choose(accept, offers); err != nil {
+		return err
+	}
+	switch {
+	case w.format == formatNpy && w.values == "":
+		w.values = attention.ValuesMap
+	case (w.format == formatPNG || w.format == formatJPEG) && w.picture == "":
+		w.picture = attention.OverlayPicture
+	}
+	return nil
+}
+
+// choose decides on one of the formats that are offered, the preferred first.
+func (w *sending) choose(accept string, offers []string) error {
 	switch {
 	case w.format == "":
 		if w.format = negotiate(accept, offers); w.format == "" {
@@ -95,12 +118,6 @@ func (w *sending) decide(accept string) error {
 		}
 	case !slices.Contains(offers, w.format):
 		return fmt.Errorf("%w: format %s of what is asked for, want %s", errValue, w.format, strings.Join(offers, " or "))
-	}
-	switch {
-	case w.format == formatNpy && w.values == "":
-		w.values = attention.ValuesMap
-	case (w.format == formatPNG || w.format == formatJPEG) && w.picture == "":
-		w.picture = attention.OverlayPicture
 	}
 	return nil
 }
@@ -157,6 +174,12 @@ func (e *encoded) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return e.data.Write(p)
+}
+
+// npy encodes values as a NumPy file.
+func npy(room *room, shape []int, values []float32) (*encoded, error) {
+	e := &encoded{media: types(formatNpy)[0], room: room}
+	return e, patch.WriteNpy(e, shape, values)
 }
 
 // encode encodes a picture. In JSON that is PNG, or JPEG of a quality.

@@ -32,6 +32,9 @@ type ServerInterface interface {
 	// Classify Name what is in pictures
 	// (POST /v1/classify)
 	Classify(ctx echo.Context, params ClassifyParams) error
+	// Embed Turn pictures into vectors
+	// (POST /v1/embed)
+	Embed(ctx echo.Context, params EmbedParams) error
 	// Explain Show where the model looked
 	// (POST /v1/explain)
 	Explain(ctx echo.Context, params ExplainParams) error
@@ -47,6 +50,9 @@ type ServerInterface interface {
 	// UnloadModel Answer what is waiting for a model and free its memory
 	// (POST /v1/models/{id}/unload)
 	UnloadModel(ctx echo.Context, id PathID) error
+	// Preprocess Tell how pictures become a model's input
+	// (POST /v1/preprocess)
+	Preprocess(ctx echo.Context, params PreprocessParams) error
 	// Version What serves
 	// (GET /version)
 	Version(ctx echo.Context) error
@@ -173,6 +179,80 @@ func (w *ServerInterfaceWrapper) Classify(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Classify(ctx, params)
+	return err
+}
+
+// Embed converts echo context to params.
+func (w *ServerInterfaceWrapper) Embed(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EmbedParams
+	// ------------- Optional query parameter "model" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model", ctx.QueryParams(), &params.Model, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model: %s", err))
+	}
+
+	// ------------- Optional query parameter "exif" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "exif", ctx.QueryParams(), &params.Exif, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter exif: %s", err))
+	}
+
+	// ------------- Optional query parameter "preprocess" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preprocess", ctx.QueryParams(), &params.Preprocess, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preprocess: %s", err))
+	}
+
+	// ------------- Optional query parameter "resize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resize", ctx.QueryParams(), &params.Resize, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter resize: %s", err))
+	}
+
+	// ------------- Optional query parameter "priority" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "priority", ctx.QueryParams(), &params.Priority, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter priority: %s", err))
+	}
+
+	// ------------- Optional query parameter "timeout_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout_ms", ctx.QueryParams(), &params.TimeoutMs, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timeout_ms: %s", err))
+	}
+
+	// ------------- Optional query parameter "pool" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pool", ctx.QueryParams(), &params.Pool, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pool: %s", err))
+	}
+
+	// ------------- Optional query parameter "l2" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "l2", ctx.QueryParams(), &params.L2, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter l2: %s", err))
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Embed(ctx, params)
 	return err
 }
 
@@ -482,6 +562,59 @@ func (w *ServerInterfaceWrapper) UnloadModel(ctx echo.Context) error {
 	return err
 }
 
+// Preprocess converts echo context to params.
+func (w *ServerInterfaceWrapper) Preprocess(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreprocessParams
+	// ------------- Optional query parameter "model" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model", ctx.QueryParams(), &params.Model, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model: %s", err))
+	}
+
+	// ------------- Optional query parameter "exif" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "exif", ctx.QueryParams(), &params.Exif, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter exif: %s", err))
+	}
+
+	// ------------- Optional query parameter "preprocess" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preprocess", ctx.QueryParams(), &params.Preprocess, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preprocess: %s", err))
+	}
+
+	// ------------- Optional query parameter "resize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resize", ctx.QueryParams(), &params.Resize, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter resize: %s", err))
+	}
+
+	// ------------- Optional query parameter "timeout_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout_ms", ctx.QueryParams(), &params.TimeoutMs, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timeout_ms: %s", err))
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Preprocess(ctx, params)
+	return err
+}
+
 // Version converts echo context to params.
 func (w *ServerInterfaceWrapper) Version(ctx echo.Context) error {
 	var err error
@@ -540,6 +673,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.POST(options.BaseURL+"/v1/classify", wrapper.Classify, options.OperationMiddlewares["classify"]...)
 	router.POST(options.BaseURL+"/v1/explain", wrapper.Explain, options.OperationMiddlewares["explain"]...)
+	router.POST(options.BaseURL+"/v1/embed", wrapper.Embed, options.OperationMiddlewares["embed"]...)
+	router.POST(options.BaseURL+"/v1/preprocess", wrapper.Preprocess, options.OperationMiddlewares["preprocess"]...)
 	router.GET(options.BaseURL+"/v1/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
 	router.GET(options.BaseURL+"/v1/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
 	router.POST(options.BaseURL+"/v1/models/:id/load", wrapper.LoadModel, options.OperationMiddlewares["loadModel"]...)

@@ -206,9 +206,11 @@ func (s *Server) routes() *echo.Echo {
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
 	router := heads{e}
-	RegisterHandlersWithOptions(router, s, RegisterHandlersOptions{OperationMiddlewares: map[string][]echo.MiddlewareFunc{
-		"classify": {understand(false)}, "explain": {understand(true)},
-	}})
+	understanding := map[string][]echo.MiddlewareFunc{}
+	for name, r := range operations {
+		understanding[name] = []echo.MiddlewareFunc{understand(r)}
+	}
+	RegisterHandlersWithOptions(router, s, RegisterHandlersOptions{OperationMiddlewares: understanding})
 	router.GET("/docs/docs.js", s.docsScript)
 	router.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "docs") })
 	return e

@@ -88,12 +88,29 @@ func (c *Client) Explain(ctx context.Context, p Params, pictures ...Picture) (*v
 // of the picture that the parameters name, an overlay if none, or "npy" of
 // values.
 func (c *Client) ExplainAs(ctx context.Context, format string, p Params, picture Picture) ([]byte, error) {
-	q := maps.Clone(p)
-	if q == nil {
-		q = Params{}
-	}
-	q.Set("format", format)
-	return c.post(ctx, "/v1/explain", q, []Picture{picture}, "*/*")
+	return c.file(ctx, "/v1/explain", format, p, picture)
+}
+
+// Embed returns what the model makes of pictures, before its head.
+func (c *Client) Embed(ctx context.Context, p Params, pictures ...Picture) (*v1.EmbedAnswer, error) {
+	a := &v1.EmbedAnswer{}
+	return a, c.ask(ctx, "/v1/embed", p, pictures, a)
+}
+
+// EmbedNpy is Embed of one picture as a NumPy file.
+func (c *Client) EmbedNpy(ctx context.Context, p Params, picture Picture) ([]byte, error) {
+	return c.file(ctx, "/v1/embed", "npy", p, picture)
+}
+
+// Preprocess tells how pictures become the model's input.
+func (c *Client) Preprocess(ctx context.Context, p Params, pictures ...Picture) (*v1.PreprocessAnswer, error) {
+	a := &v1.PreprocessAnswer{}
+	return a, c.ask(ctx, "/v1/preprocess", p, pictures, a)
+}
+
+// PreprocessNpy returns that input, of one picture, as a NumPy file.
+func (c *Client) PreprocessNpy(ctx context.Context, p Params, picture Picture) ([]byte, error) {
+	return c.file(ctx, "/v1/preprocess", "npy", p, picture)
 }
 
 // Models describes the models of the server, the default first.
@@ -133,6 +150,16 @@ func (c *Client) ask(ctx context.Context, path string, p Params, pictures []Pict
 		return err
 	}
 	return unmarshal(path, b, answer)
+}
+
+// file asks about one picture and returns what is sent by itself.
+func (c *Client) file(ctx context.Context, path, format string, p Params, picture Picture) ([]byte, error) {
+	q := maps.Clone(p)
+	if q == nil {
+		q = Params{}
+	}
+	q.Set("format", format)
+	return c.post(ctx, path, q, []Picture{picture}, "*/*")
 }
 
 func (c *Client) call(ctx context.Context, method, path string, answer any) error {

@@ -27,22 +27,22 @@ func (e Exif) Valid() bool {
 
 // Defines values for Format.
 const (
-	JSON Format = "json"
-	Jpeg Format = "jpeg"
-	Npy  Format = "npy"
-	Png  Format = "png"
+	FormatJSON Format = "json"
+	FormatJpeg Format = "jpeg"
+	FormatNpy  Format = "npy"
+	FormatPng  Format = "png"
 )
 
 // Valid indicates whether the value is a known member of the Format enum.
 func (e Format) Valid() bool {
 	switch e {
-	case JSON:
+	case FormatJSON:
 		return true
-	case Jpeg:
+	case FormatJpeg:
 		return true
-	case Npy:
+	case FormatNpy:
 		return true
-	case Png:
+	case FormatPng:
 		return true
 	default:
 		return false
@@ -112,6 +112,30 @@ func (e PictureKind) Valid() bool {
 	}
 }
 
+// Defines values for Pool.
+const (
+	PoolClass Pool = "class"
+	PoolGrid  Pool = "grid"
+	PoolMean  Pool = "mean"
+	PoolModel Pool = "model"
+)
+
+// Valid indicates whether the value is a known member of the Pool enum.
+func (e Pool) Valid() bool {
+	switch e {
+	case PoolClass:
+		return true
+	case PoolGrid:
+		return true
+	case PoolMean:
+		return true
+	case PoolModel:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Preprocess.
 const (
 	PreprocessCrop  Preprocess = "crop"
@@ -163,6 +187,24 @@ func (e Resize) Valid() bool {
 	case Exact:
 		return true
 	case Fast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ValuesFormat.
+const (
+	ValuesFormatJSON ValuesFormat = "json"
+	ValuesFormatNpy  ValuesFormat = "npy"
+)
+
+// Valid indicates whether the value is a known member of the ValuesFormat enum.
+func (e ValuesFormat) Valid() bool {
+	switch e {
+	case ValuesFormatJSON:
+		return true
+	case ValuesFormatNpy:
 		return true
 	default:
 		return false
@@ -268,6 +310,73 @@ type ClassifyResult struct {
 
 // Discard defines model for Discard.
 type Discard = float64
+
+// EmbedAnswer defines model for EmbedAnswer.
+type EmbedAnswer struct {
+	Model string `json:"model"`
+
+	// Revision sha256 of the weights.
+	Revision string `json:"revision"`
+
+	// Note What one must know of this model's answers.
+	Note string `json:"note,omitempty,omitzero"`
+	Pool string `json:"pool"`
+
+	// L2 Whether each vector was scaled to length 1.
+	L2      bool          `json:"l2"`
+	Results []EmbedResult `json:"results"`
+}
+
+// EmbedForm defines model for EmbedForm.
+type EmbedForm struct {
+	// File Pictures; any field name will do.
+	File       []Bytes      `json:"file"`
+	Model      string       `json:"model,omitempty,omitzero"`
+	Exif       Exif         `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess   `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize       `json:"resize,omitempty,omitzero"`
+	Priority   Priority     `json:"priority,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs    `json:"timeout_ms,omitempty,omitzero"`
+	Pool       Pool         `json:"pool,omitempty,omitzero"`
+	L2         bool         `json:"l2,omitempty,omitzero"`
+	Format     ValuesFormat `json:"format,omitempty,omitzero"`
+}
+
+// EmbedRequest defines model for EmbedRequest.
+type EmbedRequest struct {
+	Images     []Image      `json:"images"`
+	Model      string       `json:"model,omitempty,omitzero"`
+	Exif       Exif         `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess   `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize       `json:"resize,omitempty,omitzero"`
+	Priority   Priority     `json:"priority,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs    `json:"timeout_ms,omitempty,omitzero"`
+	Pool       Pool         `json:"pool,omitempty,omitzero"`
+	L2         bool         `json:"l2,omitempty,omitzero"`
+	Format     ValuesFormat `json:"format,omitempty,omitzero"`
+}
+
+// EmbedResult Either error, or the rest.
+type EmbedResult struct {
+	// Image The name that was sent with the picture.
+	Image     string    `json:"image,omitempty,omitzero"`
+	Embedding []float32 `json:"embedding,omitempty,omitzero"`
+
+	// Grid In place of embedding, with pool grid: by row, column and dimension.
+	Grid [][][]float32 `json:"grid,omitempty,omitzero"`
+
+	// Geometry From the model's input back to the upright photo, in the photo's pixels.
+	Geometry Geometry `json:"geometry,omitempty,omitzero"`
+
+	// TimingsMs Milliseconds of each stage.
+	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
+
+	// Batch Pictures that were computed together with this one. It has no influence on the values.
+	Batch int `json:"batch,omitempty,omitzero"`
+
+	// Error RFC 9457.
+	Error Problem `json:"error,omitempty,omitzero"`
+}
 
 // Evidence How far a map can be trusted. RISE, section 4.1, https://arxiv.org/abs/1806.07421, and Chefer et al., section 4, https://arxiv.org/abs/2012.09838.
 type Evidence struct {
@@ -509,7 +618,9 @@ type Model struct {
 	Architecture string `json:"architecture,omitempty,omitzero"`
 	Layout       string `json:"layout,omitempty,omitzero"`
 	Note         string `json:"note,omitempty,omitzero"`
-	Classes      int    `json:"classes,omitempty,omitzero"`
+
+	// Classes Left out of a model without a head.
+	Classes int `json:"classes,omitempty,omitzero"`
 
 	// MultiLabel Scores are independent of each other.
 	MultiLabel bool `json:"multi_label,omitempty,omitzero"`
@@ -524,6 +635,9 @@ type Model struct {
 
 	// Methods Focus maps of /v1/explain.
 	Methods []string `json:"methods,omitempty,omitzero"`
+
+	// Pools Pools of /v1/embed.
+	Pools []string `json:"pools,omitempty,omitzero"`
 
 	// MemoryBytes Estimate of what it takes.
 	MemoryBytes int64 `json:"memory_bytes,omitempty,omitzero"`
@@ -577,6 +691,9 @@ type PictureType string
 // PictureKind defines model for PictureKind.
 type PictureKind string
 
+// Pool defines model for Pool.
+type Pool string
+
 // Prediction defines model for Prediction.
 type Prediction struct {
 	Index int     `json:"index"`
@@ -586,6 +703,65 @@ type Prediction struct {
 
 // Preprocess defines model for Preprocess.
 type Preprocess string
+
+// PreprocessAnswer defines model for PreprocessAnswer.
+type PreprocessAnswer struct {
+	Model string `json:"model"`
+
+	// Revision sha256 of the weights.
+	Revision string `json:"revision"`
+
+	// Note What one must know of this model's answers.
+	Note    string             `json:"note,omitempty,omitzero"`
+	Results []PreprocessResult `json:"results"`
+}
+
+// PreprocessForm defines model for PreprocessForm.
+type PreprocessForm struct {
+	// File Pictures; any field name will do.
+	File       []Bytes      `json:"file"`
+	Model      string       `json:"model,omitempty,omitzero"`
+	Exif       Exif         `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess   `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize       `json:"resize,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs    `json:"timeout_ms,omitempty,omitzero"`
+	Format     ValuesFormat `json:"format,omitempty,omitzero"`
+}
+
+// PreprocessRequest defines model for PreprocessRequest.
+type PreprocessRequest struct {
+	Images     []Image      `json:"images"`
+	Model      string       `json:"model,omitempty,omitzero"`
+	Exif       Exif         `json:"exif,omitempty,omitzero"`
+	Preprocess Preprocess   `json:"preprocess,omitempty,omitzero"`
+	Resize     Resize       `json:"resize,omitempty,omitzero"`
+	TimeoutMs  TimeoutMs    `json:"timeout_ms,omitempty,omitzero"`
+	Format     ValuesFormat `json:"format,omitempty,omitzero"`
+}
+
+// PreprocessResult Either error, or the rest.
+type PreprocessResult struct {
+	// Image The name that was sent with the picture.
+	Image string `json:"image,omitempty,omitzero"`
+
+	// Steps What was done to the picture, in order.
+	Steps []string `json:"steps,omitempty,omitzero"`
+
+	// Shape Of the tensor: 3, height, width.
+	Shape []int `json:"shape,omitempty,omitzero"`
+
+	// Sha256 Of the tensor's NumPy file.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+
+	// Geometry From the model's input back to the upright photo, in the photo's pixels.
+	Geometry Geometry `json:"geometry,omitempty,omitzero"`
+
+	// TimingsMs Milliseconds of each stage.
+	TimingsMs Timings `json:"timings_ms,omitempty,omitzero"`
+
+	// Error RFC 9457.
+	Error Problem `json:"error,omitempty,omitzero"`
+}
 
 // Priority defines model for Priority.
 type Priority string
@@ -670,6 +846,9 @@ type Trial struct {
 	Error string `json:"error,omitempty,omitzero"`
 }
 
+// ValuesFormat defines model for ValuesFormat.
+type ValuesFormat string
+
 // ValuesKind defines model for ValuesKind.
 type ValuesKind string
 
@@ -720,6 +899,9 @@ type QueryHead = Index
 // QueryKeep defines model for query_keep.
 type QueryKeep = Discard
 
+// QueryL2 defines model for query_l2.
+type QueryL2 = bool
+
 // QueryLayer defines model for query_layer.
 type QueryLayer = Index
 
@@ -743,6 +925,9 @@ type QueryModel = string
 
 // QueryPicture defines model for query_picture.
 type QueryPicture = PictureKind
+
+// QueryPool defines model for query_pool.
+type QueryPool = Pool
 
 // QueryPreprocess defines model for query_preprocess.
 type QueryPreprocess = Preprocess
@@ -779,6 +964,9 @@ type QueryUpsample = string
 
 // QueryValues defines model for query_values.
 type QueryValues = ValuesKind
+
+// QueryValuesFormat defines model for query_values_format.
+type QueryValuesFormat = ValuesFormat
 
 // QueryVersus defines model for query_versus.
 type QueryVersus = string
@@ -856,6 +1044,36 @@ type ClassifyParams struct {
 
 	// TimeoutMs An answer later than this is of no use (504). The server's own limit holds too.
 	TimeoutMs QueryTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty,omitzero"`
+}
+
+// EmbedParams defines parameters for Embed.
+type EmbedParams struct {
+	// Model The model that answers. Default is the first of /v1/models.
+	Model QueryModel `form:"model,omitempty" json:"model,omitempty,omitzero"`
+
+	// Exif Whether a photo's EXIF orientation is undone.
+	Exif QueryExif `form:"exif,omitempty" json:"exif,omitempty,omitzero"`
+
+	// Preprocess How much is done to a picture: resize and crop, the crop alone, or nothing because it has the model's size.
+	Preprocess QueryPreprocess `form:"preprocess,omitempty" json:"preprocess,omitempty,omitzero"`
+
+	// Resize "fast" reads of a large JPEG only what the model can see; "exact" keeps to the reference.
+	Resize QueryResize `form:"resize,omitempty" json:"resize,omitempty,omitzero"`
+
+	// Priority Requests of low priority are answered when none of high priority waits.
+	Priority QueryPriority `form:"priority,omitempty" json:"priority,omitempty,omitzero"`
+
+	// TimeoutMs An answer later than this is of no use (504). The server's own limit holds too.
+	TimeoutMs QueryTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty,omitzero"`
+
+	// Pool "model" is what the model's own head looks at, or would; "class" is the class token, "mean" the mean of the patches, "grid" every patch, row by row.
+	Pool QueryPool `form:"pool,omitempty" json:"pool,omitempty,omitzero"`
+
+	// L2 Scales each vector to length 1.
+	L2 QueryL2 `form:"l2,omitempty" json:"l2,omitempty,omitzero"`
+
+	// Format What is sent; goes before Accept.
+	Format QueryValuesFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
 }
 
 // ExplainParams defines parameters for Explain.
@@ -963,14 +1181,47 @@ type ExplainParams struct {
 	Upsample QueryUpsample `form:"upsample,omitempty" json:"upsample,omitempty,omitzero"`
 }
 
+// PreprocessParams defines parameters for Preprocess.
+type PreprocessParams struct {
+	// Model The model that answers. Default is the first of /v1/models.
+	Model QueryModel `form:"model,omitempty" json:"model,omitempty,omitzero"`
+
+	// Exif Whether a photo's EXIF orientation is undone.
+	Exif QueryExif `form:"exif,omitempty" json:"exif,omitempty,omitzero"`
+
+	// Preprocess How much is done to a picture: resize and crop, the crop alone, or nothing because it has the model's size.
+	Preprocess QueryPreprocess `form:"preprocess,omitempty" json:"preprocess,omitempty,omitzero"`
+
+	// Resize "fast" reads of a large JPEG only what the model can see; "exact" keeps to the reference.
+	Resize QueryResize `form:"resize,omitempty" json:"resize,omitempty,omitzero"`
+
+	// TimeoutMs An answer later than this is of no use (504). The server's own limit holds too.
+	TimeoutMs QueryTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty,omitzero"`
+
+	// Format What is sent; goes before Accept.
+	Format QueryValuesFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
+}
+
 // ClassifyJSONRequestBody defines body for Classify for application/json ContentType.
 type ClassifyJSONRequestBody = ClassifyRequest
 
 // ClassifyMultipartRequestBody defines body for Classify for multipart/form-data ContentType.
 type ClassifyMultipartRequestBody = ClassifyForm
 
+// EmbedJSONRequestBody defines body for Embed for application/json ContentType.
+type EmbedJSONRequestBody = EmbedRequest
+
+// EmbedMultipartRequestBody defines body for Embed for multipart/form-data ContentType.
+type EmbedMultipartRequestBody = EmbedForm
+
 // ExplainJSONRequestBody defines body for Explain for application/json ContentType.
 type ExplainJSONRequestBody = ExplainRequest
 
 // ExplainMultipartRequestBody defines body for Explain for multipart/form-data ContentType.
 type ExplainMultipartRequestBody = ExplainForm
+
+// PreprocessJSONRequestBody defines body for Preprocess for application/json ContentType.
+type PreprocessJSONRequestBody = PreprocessRequest
+
+// PreprocessMultipartRequestBody defines body for Preprocess for multipart/form-data ContentType.
+type PreprocessMultipartRequestBody = PreprocessForm

@@ -4,23 +4,21 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/vit"
 )
 
 type embedFlags struct {
 	modelFlags
 	photoFlags
-	pool  string
-	l2    bool
+	remoteFlags
+	vit.Embedding
 	batch int
 }
-
-// pools are the values of --pool.
-var pools = []string{"model", "class", "mean", "grid"}
 
 func newEmbed() *cobra.Command {
 	var f embedFlags
@@ -35,15 +33,17 @@ object a line. Pictures are found, and broken ones reported, as classify does.
   --pool mean   the mean of the patches
   --pool grid   every patch, row by row`,
 		Example: `  vitserve embed photo.jpg
-  vitserve embed --pool mean --l2 --model ./dino_vits16 holiday/ > holiday.jsonl`,
+  vitserve embed --pool mean --l2 --model ./dino_vits16 holiday/ > holiday.jsonl
+  vitserve embed --url http://127.0.0.1:8080 holiday/ > holiday.jsonl`,
 		Args: atLeast(1, "image"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
+	f.remoteFlags.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.pool, "pool", "model", "which vector: model, class, mean or grid")
-	flags.BoolVar(&f.l2, "l2", false, "scale each vector to length 1")
+	flags.StringVar(&f.Pool, "pool", vit.Pools()[0], "which vector: "+strings.Join(vit.Pools(), ", "))
+	flags.BoolVar(&f.L2, "l2", false, "scale each vector to length 1")
 	flags.IntVar(&f.batch, "batch", 8, "pictures that go through the model together")
 	return cmd
 }
@@ -61,8 +61,8 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case !slices.Contains(pools, f.pool):
-		return usageError{fmt.Errorf("--pool %s, want one of %v", f.pool, pools)}
+	case !slices.Contains(vit.Pools(), f.Pool):
+		return usageError{fmt.Errorf("--pool %s, want %s", f.Pool, strings.Join(vit.Pools(), " or "))}
 	case f.batch < 1 || f.batch > 1024:
 		return usageError{fmt.Errorf("--batch %d, want 1 to 1024", f.batch)}
 	}
@@ -70,8 +70,11 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.url != "" {
+		return f.runRemote(cmd, sources)
+	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	e, err := f.open(stderr)
+	e, err := f.modelFlags.open(stderr)
 	if err != nil {
 		return err
 	}
@@ -79,80 +82,23 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 	if e.Transform, err = f.transform(e.Transform); err != nil {
 		return err
 	}
-	if f.pool == "class" && e.Config.Prefix == 0 {
-		return usageError{fmt.Errorf("--pool class: model %s has no class token", e.Name)}
+	if err := f.Check(e.Config); err != nil {
+		return usageError{fmt.Errorf("model %s: --%w", e.Name, err)}
 	}
 	out := bufio.NewWriter(stdout)
 	c := collector{stdout: stdout, stderr: stderr, total: len(sources), what: "embed"}
 	c.start()
-	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos, wants: vit.Wants{Features: f.pool == "model", Final: f.pool != "model"}}
+	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos, wants: f.Wants()}
 	err = p.run(cmd.Context(), sources, func(r result) error {
 		a := embedAnswer{Image: r.name}
 		if r.err != nil {
 			a.Error = r.err.Error()
 		} else {
-			f.fill(&a, r, e.Config)
+			x := f.Of(r.out, r.row, e.Config)
+			a.Embedding, a.Grid = api.EmbeddingOf(x.Float32s(), x.Shape())
 		}
 		c.done(r)
 		return errors.Join(writeJSON(out, a), out.Flush())
 	})
 	return c.end(err)
-}
-
-// fill takes the vectors that were asked for out of the model's answer.
-func (f *embedFlags) fill(a *embedAnswer, r result, c vit.Config) {
-	if f.pool == "model" {
-		n := c.Features()
-		a.Embedding = f.scaled(r.out.Features.Float32s()[r.row*n : (r.row+1)*n])
-		return
-	}
-	size := c.Tokens() * c.Dim
-	all := r.out.Final.Float32s()[r.row*size : (r.row+1)*size]
-	patches := all[c.Prefix*c.Dim:]
-	switch f.pool {
-	case "class":
-		a.Embedding = f.scaled(all[:c.Dim])
-	case "mean":
-		a.Embedding = f.scaled(mean(patches, c.Dim))
-	case "grid":
-		rows, cols := c.Grid()
-		for i := range rows {
-			row := make([][]float32, cols)
-			for j := range row {
-				at := (i*cols + j) * c.Dim
-				row[j] = f.scaled(patches[at : at+c.Dim])
-			}
-			a.Grid = append(a.Grid, row)
-		}
-	}
-}
-
-// mean is the mean of vectors that lie behind each other.
-func mean(x []float32, dim int) []float32 {
-	sums := make([]float64, dim)
-	for i, v := range x {
-		sums[i%dim] += float64(v)
-	}
-	m := make([]float32, dim)
-	for i, s := range sums {
-		m[i] = float32(s / float64(len(x)/dim))
-	}
-	return m
-}
-
-// scaled returns x at length 1 if that was asked for. A vector of zeros has
-// no direction and stays.
-func (f *embedFlags) scaled(x []float32) []float32 {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v) * float64(v)
-	}
-	if !f.l2 || sum == 0 {
-		return x
-	}
-	y := make([]float32, len(x))
-	for i, v := range x {
-		y[i] = float32(float64(v) / math.Sqrt(sum))
-	}
-	return y
 }

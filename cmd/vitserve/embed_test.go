@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/vit"
 )
 
 func TestEmbed(t *testing.T) {
 	dir := album(t)
 	by := map[string][]embedAnswer{}
-	for _, pool := range pools {
+	for _, pool := range vit.Pools() {
 		got := vitserve(t, "embed", "--pool", pool, dir)
 		require.Equal(t, exitFailed, got.code, "one picture is broken")
 		require.Contains(t, got.stderr, "1 of 5 pictures failed")
@@ -46,7 +47,7 @@ func TestEmbed(t *testing.T) {
 
 func TestEmbedL2(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 64, 64)))
-	for _, pool := range pools {
+	for _, pool := range vit.Pools() {
 		plain := lines[embedAnswer](t, vitserve(t, "embed", "--pool", pool, file).stdout)[0]
 		unit := lines[embedAnswer](t, vitserve(t, "embed", "--l2", "--pool", pool, file).stdout)[0]
 		p, u := plain.Embedding, unit.Embedding
@@ -68,5 +69,5 @@ func TestEmbedUsage(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 64, 64)))
 	got := vitserve(t, "embed", "--pool", "sum", file)
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.stderr, "want one of [model class mean grid]")
+	require.Contains(t, got.stderr, "want one of model or class or mean or grid")
 }

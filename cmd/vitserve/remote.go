@@ -101,8 +101,67 @@ func ofPicture(err error) (string, bool) {
 	return "", false
 }
 
-// runRemote is run over a server: as many requests at a time as --batch, so
-// that it may batch them, and answers in the order of the pictures.
+// askEach asks a server about pictures: as many requests at a time as batch, so
+// that it may batch them. show is given the answers in the order of the
+// pictures, or what is wrong with a picture in place of its answer; any other
+// error ends the run.
+func askEach[A any](cmd *cobra.Command, what string, sources []source, batch int, ask func(context.Context, client.Picture) (A, error), show func(name string, a A, wrong error) error) error {
+	type answered struct {
+		name  string
+		a     A
+		wrong error
+	}
+	one := func(ctx context.Context, s source) (o answered, err error) {
+		o.name = s.name
+		data, err := s.read(ctx)
+		if err != nil {
+			o.wrong = err
+			return o, ctx.Err()
+		}
+		o.a, err = ask(ctx, client.Picture{Name: filepath.Base(s.name), Data: data})
+		if detail, ok := ofPicture(err); ok {
+			o.wrong, err = errors.New(detail), nil
+		}
+		return o, err
+	}
+	col := collector{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), total: len(sources), what: what}
+	col.start()
+	g, ctx := errgroup.WithContext(cmd.Context())
+	order := make(chan chan answered, batch) // of which each gets one answer
+	g.Go(func() error {
+		defer close(order)
+		for _, s := range sources {
+			to := make(chan answered, 1)
+			select {
+			case order <- to:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			g.Go(func() error {
+				o, err := one(ctx, s)
+				to <- o
+				return err
+			})
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for to := range order {
+			o := <-to
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			col.done(result{name: o.name, err: o.wrong})
+			if err := show(o.name, o.a, o.wrong); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return col.end(g.Wait())
+}
+
+// runRemote is run over a server.
 func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []source) error {
 	c, err := f.remoteFlags.open(cmd, "top", "min-score", "batch")
 	if err != nil {
@@ -116,72 +175,54 @@ func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []source) error {
 	if f.json {
 		show = showJSON
 	}
-	col := collector{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), total: len(sources), what: "classify"}
-	col.start()
-	g, ctx := errgroup.WithContext(cmd.Context())
-	order := make(chan chan answer, f.batch) // of which each gets one answer
-	g.Go(func() error {
-		defer close(order)
-		for _, s := range sources {
-			one := make(chan answer, 1)
-			select {
-			case order <- one:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			g.Go(func() error {
-				a, err := classifyRemote(ctx, c, params, s)
-				one <- a
-				return err
-			})
+	ask := func(ctx context.Context, photo client.Picture) ([]models.Prediction, error) {
+		got, err := c.Classify(ctx, params, photo)
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	g.Go(func() error {
-		for one := range order {
-			a := <-one
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			r := result{name: a.Image}
-			if a.Error != "" {
-				r.err = errors.New(a.Error)
-			}
-			col.done(r)
-			if err := errors.Join(show(out, a), out.Flush()); err != nil {
-				return err
-			}
+		if len(got.Results) != 1 || got.Results[0].Predictions == nil {
+			return nil, fmt.Errorf("%d results of one picture, or none with predictions", len(got.Results))
 		}
-		return nil
+		ps := []models.Prediction{}
+		for _, v := range *got.Results[0].Predictions {
+			ps = append(ps, models.Prediction{Index: v.Index, Label: v.Label, Score: v.Score})
+		}
+		return ps, nil
+	}
+	return askEach(cmd, "classify", sources, f.batch, ask, func(name string, ps []models.Prediction, wrong error) error {
+		a := answer{Image: name, Predictions: ps}
+		if wrong != nil {
+			a.Error = wrong.Error()
+		}
+		return errors.Join(show(out, a), out.Flush())
 	})
-	return col.end(g.Wait())
 }
 
-// classifyRemote asks about one picture. What is wrong with the picture is in
-// the answer; the error is of everything else.
-func classifyRemote(ctx context.Context, c *client.Client, p client.Params, s source) (answer, error) {
-	a := answer{Image: s.name}
-	data, err := s.read(ctx)
+// runRemote is run over a server.
+func (f *embedFlags) runRemote(cmd *cobra.Command, sources []source) error {
+	c, err := f.remoteFlags.open(cmd, "pool", "l2", "batch")
 	if err != nil {
-		a.Error = err.Error()
-		return a, ctx.Err()
+		return err
 	}
-	got, err := c.Classify(ctx, p, client.Picture{Name: filepath.Base(s.name), Data: data})
-	if detail, ok := ofPicture(err); ok {
-		a.Error = detail
-		return a, nil
+	params := f.params(cmd, "pool", "l2")
+	out := bufio.NewWriter(cmd.OutOrStdout())
+	ask := func(ctx context.Context, photo client.Picture) (a embedAnswer, err error) {
+		got, err := c.Embed(ctx, params, photo)
+		if err != nil {
+			return a, err
+		}
+		if len(got.Results) != 1 || (got.Results[0].Embedding == nil) == (got.Results[0].Grid == nil) {
+			return a, fmt.Errorf("%d results of one picture, or none with vectors", len(got.Results))
+		}
+		return embedAnswer{Embedding: got.Results[0].Embedding, Grid: got.Results[0].Grid}, nil
 	}
-	if err != nil {
-		return a, err
-	}
-	if len(got.Results) != 1 || got.Results[0].Predictions == nil {
-		return a, fmt.Errorf("%d results of one picture, or none with predictions", len(got.Results))
-	}
-	a.Predictions = []models.Prediction{}
-	for _, v := range *got.Results[0].Predictions {
-		a.Predictions = append(a.Predictions, models.Prediction{Index: v.Index, Label: v.Label, Score: v.Score})
-	}
-	return a, nil
+	return askEach(cmd, "embed", sources, f.batch, ask, func(name string, a embedAnswer, wrong error) error {
+		a.Image = name
+		if wrong != nil {
+			a.Error = wrong.Error()
+		}
+		return errors.Join(writeJSON(out, a), out.Flush())
+	})
 }
 
 // runRemote is run over a server.
