@@ -66,24 +66,24 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 		rapid.SampledFrom([]string{
 			"", "0", "1", "3", "-1", "0.5", "1.0", "1e3", "NaN", "Inf", "true", "false", "on", "off", "low", "high", "starter", "rollout", "raw", "mean", "max",
 			"turbo", "jet", "nearest", "2,3", "9,9", "none", "relevance", "gradcam", "occlusion", "auto", "pizza", "crop", "model", "vit-explain", "99999999999999999999",
-			"overlay", "heat", "sheet", "map", "attention", "json", "png", "jpeg", "npy", "50", "%", "ä", "\x00",
+			"overlay", "heat", "sheet", "map", "attention", "json", "png", "jpeg", "npy", "grid", "class", "50", "%", "ä", "\x00",
 		}),
 		rapid.StringN(0, 8, 20))
 	name := rapid.SampledFrom([]string{
 		"model", "top_k", "min_score", "logits", "exif", "preprocess", "priority", "method", "layer", "head", "fusion", "discard", "start", "queries", "mass",
 		"compat", "colors", "alpha", "upsample", "topk", "file", "class", "evidence", "window", "keep", "resize", "seed", "versus", "steps",
-		"classes", "picture", "values", "format", "quality",
+		"classes", "picture", "values", "format", "quality", "pool", "l2",
 	})
 	query := url.Values{}
 	for range max(0, rapid.IntRange(-2, 3).Draw(t, "parameters")) {
 		query.Add(name.Draw(t, "name"), value.Draw(t, "value"))
 	}
 	path := rapid.SampledFrom([]string{
-		"/v1/classify", "/v1/classify", "/v1/classify", "/v1/explain", "/v1/explain", "/v1/explain", "/v1/models", "/v1/models/starter", "/v1/models/x",
+		"/v1/classify", "/v1/classify", "/v1/classify", "/v1/explain", "/v1/explain", "/v1/explain", "/v1/embed", "/v1/embed", "/v1/preprocess", "/v1/models", "/v1/models/starter", "/v1/models/x",
 		"/v1/models/starter/load", "/v1/models/x/unload", "/healthz", "/readyz", "/version", "/docs", "/openapi.json", "/metrics", "/v1", "/v1/classify/x",
 	}).Draw(t, "path")
 	method := "GET"
-	if strings.Contains(path, "ify") || strings.Contains(path, "explain") || strings.Contains(path, "load") {
+	if strings.Contains(path, "ify") || strings.Contains(path, "explain") || strings.Contains(path, "embed") || strings.Contains(path, "preprocess") || strings.Contains(path, "load") {
 		method = "POST"
 	}
 	if rapid.IntRange(0, 9).Draw(t, "other method") == 0 {
@@ -180,7 +180,8 @@ func TestGenerated(t *testing.T) {
 		}
 	}
 	// Every parameter is understood in the query, in a form and in JSON.
-	for path, schemas := range map[string][2]string{"/v1/classify": {"ClassifyForm", "ClassifyRequest"}, "/v1/explain": {"ExplainForm", "ExplainRequest"}} {
+	for path, schemas := range map[string][2]string{"/v1/classify": {"ClassifyForm", "ClassifyRequest"}, "/v1/explain": {"ExplainForm", "ExplainRequest"},
+		"/v1/embed": {"EmbedForm", "EmbedRequest"}, "/v1/preprocess": {"PreprocessForm", "PreprocessRequest"}} {
 		var names []string
 		for _, p := range doc.Paths.Value(path).Post.Parameters {
 			names = append(names, p.Value.Name)

@@ -61,9 +61,21 @@ func TestExamples(t *testing.T) {
 					return
 				}
 				var answer struct {
-					Results []struct{ Predictions []struct{ Label string } }
+					Results []struct {
+						Predictions []struct{ Label string }
+						Embedding   []float32
+						Steps       []string
+					}
 				}
 				require.NoError(t, json.Unmarshal([]byte(out), &answer), "%s", out)
+				switch {
+				case strings.Contains(line, "/v1/embed"):
+					require.NotEmpty(t, answer.Results[0].Embedding)
+					return
+				case strings.Contains(line, "/v1/preprocess"):
+					require.NotEmpty(t, answer.Results[0].Steps)
+					return
+				}
 				require.Equal(t, map[int]string{0: "banana", 1: "pizza", 2: "banana", 6: "banana", 7: "pizza", 8: "banana", 9: "pizza"}[i], answer.Results[0].Predictions[0].Label)
 			})
 		}

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"image"
 	"image/png"
@@ -64,6 +65,19 @@ func TestClient(t *testing.T) {
 	m, err := png.Decode(bytes.NewReader(heat))
 	require.NoError(t, err)
 	require.Equal(t, image.Pt(64, 64), m.Bounds().Size())
+
+	e, err := c.Embed(ctx, client.Params{"pool": {"mean"}}, picture(t, "banana.jpg"), picture(t, "broken.jpg"))
+	require.NoError(t, err)
+	require.NotEmpty(t, e.Results[0].Embedding)
+	require.Equal(t, http.StatusBadRequest, e.Results[1].Error.Status)
+	p, err := c.Preprocess(ctx, nil, picture(t, "banana.jpg"))
+	require.NoError(t, err)
+	npy, err := c.PreprocessNpy(ctx, nil, picture(t, "banana.jpg"))
+	require.NoError(t, err)
+	require.Equal(t, p.Results[0].Sha256, fmt.Sprintf("%x", sha256.Sum256(npy)))
+	npy, err = c.EmbedNpy(ctx, nil, picture(t, "banana.jpg"))
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(npy, []byte("\x93NUMPY")))
 
 	ms, err := c.Models(ctx)
 	require.NoError(t, err)

@@ -28,6 +28,19 @@ func TestRemote(t *testing.T) {
 		require.Equal(t, a[i].Error == "", b[i].Error == "")
 	}
 
+	for _, args := range [][]string{nil, {"--pool", "mean", "--l2"}, {"--pool", "grid", "--preprocess", "crop"}} {
+		args = append([]string{"embed", dir}, args...)
+		here, there := vitserve(t, args...), vitserve(t, append(args, "--url", url)...)
+		require.Equal(t, here.code, there.code, there.stderr)
+		a, b := lines[embedAnswer](t, here.stdout), lines[embedAnswer](t, there.stdout)
+		require.Len(t, b, len(a))
+		for i := range a {
+			require.Equal(t, a[i].Error == "", b[i].Error == "")
+			a[i].Error, b[i].Error = "", ""
+			require.Equal(t, a[i], b[i], "%v", args)
+		}
+	}
+
 	file := filepath.Join(dir, "b.png")
 	got := vitserve(t, "classify", "--url", url, "--model", "nobody", file)
 	require.Equal(t, exitFailed, got.code)

@@ -32,7 +32,8 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve models over HTTP",
-		Long: `Serve models over HTTP: POST a picture to /v1/classify or /v1/explain; /docs
+		Long: `Serve models over HTTP: POST a picture to /v1/classify, /v1/explain,
+/v1/embed or /v1/preprocess; /docs
 describes everything else. The first --model answers where a request names
 none. A --config file holds every setting under the names that --print-config
 shows; VITSERVE_SERVE_MAX_BATCH and the like in the environment go before the
