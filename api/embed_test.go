@@ -296,7 +296,7 @@ func TestEmbedNotFinite(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(golden("hf_dino"), "model.safetensors"))
 	require.NoError(t, err)
 	for i := len(b) - len(b)/8*4; i < len(b); i += 4 {
-		copy(b[i:], "\x00\x00\xc0\x7f") // NaN
+		copy(b[i:], "\x00\x00\x00\x7f") // 1.7e38: finite, and its sums are not
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), b, 0o600))
 	c := start(t, func(cfg *api.Config) { cfg.Models = []api.ModelConfig{{ID: "nan", Path: dir}} })

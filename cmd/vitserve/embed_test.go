@@ -69,5 +69,5 @@ func TestEmbedUsage(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 64, 64)))
 	got := vitserve(t, "embed", "--pool", "sum", file)
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.stderr, "want one of model or class or mean or grid")
+	require.Contains(t, got.stderr, "want model or class or mean or grid")
 }
