@@ -97,6 +97,8 @@ func TestEmbed(t *testing.T) {
 	require.Equal(t, vit.PoolModel, c.post("/v1/embed", bus).embedded(t).Pool, "the default")
 }
 
+const batches = `vitserve_batch_size_count{lane="classify",model="starter"} `
+
 // TestEmbedWays holds that all ways of sending give the same bits, alone and
 // in company, also of classifications and of other pools.
 func TestEmbedWays(t *testing.T) {
@@ -122,13 +124,14 @@ func TestEmbedWays(t *testing.T) {
 
 	// One batch of everything: the first holds the device while they gather.
 	paths := []string{"/v1/classify?logits=true", "/v1/embed", "/v1/embed?pool=class", "/v1/embed?pool=mean&l2=true", "/v1/embed?pool=grid", "/v1/classify?logits=true"}
+	c = start(t, func(cfg *api.Config) { cfg.Backend = "gated" })
 	alone := make([]reply, len(paths))
 	for i, path := range paths {
 		alone[i] = c.post(path, bus)
 	}
 	free := busy(t)
 	held := c.async(t.Context(), "/v1/classify", pizza)
-	waitMetric(c, depth+"0")
+	waitMetric(c, batches+"7")
 	var waiting []chan reply
 	for _, path := range paths {
 		waiting = append(waiting, c.async(t.Context(), path, bus))
@@ -158,7 +161,7 @@ func TestEmbedWaits(t *testing.T) {
 	banana := photo(t, "banana.jpg")
 	free := busy(t)
 	first := c.async(t.Context(), "/v1/classify", banana)
-	waitMetric(c, depth+"0")
+	waitMetric(c, batches+"1")
 	second := c.async(t.Context(), "/v1/embed", banana)
 	waitMetric(c, depth+"1")
 	r := c.post("/v1/embed", banana)
