@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/api"
@@ -97,14 +98,10 @@ func TestEmbed(t *testing.T) {
 	require.Equal(t, vit.PoolModel, c.post("/v1/embed", bus).embedded(t).Pool, "the default")
 }
 
-const batches = `vitserve_batch_size_count{lane="classify",model="starter"} `
-
 // TestEmbedWays holds that all ways of sending give the same bits, alone and
 // in company, also of classifications and of other pools.
 func TestEmbedWays(t *testing.T) {
-	c := start(t, func(cfg *api.Config) {
-		cfg.Backend, cfg.MaxBatch = "gated", 8
-	})
+	c := start(t, nil)
 	bus, pizza := photo(t, "school_bus.png"), photo(t, "pizza.jpg")
 	want := c.post("/v1/embed?pool=mean&l2=true", bus).embedded(t).Results[0].Embedding
 	body := jsonOf(t, map[string]any{"pool": "mean", "l2": true, "images": []any{map[string]any{"name": "b", "b64": bus}}})
@@ -122,35 +119,25 @@ func TestEmbedWays(t *testing.T) {
 	require.Equal(t, "b", many.Results[2].Image)
 	require.Equal(t, want, many.Results[2].Embedding)
 
-	// One batch of everything: the first holds the device while they gather.
+	// One batch of everything.
 	paths := []string{"/v1/classify?logits=true", "/v1/embed", "/v1/embed?pool=class", "/v1/embed?pool=mean&l2=true", "/v1/embed?pool=grid", "/v1/classify?logits=true"}
-	c = start(t, func(cfg *api.Config) { cfg.Backend = "gated" })
-	alone := make([]reply, len(paths))
+	together := start(t, func(cfg *api.Config) { cfg.MaxBatch, cfg.BatchDelay = len(paths), api.Duration(20*time.Second) })
+	alone, waiting := make([]reply, len(paths)), make([]chan reply, len(paths))
 	for i, path := range paths {
-		alone[i] = c.post(path, bus)
+		alone[i], waiting[i] = c.post(path, bus), together.async(t.Context(), path, bus)
 	}
-	free := busy(t)
-	held := c.async(t.Context(), "/v1/classify", pizza)
-	waitMetric(c, batches+"7")
-	var waiting []chan reply
-	for _, path := range paths {
-		waiting = append(waiting, c.async(t.Context(), path, bus))
-	}
-	waitMetric(c, depth+"6")
-	free()
-	require.Equal(t, http.StatusOK, (<-held).status)
 	for i, w := range waiting {
 		got := <-w
 		if strings.HasPrefix(paths[i], "/v1/classify") {
 			a, b := alone[i].classified(t).Results[0], got.classified(t).Results[0]
 			require.Equal(t, a.Logits, b.Logits)
-			require.Greater(t, b.Batch, 1)
+			require.Equal(t, len(paths), b.Batch)
 			continue
 		}
 		a, b := alone[i].embedded(t).Results[0], got.embedded(t).Results[0]
 		require.Equal(t, a.Embedding, b.Embedding, paths[i])
 		require.Equal(t, a.Grid, b.Grid, paths[i])
-		require.Greater(t, b.Batch, 1)
+		require.Equal(t, len(paths), b.Batch)
 	}
 }
 
@@ -161,7 +148,7 @@ func TestEmbedWaits(t *testing.T) {
 	banana := photo(t, "banana.jpg")
 	free := busy(t)
 	first := c.async(t.Context(), "/v1/classify", banana)
-	waitMetric(c, batches+"1")
+	waitMetric(c, `vitserve_batch_size_count{lane="classify",model="starter"} 1`)
 	second := c.async(t.Context(), "/v1/embed", banana)
 	waitMetric(c, depth+"1")
 	r := c.post("/v1/embed", banana)
