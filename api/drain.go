@@ -12,8 +12,8 @@ import (
 // nobody has taken yet would be reset, with the requests that their clients
 // believe sent, if it were just closed.
 const (
-	emptyAfter = 2 * time.Millisecond // without a connection, nobody waits
-	emptyMost  = time.Second          // clients that never stop are cut off in the end
+	emptyAfter = 20 * time.Millisecond // without a connection, nobody waits: a busy kernel is that late
+	emptyMost  = time.Second           // clients that never stop are cut off in the end
 )
 
 // drainable is a listener that can take what waits before it ends.
@@ -25,6 +25,7 @@ type drainable struct {
 // drain has Accept take the connections that wait and then fail with
 // net.ErrClosed.
 func (d *drainable) drain() {
+	deafen(d.Listener)
 	until := time.Now().Add(emptyMost)
 	d.until.Store(&until)
 	d.extend(until)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -76,6 +77,7 @@ func (s *Server) sendOne(c echo.Context, r *request, a *answer) error {
 	h.Set("X-Model-Revision", r.model.revision)
 	h.Set("X-Geometry", string(geometry))
 	if r.send.values != attention.ValuesAttention {
+		h.Set(echo.HeaderContentLength, strconv.Itoa(a.encoded.data.Len()))
 		return c.Blob(http.StatusOK, a.encoded.media, a.encoded.data.Bytes())
 	}
 	h.Set(echo.HeaderContentType, types(formatNpy)[0])

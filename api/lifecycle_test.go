@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -250,9 +251,10 @@ func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
 }
 
 // TestShutdownUnderLoad ends a server that clients keep asking on new
-// connections: whoever was accepted is answered. A connection that the kernel
-// makes in the microseconds between the last look and the end is reset, and
-// its client cannot tell: so many as three in five rounds are let pass.
+// connections: whoever was accepted is answered. Where the kernel cannot be
+// told to stop (see deafen), a connection that it makes in the microseconds
+// between the last look and the end is reset, and its client cannot tell: so
+// many as three in five rounds are let pass.
 func TestShutdownUnderLoad(t *testing.T) {
 	var reset atomic.Int64
 	for range 5 {
@@ -287,6 +289,9 @@ func TestShutdownUnderLoad(t *testing.T) {
 		wg.Wait()
 		require.NoError(t, <-ended)
 		require.Greater(t, answered.Load(), int64(16))
+	}
+	if runtime.GOOS == "linux" { // see deafen
+		require.Zero(t, reset.Load())
 	}
 	require.LessOrEqual(t, reset.Load(), int64(3))
 }

@@ -227,7 +227,10 @@ func TestFocusReport(t *testing.T) {
 		}
 		return sum
 	}
-	for _, a := range all[4:] {
+	for _, a := range all {
+		if slices.Contains([]string{"random map", "centre prior", "raw, last layer, mean"}, a.name) {
+			continue // raw need not be better on every photo
+		}
 		require.Greater(t, gain(a), gain(all[0]), "%s is no better than a random map", a.name)
 	}
 }

@@ -62,7 +62,8 @@ func (s *Session) makeParts() (err error) {
 		if err := stream.Sync(); err != nil {
 			return err
 		}
-		var heads []backend.Linear
+		p.heads = append(p.heads, nil)
+		heads := &p.heads[len(p.heads)-1] // what is there is closed if the rest fails
 		d := c.Dim / c.Heads
 		for h := range c.Heads {
 			weight := tensor.New(tensor.WithShape(c.Dim, d), tensor.Of(tensor.Float32))
@@ -75,9 +76,8 @@ func (s *Session) makeParts() (err error) {
 			if err != nil {
 				return err
 			}
-			heads = append(heads, l)
+			*heads = append(*heads, l)
 		}
-		p.heads = append(p.heads, heads)
 	}
 	return nil
 }

@@ -1117,10 +1117,10 @@ type ExplainParams struct {
 	// Fusion How the heads of a layer become one.
 	Fusion QueryFusion `form:"fusion,omitempty" json:"fusion,omitempty,omitzero"`
 
-	// Discard Share of the lowest attention of each layer that rollout leaves out, less than 1.
+	// Discard Share of the lowest attention of each layer that rollouts leave out, less than 1.
 	Discard QueryDiscard `form:"discard,omitempty" json:"discard,omitempty,omitzero"`
 
-	// Start First layer that rollout multiplies, counted from 1. 0 means the first of all.
+	// Start First layer that rollouts, relevance and legrad read, counted from 1. 0 means the first of all, of legrad the last but one.
 	Start QueryStart `form:"start,omitempty" json:"start,omitempty,omitzero"`
 
 	// Queries Row and column of a patch that asks, as "3,4". Given several times, a map each. Left out, the class token asks, or all patches where there is none.

@@ -27,7 +27,7 @@ func checkPictureName(path string) error {
 	case ".png", ".jpg", ".jpeg":
 		return nil
 	}
-	return fmt.Errorf("output %s, want a name that ends in .png or .jpg", path)
+	return fmt.Errorf("output %s, want a name that ends in .png or .jpg, or .npy for values", path)
 }
 
 // createFile writes a file. One that could not be written whole does not stay.

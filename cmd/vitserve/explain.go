@@ -70,8 +70,8 @@ auto makes several maps and shows the one with the best evidence.
 	flags.IntVar(&o.Layer, "layer", 0, "layer that raw and gradcam read, from 1; 0 is the last")
 	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
 	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(attention.Fusions(), ", ")+" (default "+attention.Fusions()[0]+")")
-	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollout leaves out, 0 to below 1")
-	flags.IntVar(&o.Start, "start", 0, "first layer that rollout reads, from 1")
+	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollouts leave out, 0 to below 1")
+	flags.IntVar(&o.Start, "start", 0, "first layer that rollouts, relevance and legrad read, from 1; 0 is the first of all, of legrad the last but one")
 	flags.StringArrayVar(&f.queries, "queries", nil, "row,column of a patch whose attention is shown, from 0, in place of the class token's")
 	flags.Float64Var(&o.Mass, "mass", 0, "keep only the patches that hold this share of the map, 0 to 1; 0 is all")
 	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+attention.VitExplain)
@@ -88,7 +88,7 @@ auto makes several maps and shows the one with the best evidence.
 	flags.StringVar(&f.picture, "picture", attention.Pictures()[0], "what -o and the terminal show: "+strings.Join(attention.Pictures(), ", ")+" (of layers and heads)")
 	flags.StringVar(&f.values, "values", attention.ValuesMap, "what -o to an .npy file holds: "+attention.ValuesMap+", or "+attention.ValuesAttention+", all of it or of one layer or head")
 	flags.IntVar(&f.quality, "quality", attention.DefaultQuality, "of a .jpg, 1 to 100")
-	flags.StringVar(&f.style.Colors, "colors", "", "colours of the overlay: "+strings.Join(attention.Colors(), ", ")+" (default "+attention.Colors()[0]+")")
+	flags.StringVar(&f.style.Colors, "colors", "", "colours of the map: "+strings.Join(attention.Colors(), ", ")+" (default "+attention.Colors()[0]+")")
 	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", attention.DefaultAlpha))
 	flags.StringVar((*string)(&f.style.Upsample), "upsample", "", "how patches become pixels: "+strings.Join(attention.Upsamplings(), ", ")+" (default "+attention.Upsamplings()[0]+")")
 	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, or values, .npy")
@@ -178,7 +178,7 @@ type explanation struct {
 	photo *patch.Photo
 	geom  patch.Geometry
 
-	sanity []*attention.Sanity // by map, nil where there is none; without --sanity nil
+	sanity []*attention.Sanity // of each map that there is; without --sanity nil
 }
 
 // explain sends the picture through the model and answers the question.
@@ -217,7 +217,9 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 		if err != nil {
 			return nil, err
 		}
-		x.sanity = append(x.sanity, s)
+		if s != nil {
+			x.sanity = append(x.sanity, s)
+		}
 	}
 	return x, nil
 }

@@ -227,6 +227,9 @@ func (f *embedFlags) runRemote(cmd *cobra.Command, sources []source) error {
 
 // runRemote is run over a server.
 func (f *explainFlags) runRemote(cmd *cobra.Command, s source) error {
+	if f.sanity {
+		return usageError{errors.New("--sanity with --url: a server shuffles no weights")}
+	}
 	names := api.ExplainParameters()
 	c, err := f.remoteFlags.open(cmd, append(names, "output")...)
 	if err != nil {
@@ -262,7 +265,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 		if !isPNG(f.output) {
 			p.Set("quality", strconv.Itoa(f.quality))
 		}
-	case f.output == "" && !f.json && draws:
+	case f.output == "" && !f.json && draws, attention.Picture(f.picture) == attention.SheetPicture: // which is of another method
 		p.Set("picture", f.picture)
 	}
 	var err error

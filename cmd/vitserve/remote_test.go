@@ -68,7 +68,7 @@ func TestRemoteExplain(t *testing.T) {
 		{"--class", "banana", "--class", "pizza", "--versus", "3"}, {"--classes", "2", "--method", "legrad"},
 		{"--method", "rise", "--masks", "20", "--keep", "0.4", "--seed", "3", "--class", "2"}, {"--method", "occlusion", "--window", "3"},
 		{"--method", "integrated", "--steps", "3"}, {"--method", "raw", "--layer", "2", "--head", "1", "--mass", "0.7", "--evidence"},
-		{"--compat", "vit-explain"}, {"--method", "auto"}, {"--preprocess", "crop"}, {"--resize", "fast", "--no-exif"},
+		{"--compat", "vit-explain"}, {"--method", "auto"}, {"--preprocess", "crop"}, {"--resize", "fast", "--no-exif"}, {"--picture", "sheet"},
 	} {
 		args = append([]string{"explain", file}, args...)
 		here, there := explainJSON(t, args[1:]...), explainJSON(t, append(args[1:], "--url", url)...)
@@ -86,7 +86,7 @@ func TestRemoteExplain(t *testing.T) {
 	for _, args := range [][]string{
 		{"-o", "x.png"}, {"-o", "x.jpg"}, {"-o", "x.jpg", "--quality", "40"}, {"-o", "x.png", "--picture", "heat", "--colors", "viridis", "--upsample", "nearest"},
 		{"-o", "x.png", "--picture", "sheet", "--mass", "0.6"}, {"-o", "x.jpg", "--class", "banana", "--alpha", "0.9"}, {"-o", "x.npy", "--classes", "2"},
-		{"-o", "x.npy", "--values", "attention", "--layer", "3"}, {"-o", "x.npy", "--json"}, {"-o", "x.png", "--json"},
+		{"-o", "x.npy", "--values", "attention", "--layer", "3"}, {"-o", "x.npy", "--json"}, {"-o", "x.npy", "--picture", "sheet"}, {"-o", "x.png", "--json"},
 	} {
 		t.Chdir(t.TempDir())
 		content := func(more ...string) []byte {

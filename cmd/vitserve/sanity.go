@@ -24,6 +24,9 @@ func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tenso
 		again.question.Targets = []attention.Target{*of.Target}
 	}
 	return attention.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *attention.Map, err error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		model, err := e.ShuffledModel(e.backend, from, seed)
 		if err != nil {
 			return nil, err
@@ -46,10 +49,10 @@ func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tenso
 // gives the same numbers.
 const sanitySeed = 1
 
-// describeSanity is the check as a table, and what it means.
-func describeSanity(s *attention.Sanity) string {
+// describeSanity is the check of a map as a table, and what it means.
+func describeSanity(of string, s *attention.Sanity) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "sanity: likeness to the maps of shuffled weights, mean of %d\n", attention.SanityDraws)
+	fmt.Fprintf(&out, "sanity of %s: likeness to the maps of shuffled weights, mean of %d\n", of, attention.SanityDraws)
 	fmt.Fprintf(&out, "  %-24s %8s %10s %8s\n", "shuffled", "Spearman", "|Spearman|", "SSIM")
 	for _, stage := range s.Stages {
 		fmt.Fprintf(&out, "  %-24s %8.3f %10.3f %8.3f", stage.Shuffled, stage.Spearman, stage.Absolute, stage.SSIM)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,14 @@ func TestExplainSanity(t *testing.T) {
 	require.Less(t, a.Sanity[0].Stages[0].Spearman, 0.99)
 	require.NotEqual(t, a.Sanity[0], a.Sanity[1])
 
+	// Where a map is missing the checks are still of the maps that there are.
+	pizza := filepath.Join("..", "..", "testdata", "images", "pizza.jpg")
+	a = sane(t, "--method", "gradcam", "--class", "umbrella", "--class", "pizza", pizza)
+	require.Len(t, a.Results[0].Failed, 1)
+	require.Len(t, a.Results[0].Maps, 1)
+	require.Len(t, a.Sanity, 1)
+	require.NotNil(t, a.Sanity[0])
+
 	got := vitserve(t, "explain", "--sanity", file)
 	require.Equal(t, exitOK, got.code, got.stderr)
 	require.Contains(t, got.stdout, "all and the embedding")
@@ -41,5 +50,5 @@ func TestExplainSanity(t *testing.T) {
 
 	got = vitserve(t, "explain", "--sanity", "--url", "http://127.0.0.1:1", "--json", file)
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.stderr, "--sanity")
+	require.Contains(t, got.stderr, "shuffles no weights")
 }

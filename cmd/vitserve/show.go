@@ -42,7 +42,7 @@ func (f *explainFlags) checkOutput() error {
 	case f.output == "" || isNpy(f.output):
 		return nil
 	case len(f.queries) > 1 || len(f.classes) > 1 || f.question.Best > 1:
-		return errors.New("a picture is of one map: want --json, or --output with a name that ends in .npy")
+		return errors.New("a picture is of one map: want one class and one patch, or --output with a name that ends in .npy")
 	}
 	return checkPictureName(f.output)
 }
@@ -116,10 +116,8 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 	}
 	r := &s.answer.Results[0]
 	text := s.describe(r)
-	for _, check := range s.sanity {
-		if check != nil {
-			text += describeSanity(check)
-		}
+	for i, check := range s.sanity {
+		text += describeSanity(s.title(&r.Maps[i]), check)
 	}
 	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
@@ -139,12 +137,39 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		}
 		return drawPicture(stdout, m)
 	}
-	for _, m := range r.Maps {
-		if err := drawLetters(stdout, m.Values); err != nil {
+	for i := range r.Maps {
+		if len(r.Maps) > 1 {
+			fmt.Fprintf(stdout, "\n%s\n", s.title(&r.Maps[i]))
+		}
+		if err := drawLetters(stdout, r.Maps[i].Values); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// title says what a map is of.
+func (s *shown) title(m *v1.Map) string {
+	var b strings.Builder
+	b.WriteString(m.Method)
+	if m.Layer > 0 {
+		fmt.Fprintf(&b, ", layer %d of %d", m.Layer, s.depth)
+	}
+	if m.Head > 0 {
+		fmt.Fprintf(&b, ", head %d of %d", m.Head, s.heads)
+	} else if m.Fusion != "" {
+		fmt.Fprintf(&b, ", %s of %d heads", m.Fusion, s.heads)
+	}
+	if m.Query != nil {
+		fmt.Fprintf(&b, ", patch %d,%d", m.Query[0], m.Query[1])
+	}
+	if m.Class.Label != "" {
+		fmt.Fprintf(&b, ", for %s", printable(m.Class.Label))
+	}
+	if m.Versus.Label != "" {
+		fmt.Fprintf(&b, " against %s", printable(m.Versus.Label))
+	}
+	return b.String()
 }
 
 // describe says in words what the maps are of and where they are strongest.
@@ -155,24 +180,7 @@ func (s *shown) describe(r *v1.ExplainResult) string {
 		fmt.Fprintf(&b, "%s: %s (%.2f %%)\n", printable(r.Image), printable(best.Label), 100*best.Score)
 	}
 	for _, m := range r.Maps {
-		b.WriteString(m.Method)
-		if m.Layer > 0 {
-			fmt.Fprintf(&b, ", layer %d of %d", m.Layer, s.depth)
-		}
-		if m.Head > 0 {
-			fmt.Fprintf(&b, ", head %d of %d", m.Head, s.heads)
-		} else if m.Fusion != "" {
-			fmt.Fprintf(&b, ", %s of %d heads", m.Fusion, s.heads)
-		}
-		if m.Query != nil {
-			fmt.Fprintf(&b, ", patch %d,%d", m.Query[0], m.Query[1])
-		}
-		if m.Class.Label != "" {
-			fmt.Fprintf(&b, ", for %s", printable(m.Class.Label))
-		}
-		if m.Versus.Label != "" {
-			fmt.Fprintf(&b, " against %s", printable(m.Versus.Label))
-		}
+		b.WriteString(s.title(&m))
 		p := m.Peak
 		fmt.Fprintf(&b, "; strongest at %.0f×%.0f pixels from (%.0f, %.0f)", p.W, p.H, p.X, p.Y)
 		if c := r.Geometry.Coverage; c < 0.995 {
