@@ -183,7 +183,9 @@ func TestHostilePictures(t *testing.T) {
 			}
 		}
 		require.GreaterOrEqual(t, all, int64(each), k.name)
-		require.Positive(t, n.status[http.StatusOK].Load(), "%s: some survive", k.name)
+		if !raceEnabled { // of a hundred PNGs, whose parts have checksums, none need survive
+			require.Positive(t, n.status[http.StatusOK].Load(), "%s: some survive", k.name)
+		}
 		require.Positive(t, n.status[http.StatusBadRequest].Load(), "%s: some do not", k.name)
 	}
 	// Bodies, decoded pictures with their decoders' planes and tables, and as
