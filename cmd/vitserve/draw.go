@@ -129,13 +129,16 @@ func drawLetters(w io.Writer, cells [][]float32) error {
 			lo, hi = min(lo, v), max(hi, v)
 		}
 	}
+	if hi > 0 {
+		lo = max(lo, 0) // of a map with signs, what speaks for the class
+	}
 	out := bufio.NewWriter(w)
 	for _, row := range cells {
 		line := ""
 		for _, v := range row {
 			i := 0
 			if hi > lo {
-				i = int((v - lo) / (hi - lo) * float32(len(ramp)-1))
+				i = int((max(v, lo) - lo) / (hi - lo) * float32(len(ramp)-1))
 			}
 			line += strings.Repeat(ramp[i:i+1], 2)
 		}

@@ -102,3 +102,13 @@ func TestDrawBlocks(t *testing.T) {
 	require.Equal(t, 6, got.count("▀"))
 	require.Equal(t, 2, got.count("\x1b[0m"), "colours end with the line")
 }
+
+// TestDrawLetters: of a map with signs, what speaks against the class is as
+// blank as what says nothing.
+func TestDrawLetters(t *testing.T) {
+	var plain, signed captured
+	require.NoError(t, drawLetters(&plain, [][]float32{{1, 5.5, 10}}))
+	require.Equal(t, "  ==@@\n", plain.String())
+	require.NoError(t, drawLetters(&signed, [][]float32{{-10, 5, 10}, {10, 0, -1}}))
+	require.Equal(t, "  ==@@\n@@\n", signed.String())
+}
