@@ -244,7 +244,7 @@ func TestSendValues(t *testing.T) {
 			{"?top_k=3", banana, nil, 400, `unknown parameter "top_k", want one of model, exif, preprocess`},
 			{"?model=x", banana, nil, 404, "starter"},
 			{"", banana, []string{"Accept", "image/png"}, 406, "application/json, application/x-npy"},
-			{"?format=npy", two, []string{"Content-Type", twoType}, 406, "2 pictures as npy"},
+			{"?format=npy", two, []string{"Content-Type", twoType}, 422, "2 pictures as npy"},
 			{"", make([]byte, 1<<20+1), nil, 413, "limit"},
 			{"", three, []string{"Content-Type", threeType}, 413, "more than 2 pictures"},
 			{"", photo(t, "text.png"), nil, 415, "format"},

@@ -53,15 +53,19 @@ func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, out)
 }
 
-// countable refuses to send several of what is sent by itself.
+// countable refuses to send several of what is sent by itself: a parameter
+// that asks for it has an impossible value, an Accept that does is not met.
 func (r *request) countable() error {
-	maps := r.question.Count()
+	maps, kind := r.question.Count(), errAccept
+	if r.send.named {
+		kind = errValue
+	}
 	switch {
 	case r.send.format == formatJSON:
 	case len(r.ups) > 1:
-		return fmt.Errorf("%w: %d pictures as %s, want one, or %s", errAccept, len(r.ups), r.send.format, echo.MIMEApplicationJSON)
+		return fmt.Errorf("%w: %d pictures as %s, want one, or %s", kind, len(r.ups), r.send.format, echo.MIMEApplicationJSON)
 	case maps > 1 && r.send.format != formatNpy:
-		return fmt.Errorf("%w: %d maps as %s, want one, or %s", errAccept, maps, r.send.format, echo.MIMEApplicationJSON)
+		return fmt.Errorf("%w: %d maps as %s, want one, or %s", kind, maps, r.send.format, echo.MIMEApplicationJSON)
 	}
 	return nil
 }

@@ -67,11 +67,13 @@ type sending struct {
 	picture attention.Picture // "": none
 	values  string            // of a NumPy file
 	quality int               // of JPEG; 0: the default
+	named   bool              // by a parameter, and not by Accept alone
 }
 
 // decide fills in what the sender left open, by the Accept header of the
 // request and by what was asked for.
 func (w *sending) decide(accept string, r route) error {
+	w.named = w.format != "" || w.picture != "" || w.values != "" || w.quality > 0
 	if r != toExplain {
 		return w.choose(accept, r.formats())
 	}

@@ -61,7 +61,7 @@ func TestFormats(t *testing.T) {
 		{"", "image/webp", 406, "application/json, image/png, image/jpeg, application/x-npy"}, {"", "text/html", 406, "application/json"},
 		{"", "image/png;q=0", 406, "application/json"}, {"picture=heat", isNpy, 406, "image/png, image/jpeg, application/json"},
 		{"values=attention", isJSON, 406, isNpy}, {"quality=9", isPNG, 406, "image/jpeg, application/json"},
-		{"classes=2&format=png", "", 406, "2 maps as png, want one, or application/json"}, {"method=raw&queries=1,1&queries=2,2", isJPEG, 406, "2 maps"},
+		{"classes=2&format=png", "", 422, "2 maps as png, want one, or application/json"}, {"method=raw&queries=1,1&queries=2,2", isJPEG, 406, "2 maps"},
 		{"format=gif", "", 422, "json or png or jpeg or npy"}, {"picture=painting", "", 422, "overlay or heat or sheet"}, {"values=all", "", 422, "map or attention"},
 		{"values=map&picture=heat", "", 422, "want one of them"}, {"values=attention&format=json", "", 422, "want npy"}, {"format=png&quality=5", "", 422, "jpeg or json"},
 		{"quality=0", "", 422, "1 to 100"}, {"quality=101", "", 422, "1 to 100"}, {"picture=heat&alpha=0.4", "", 422, "no photo under it"},
