@@ -109,6 +109,12 @@ type Stream interface {
 	// Read copies src to dst during Sync; dst is valid after it.
 	Read(dst *tensor.Dense, src Tensor)
 
+	// Threads bounds how many of the device's threads Sync takes; 0, as at
+	// first, is all of them. Streams that together take no more than there
+	// are run side by side. No bit of a result depends on it, and a device
+	// that is not made of threads does nothing.
+	Threads(n int)
+
 	// Sync runs what is queued, empties the queue and returns the first
 	// failure since the last Sync. After a failure the stream starts afresh.
 	Sync() error

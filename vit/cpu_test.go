@@ -77,7 +77,8 @@ func TestCPUIsRef(t *testing.T) {
 }
 
 // TestCompany: an image gets the same bits alone and at every place of a
-// batch, with one thread and with several, with and without captures.
+// batch, with one thread and with several or some of them, with and without
+// captures.
 func TestCompany(t *testing.T) {
 	c := deitTi()
 	c.Depth, c.Classes = 3, 10
@@ -94,12 +95,14 @@ func TestCompany(t *testing.T) {
 		for _, w := range []Wants{{}, {AttnRows: []int{0}}, {AttnFull: true}, {Tokens: []int{2}}} {
 			for n := 1; n <= batch; n++ {
 				for first := 0; first+n <= batch; first += 2 {
+					s.SetThreads((n + first) % 3)
 					part := tensor.New(tensor.WithShape(n, 3, 224, 224), tensor.WithBacking(pixels.Float32s()[first*size:(first+n)*size]))
 					got, err := s.Forward(part, w)
 					require.NoError(t, err)
 					if want == nil { // every image on its own, first of all
 						for b := range batch {
 							one := tensor.New(tensor.WithShape(1, 3, 224, 224), tensor.WithBacking(image(pixels, b)))
+							s.SetThreads(0)
 							alone, err := s.Forward(one, Wants{})
 							require.NoError(t, err)
 							want = append(want, bits(alone.Logits.Float32s())...)
@@ -178,6 +181,7 @@ func TestConcurrentSessions(t *testing.T) {
 		defer s.Close()
 		var out *Output
 		for round := range rounds {
+			s.SetThreads((round + i) % 3)
 			if out, err = s.Forward(photos(c, 1+(round+i)%3, uint64(i)), Wants{AttnRows: []int{i}}); err != nil {
 				return nil, err
 			}

@@ -88,6 +88,10 @@ func (s *Session) Close() error {
 	return errors.Join(s.tracer.close(), s.stream.Close(), s.parts.close())
 }
 
+// SetThreads bounds how many of the device's threads the next calls of Forward
+// take; 0, as at first, is all. See backend.Stream.
+func (s *Session) SetThreads(n int) { s.stream.Threads(n) }
+
 // batch returns the memory of the first n images.
 func (s *Session) batch(n int) *memory {
 	if s.first[n] == nil {

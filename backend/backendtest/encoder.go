@@ -68,12 +68,16 @@ func (e *encoder) images(batch int, seed uint64) *tensor.Dense {
 
 // encode returns logits (B, 1, K), tokens (B, N, C) and the class row's
 // probabilities of the last block (B, H, 1, N), on a stream of its own.
-func (e *encoder) encode(pixels *tensor.Dense) ([]*tensor.Dense, error) {
+func (e *encoder) encode(pixels *tensor.Dense) ([]*tensor.Dense, error) { return e.encodeOn(0, pixels) }
+
+// encodeOn is encode on so many threads.
+func (e *encoder) encodeOn(threads int, pixels *tensor.Dense) ([]*tensor.Dense, error) {
 	s, err := e.b.NewStream(backend.StreamOptions{})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
+	s.Threads(threads)
 	batch, n, dim := pixels.Shape()[0], 1+e.grid*e.grid, e.dim
 	in := s.Alloc(pixels.Shape()...)
 	x, y, o := s.Alloc(batch, n, dim), s.Alloc(batch, n, dim), s.Alloc(batch, n, dim)
@@ -193,7 +197,7 @@ func (s suite) poison(t *testing.T) {
 }
 
 // concurrency tests that streams of several goroutines share the backend and
-// its weights and nothing else.
+// its weights and nothing else, on however many of its threads each of them is.
 func (s suite) concurrency(t *testing.T) {
 	e := newEncoder(t, s.b, 4, 50, 2, backend.GELU)
 	const streams, rounds = 4, 3
@@ -206,8 +210,8 @@ func (s suite) concurrency(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range streams {
 		wait.Go(func() {
-			for range rounds {
-				got, err := e.encode(e.images(1+i, uint64(i)))
+			for round := range rounds {
+				got, err := e.encodeOn((i+round)%3, e.images(1+i, uint64(i)))
 				if err != nil {
 					t.Error(err)
 					return

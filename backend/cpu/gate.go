@@ -6,86 +6,86 @@ import (
 	"sync/atomic"
 )
 
-// gate lets one program in at a time: the most important that waits, and the
-// one that came first among equals.
+// gate lends workers to programs: to the most important that waits, and to
+// the one that came first among equals. It gets as many as it wants, or those
+// that are free: nobody waits beside an idle worker.
 type gate struct {
 	mu      sync.Mutex
-	busy    bool
+	free    []*worker
+	all     int
 	closed  bool
-	empty   chan struct{} // closed when the last one leaves a closed gate
+	empty   chan struct{} // closed when a closed gate has all its workers back
 	tickets uint64
-	queue   []*waiter
+	queue   []*turn
 	most    atomic.Int64 // priority of the most important waiter
 }
 
-type waiter struct {
+// turn is a program's visit, or several: it keeps its ticket when it leaves
+// for somebody more important, and so comes back before its equals.
+type turn struct {
 	priority int
+	want     int       // workers at most
+	workers  []*worker // while it is in
 	ticket   uint64
-	refused  bool
-	in       chan struct{}
+	in       chan error
 }
 
-func (g *gate) init() {
+func (g *gate) init(workers []*worker) {
+	g.free = append(g.free, workers...)
+	g.all = len(workers)
 	g.empty = make(chan struct{})
 	g.most.Store(math.MinInt64)
 }
 
-// enter waits for its turn and returns a ticket; ticket 0 draws one. Who left
-// for somebody more important comes back with the ticket it had, before its
-// equals.
-func (g *gate) enter(priority int, ticket uint64) (uint64, error) {
+// enter waits for t's workers.
+func (g *gate) enter(t *turn) error {
 	g.mu.Lock()
-	if ticket == 0 {
+	if g.closed {
+		g.mu.Unlock()
+		return errClosed
+	}
+	if t.ticket == 0 {
 		g.tickets++
-		ticket = g.tickets
+		t.ticket, t.in = g.tickets, make(chan error, 1)
 	}
-	if g.closed || !g.busy {
-		defer g.mu.Unlock()
-		if g.closed {
-			return 0, errClosed
-		}
-		g.busy = true
-		return ticket, nil
-	}
-	w := &waiter{priority: priority, ticket: ticket, in: make(chan struct{})}
-	g.queue = append(g.queue, w)
-	g.publish()
+	g.queue = append(g.queue, t)
+	g.admit()
 	g.mu.Unlock()
-	<-w.in
-	if w.refused {
-		return 0, errClosed
-	}
-	return ticket, nil
+	return <-t.in
 }
 
-// leave lets the next one in.
-func (g *gate) leave() {
+// leave gives t's workers back.
+func (g *gate) leave(t *turn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.queue) == 0 {
-		g.busy = false
-		if g.closed {
-			close(g.empty)
-		}
-		return
+	g.free = append(g.free, t.workers...)
+	t.workers = t.workers[:0]
+	g.admit()
+	if g.closed && len(g.free) == g.all {
+		close(g.empty)
 	}
-	next := 0
-	for i, w := range g.queue {
-		best := g.queue[next]
-		if w.priority > best.priority || w.priority == best.priority && w.ticket < best.ticket {
-			next = i
-		}
-	}
-	w := g.queue[next]
-	g.queue = append(g.queue[:next], g.queue[next+1:]...)
-	g.publish()
-	close(w.in)
 }
 
-func (g *gate) publish() {
+// admit lets in who is next while there are workers. The caller holds mu.
+func (g *gate) admit() {
+	for len(g.queue) > 0 && len(g.free) > 0 {
+		next := 0
+		for i, t := range g.queue {
+			best := g.queue[next]
+			if t.priority > best.priority || t.priority == best.priority && t.ticket < best.ticket {
+				next = i
+			}
+		}
+		t := g.queue[next]
+		rest := max(len(g.free)-t.want, 0)
+		t.workers = append(t.workers, g.free[rest:]...)
+		g.free = g.free[:rest]
+		g.queue = append(g.queue[:next], g.queue[next+1:]...)
+		t.in <- nil
+	}
 	most := int64(math.MinInt64)
-	for _, w := range g.queue {
-		most = max(most, int64(w.priority))
+	for _, t := range g.queue {
+		most = max(most, int64(t.priority))
 	}
 	g.most.Store(most)
 }
@@ -103,13 +103,12 @@ func (g *gate) close() bool {
 		return false
 	}
 	g.closed = true
-	for _, w := range g.queue {
-		w.refused = true
-		close(w.in)
+	for _, t := range g.queue {
+		t.in <- errClosed
 	}
 	g.queue = nil
-	g.publish()
-	if !g.busy {
+	g.admit()
+	if len(g.free) == g.all {
 		close(g.empty)
 	}
 	g.mu.Unlock()

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -11,35 +12,39 @@ import (
 )
 
 // patience is how long a thread spins for work or for its peers before it
-// sleeps. Waking a sleeper takes 60 to 150 µs, and a layer of a small model
-// hardly more, so that threads must be awake between layers; an idle process
-// must not use the CPU.
-const patience = 100 * time.Microsecond
+// sleeps. Waking a sleeper takes 60 to 150 µs and may put it on the processor
+// of who wakes it, and a layer of a small model takes hardly more, so that
+// threads must be awake between layers; an idle process must not use the CPU.
+const patience = time.Millisecond
 
-// pool is the threads of a backend. Worker 0 is whoever calls run.
+// pool is the threads of a backend. Who calls exec is one of those that work.
 type pool struct {
 	gate    gate
 	workers []*worker
-	job     job
-	failed  atomic.Pointer[error]
-	left    atomic.Int32 // workers still at the job
-	asleep  atomic.Bool  // the caller waits on done
-	done    chan struct{}
 	exited  sync.WaitGroup
 }
 
-// job is a piece of a program for the workers to run side by side.
+// job is a piece of a program for some workers to run side by side. It is cut
+// into shares that look at nothing of each other's, one for each worker that
+// the program was compiled for; fewer workers take several shares each.
 type job struct {
 	steps    []step
-	pcs      []int       // next step of each worker that takes part
+	pcs      []int       // next step of each share
+	workers  int         // that run it
 	reads    [][]float32 // where Read operations write to
 	priority int
+	gate     *gate
+
+	failed atomic.Pointer[error]
+	left   atomic.Int32 // workers still at the job
+	asleep atomic.Bool  // the caller waits on done
+	done   chan struct{}
 }
 
 // worker is a thread's own things.
 type worker struct {
 	k    *kernels
-	id   int
+	id   int            // the share that it is at
 	args gemmArgs       // of the kernel that runs
 	tile unsafe.Pointer // one tile of C
 	job  *job
@@ -62,47 +67,45 @@ const (
 )
 
 func newPool(k *kernels, threads int, a *arena) (*pool, error) {
-	p := &pool{done: make(chan struct{}, 1)}
-	p.gate.init()
-	for i := range threads {
+	p := &pool{}
+	for range threads {
 		tile, _, err := a.alloc(k.rows * k.cols * 4)
 		if err != nil {
 			return nil, err
 		}
-		p.workers = append(p.workers, &worker{k: k, id: i, tile: tile, wake: make(chan struct{}, 1)})
+		p.workers = append(p.workers, &worker{k: k, tile: tile, wake: make(chan struct{}, 1)})
 	}
-	for _, w := range p.workers[1:] {
-		p.exited.Go(func() { p.serve(w) })
+	p.gate.init(p.workers)
+	for _, w := range p.workers {
+		p.exited.Go(w.serve)
 	}
 	return p, nil
 }
 
-// close waits for the program that runs, lets no other in and ends the threads.
+// close waits for the programs that run, lets no other in and ends the threads.
 func (p *pool) close() {
 	if !p.gate.close() {
 		return
 	}
-	for _, w := range p.workers[1:] {
+	for _, w := range p.workers {
 		w.post(quitting)
 	}
 	p.exited.Wait()
 }
 
-// reserve gives every worker so many bytes of scratch.
-func (p *pool) reserve(a *arena, bytes int) error {
-	for _, w := range p.workers {
-		if w.bytes >= bytes {
-			continue
-		}
-		scratch, piece, err := a.alloc(bytes)
-		if err != nil {
-			return err
-		}
-		if w.piece != nil {
-			a.free(w.piece)
-		}
-		w.scratch, w.piece, w.bytes = scratch, piece, bytes
+// reserve gives a worker so many bytes of scratch.
+func (w *worker) reserve(a *arena, bytes int) error {
+	if w.bytes >= bytes {
+		return nil
 	}
+	scratch, piece, err := a.alloc(bytes)
+	if err != nil {
+		return err
+	}
+	if w.piece != nil {
+		a.free(w.piece)
+	}
+	w.scratch, w.piece, w.bytes = scratch, piece, bytes
 	return nil
 }
 
@@ -114,15 +117,16 @@ func (w *worker) post(state uint32) {
 }
 
 // serve runs jobs until the pool is closed.
-func (p *pool) serve(w *worker) {
+func (w *worker) serve() {
 	for {
 		w.await()
 		if !w.state.CompareAndSwap(posted, idle) {
 			return
 		}
-		w.run(p)
-		if p.left.Add(-1) == 0 && p.asleep.CompareAndSwap(true, false) {
-			p.done <- struct{}{}
+		j := w.job // it may have another when this one has no worker left
+		w.run(j)
+		if j.left.Add(-1) == 0 && j.asleep.CompareAndSwap(true, false) {
+			j.done <- struct{}{}
 		}
 	}
 }
@@ -159,78 +163,92 @@ func spin(ready func() bool) bool {
 	}
 }
 
-// run lets workers run the steps of a job from where each of them stands, and
-// returns when all have stopped. Whether they came to the end is for the
-// caller to see.
-func (p *pool) run(j job) error {
-	p.job = j
-	p.failed.Store(nil)
-	defer func() { p.job = job{} }()
-	p.left.Store(int32(len(j.pcs) - 1))
-	for _, w := range p.workers[1:len(j.pcs)] {
-		w.post(posted)
-	}
-	p.workers[0].run(p)
-	spin(func() bool { return p.left.Load() == 0 })
-	// A worker that was held up between finishing the job before and looking
-	// at asleep may wake this one too early: hence the loop.
-	for p.left.Load() > 0 {
-		p.asleep.Store(true)
-		if p.left.Load() > 0 || !p.asleep.CompareAndSwap(true, false) {
-			<-p.done
+// run lets workers run the steps from where each share stands, the first of
+// them on the calling goroutine, and returns when all have stopped. Whether
+// they came to the end is for the caller to see.
+func (j *job) run(workers []*worker) error {
+	j.workers = len(workers)
+	j.failed.Store(nil)
+	j.left.Store(int32(len(workers) - 1))
+	for i, w := range workers {
+		w.job, w.id = j, i
+		if i > 0 {
+			w.post(posted)
 		}
 	}
-	if err := p.failed.Load(); err != nil {
+	workers[0].run(j)
+	spin(func() bool { return j.left.Load() == 0 })
+	// A worker that was held up between finishing the piece before and looking
+	// at asleep may wake this one too early: hence the loop.
+	for j.left.Load() > 0 {
+		j.asleep.Store(true)
+		if j.left.Load() > 0 || !j.asleep.CompareAndSwap(true, false) {
+			<-j.done
+		}
+	}
+	if err := j.failed.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// run runs steps until the last one, or until someone more important waits.
-// A panic is a defect of this package; it ends the program that met it and
-// not the process, whose other requests are well.
-func (w *worker) run(p *pool) {
-	w.job = &p.job
-	pc := &w.job.pcs[w.id]
+// run runs the steps of the worker's shares until the last one, or until
+// someone more important waits. A panic is a defect of this package; it ends
+// the program that met it and not the process, whose other requests are well.
+func (w *worker) run(j *job) {
 	defer func() {
 		w.args = gemmArgs{} // memory may be unmapped before the next job
 		if r := recover(); r != nil {
 			stack := make([]byte, 4<<10)
-			err := fmt.Errorf("cpu: panic in %T: %v\n%s", p.job.steps[*pc], r, stack[:runtime.Stack(stack, false)])
-			p.failed.CompareAndSwap(nil, &err)
+			err := fmt.Errorf("cpu: panic in %T: %v\n%s", j.steps[j.pcs[w.id]], r, stack[:runtime.Stack(stack, false)])
+			j.failed.CompareAndSwap(nil, &err)
 		}
 	}()
-	for ; *pc < len(p.job.steps) && !p.gate.wanted(p.job.priority); *pc++ {
-		p.job.steps[*pc].run(w)
+	for ; w.id < len(j.pcs); w.id += j.workers {
+		for pc := &j.pcs[w.id]; *pc < len(j.steps); *pc++ {
+			if j.gate.wanted(j.priority) {
+				return
+			}
+			j.steps[*pc].run(w)
+		}
 	}
 }
 
-// exec runs a program.
+// exec runs a program on as many workers as it was compiled for, or on those
+// that other programs leave.
 func (p *pool) exec(prog *program, reads [][]float32, priority int, a *arena) error {
-	ticket, err := p.gate.enter(priority, 0)
+	j := &prog.job
+	j.reads, j.priority, j.gate = reads, priority, &p.gate
+	t := &turn{priority: priority, want: len(j.pcs)}
+	err := p.gate.enter(t)
 	if err != nil {
 		return err
 	}
 	for _, steps := range prog.segments {
-		clear(prog.pcs)
+		j.steps = steps
+		clear(j.pcs)
 		for more := true; more; {
 			if p.gate.wanted(priority) {
-				p.gate.leave()
-				if ticket, err = p.gate.enter(priority, ticket); err != nil {
+				p.gate.leave(t)
+				if err = p.gate.enter(t); err != nil {
 					return err
 				}
 			}
-			if err = p.reserve(a, prog.scratch); err == nil {
-				err = p.run(job{steps: steps, pcs: prog.pcs, reads: reads, priority: priority})
+			for _, w := range t.workers {
+				err = errors.Join(err, w.reserve(a, prog.scratch))
+			}
+			if err == nil {
+				err = j.run(t.workers)
 			}
 			if err != nil {
-				p.gate.leave()
+				p.gate.leave(t)
 				return err
 			}
-			more = slices.Min(prog.pcs) < len(steps)
+			more = slices.Min(j.pcs) < len(steps)
 		}
 	}
-	p.gate.leave()
+	p.gate.leave(t)
+	j.steps, j.reads = nil, nil
 	runtime.KeepAlive(prog)
 	return nil
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,9 @@ type stepFunc func(w *worker)
 func (f stepFunc) run(w *worker) { f(w) }
 
 func testProgram(workers int, segments ...[]step) *program {
-	return &program{segments: segments, pcs: make([]int, workers)}
+	p := newProgram(workers)
+	p.segments = segments
+	return p
 }
 
 // TestSegments tests that every worker runs every step once, and none begins
@@ -70,20 +73,21 @@ func TestPanic(t *testing.T) {
 // the wait for that one.
 func TestEarlyWake(t *testing.T) {
 	b := openTest(t, &portable, backend.Options{Threads: 2})
-	p := b.pool
 	var ended atomic.Bool
-	require.NoError(t, p.run(job{pcs: make([]int, 2), steps: []step{stepFunc(func(w *worker) {
+	p := testProgram(2)
+	p.segments = [][]step{{stepFunc(func(w *worker) {
 		if w.id == 0 {
 			return
 		}
-		for !p.asleep.CompareAndSwap(true, false) { // as serve does after the job before
+		for !p.job.asleep.CompareAndSwap(true, false) { // as serve does after the piece before
 			time.Sleep(100 * time.Microsecond)
 		}
-		p.done <- struct{}{}
+		p.job.done <- struct{}{}
 		time.Sleep(5 * time.Millisecond)
 		ended.Store(true)
-	})}}))
-	require.True(t, ended.Load(), "run has returned while a worker is at its step")
+	})}}
+	require.NoError(t, b.pool.exec(p, nil, 0, &b.own))
+	require.True(t, ended.Load(), "exec has returned while a worker is at its step")
 }
 
 // TestPriority tests that a more important program runs as soon as the steps
@@ -132,25 +136,27 @@ func TestPriority(t *testing.T) {
 	require.Equal(t, []string{"low begins", "high", "low ends"}, order)
 }
 
-// TestGateIsFair tests who comes next.
+// TestGateIsFair tests who comes next, and with how many workers.
 func TestGateIsFair(t *testing.T) {
 	var g gate
-	g.init()
-	first, err := g.enter(0, 0)
-	require.NoError(t, err)
+	g.init(make([]*worker, 4))
+	first, small, rest := &turn{want: 2}, &turn{want: 1}, &turn{want: 4}
+	for i, w := range []*turn{first, small, rest} {
+		require.NoError(t, g.enter(w))
+		require.Len(t, w.workers, []int{2, 1, 1}[i], "those that are left")
+	}
 	var order []int
 	var wait sync.WaitGroup
-	for i, w := range []struct {
-		priority int
-		ticket   uint64
-	}{{0, 0}, {-1, 0}, {2, 0}, {0, 0}, {2, 0}, {0, first}} {
+	for i, w := range []*turn{
+		{priority: 2, want: 4}, {priority: -1, want: 4}, {priority: 2, want: 4}, {priority: 0, want: 4}, {priority: 2, want: 4},
+		{priority: 0, want: 4, ticket: first.ticket, in: make(chan error, 1)}, {priority: -1, want: 1},
+	} {
 		wait.Go(func() {
-			_, err := g.enter(w.priority, w.ticket)
-			if err != nil {
+			if err := g.enter(w); err != nil {
 				t.Error(err)
 			}
-			order = append(order, i)
-			g.leave()
+			order = append(order, i) // nobody else is in: the second to come holds three
+			g.leave(w)
 		})
 		require.Eventually(t, func() bool {
 			g.mu.Lock()
@@ -160,11 +166,79 @@ func TestGateIsFair(t *testing.T) {
 	}
 	require.True(t, g.wanted(1))
 	require.False(t, g.wanted(2))
-	g.leave()
+	g.leave(small)
 	wait.Wait()
-	require.Equal(t, []int{2, 4, 5, 0, 3, 1}, order)
+	require.Equal(t, []int{0, 2, 4, 5, 3, 1, 6}, order)
+	require.False(t, g.wanted(-2))
+	g.leave(first)
+	g.leave(rest)
 	require.True(t, g.close())
 	require.False(t, g.close())
+	require.ErrorIs(t, g.enter(&turn{want: 1}), errClosed)
+}
+
+// TestSideBySide tests that programs that together want no more workers than
+// there are run at the same time, and that no worker is at two of them.
+func TestSideBySide(t *testing.T) {
+	b := openTest(t, &portable, backend.Options{Threads: 3})
+	var mu sync.Mutex
+	busy := map[*worker]bool{}
+	met := make(chan struct{})
+	var wait sync.WaitGroup
+	for _, workers := range []int{1, 2} {
+		wait.Go(func() {
+			p := testProgram(workers, []step{stepFunc(func(w *worker) {
+				mu.Lock()
+				if busy[w] {
+					t.Error("a worker is at two jobs")
+				}
+				busy[w] = true
+				if len(busy) == 3 {
+					close(met)
+				}
+				mu.Unlock()
+				select {
+				case <-met:
+				case <-time.After(10 * time.Second):
+					t.Error("alone")
+				}
+			})})
+			if err := b.pool.exec(p, nil, 0, &b.own); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// TestFewerWorkers tests that a program that gets fewer workers than it was
+// compiled for runs every share, segment by segment.
+func TestFewerWorkers(t *testing.T) {
+	b := openTest(t, &portable, backend.Options{Threads: 5})
+	other := &turn{want: 3}
+	require.NoError(t, b.pool.gate.enter(other))
+	var mu sync.Mutex
+	var order [][2]int // segment, share
+	workers := map[*worker]bool{}
+	var segments [][]step
+	for segment := range 3 {
+		segments = append(segments, []step{stepFunc(func(w *worker) {
+			time.Sleep(time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, [2]int{segment, w.id})
+			workers[w] = true
+		})})
+	}
+	require.NoError(t, b.pool.exec(testProgram(5, segments...), nil, 0, &b.own))
+	b.pool.gate.leave(other)
+	require.Len(t, workers, 2)
+	for segment := range 3 {
+		part := order[segment*5:][:5]
+		slices.SortFunc(part, func(a, b [2]int) int { return a[1] - b[1] })
+		require.Equal(t, [][2]int{{segment, 0}, {segment, 1}, {segment, 2}, {segment, 3}, {segment, 4}}, part)
+	}
+	require.Len(t, order, 15)
 }
 
 // TestCloseWaits tests that a program that runs ends, and one that waits is

@@ -14,9 +14,17 @@ type program struct {
 	ops      []op
 	ints     []int
 	segments [][]step
-	pcs      []int // next step of each worker
-	scratch  int   // bytes that a worker needs at most
+	scratch  int // bytes that a worker needs at most
+	job      job // that runs it
 }
+
+// newProgram returns a program without steps for so many workers.
+func newProgram(workers int) *program {
+	return &program{segments: [][]step{nil}, job: job{pcs: make([]int, workers), done: make(chan struct{}, 1)}}
+}
+
+// workers returns how many workers the program is for.
+func (p *program) workers() int { return len(p.job.pcs) }
 
 // step is a compiled operation, or two.
 type step interface {
@@ -56,8 +64,8 @@ func (s *stream) compile() (*program, error) {
 			return nil, err
 		}
 	}
-	c := &compiler{s: s, k: s.b.k, workers: len(s.b.pool.workers)}
-	c.p = &program{ops: slices.Clone(s.ops), ints: slices.Clone(s.ints), segments: [][]step{nil}, pcs: make([]int, c.workers)}
+	c := &compiler{s: s, k: s.b.k, workers: s.workers(), p: newProgram(s.workers())}
+	c.p.ops, c.p.ints = slices.Clone(s.ops), slices.Clone(s.ints)
 	for i := 0; i < len(c.p.ops); i++ {
 		o := &c.p.ops[i]
 		var err error
@@ -276,7 +284,7 @@ func (c *compiler) splitFlat(limit int, views ...*view) [][]part {
 // hidden layer need not exist: first writes a Temp that next reads. Where
 // there are fewer rows than workers it does, for them to share the columns.
 func (s *stream) fusible(first, next *op) bool {
-	enough := first.y.b*first.y.n >= len(s.b.pool.workers)
+	enough := first.y.b*first.y.n >= s.workers()
 	if next.code == opLinearGrad {
 		return enough && fusibleGrad(first, next)
 	}

@@ -61,6 +61,7 @@ type op struct {
 type stream struct {
 	b        *Backend
 	priority int
+	threads  int // 0: all
 	arena    arena
 	kv       [2]sharedMem // packed keys and values that all workers read, of every second layer
 
@@ -78,8 +79,8 @@ type sharedMem struct {
 	block *block
 }
 
-// maxPrograms bounds the cache: one program for each number of images and
-// each set of captures that are in use.
+// maxPrograms bounds the cache: one program for each number of images, number
+// of threads and set of captures that are in use.
 const maxPrograms = 64
 
 func (s *stream) fail(err error) {
@@ -226,6 +227,18 @@ func (s *stream) Gather(y, x backend.Tensor, rows []int) {
 	s.ops = append(s.ops, op{code: opGather, y: newView(y), x: newView(x), lo: lo, hi: len(s.ints)})
 }
 
+// Threads implements backend.Stream.
+func (s *stream) Threads(n int) { s.threads = n }
+
+// workers returns how many workers a program of the stream is for.
+func (s *stream) workers() int {
+	all := len(s.b.pool.workers)
+	if s.threads <= 0 {
+		return all
+	}
+	return min(s.threads, all)
+}
+
 // Sync implements backend.Stream.
 func (s *stream) Sync() error {
 	if s.closed {
@@ -254,7 +267,7 @@ func (s *stream) run() {
 func (s *stream) program() (*program, error) {
 	for i := len(s.programs) - 1; i >= 0; i-- {
 		p := s.programs[i]
-		if slices.Equal(p.ops, s.ops) && slices.Equal(p.ints, s.ints) {
+		if p.workers() == s.workers() && slices.Equal(p.ops, s.ops) && slices.Equal(p.ints, s.ints) {
 			s.programs = append(slices.Delete(s.programs, i, i+1), p)
 			return p, nil
 		}

@@ -36,6 +36,9 @@ func (s *stream) do(f func()) {
 	}
 }
 
+// Threads does nothing: there is one.
+func (s *stream) Threads(int) {}
+
 func (s *stream) Sync() error {
 	if s.closed {
 		s.err = errClosed
