@@ -30,7 +30,7 @@ type Config struct {
 	Models       []ModelConfig `json:"models" yaml:"models"`               // the first is the default; none: the embedded one
 	MemoryBudget int64         `json:"memory_budget" yaml:"memory_budget"` // bytes that resident models may take together; 0: no limit
 
-	MaxBatch        int      `json:"max_batch" yaml:"max_batch"`                 // pictures classified together
+	MaxBatch        int      `json:"max_batch" yaml:"max_batch"`                 // pictures of a model that are classified at the same time
 	MaxQueue        int      `json:"max_queue" yaml:"max_queue"`                 // pictures of each priority that may wait for a model
 	BatchDelay      Duration `json:"batch_delay" yaml:"batch_delay"`             // how long an idle model waits for company
 	ExplainMaxBatch int      `json:"explain_max_batch" yaml:"explain_max_batch"` // pictures explained together

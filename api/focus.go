@@ -99,7 +99,7 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 	ok := false
 	defer func() {
 		if !ok {
-			r.lanes[1].reset()
+			r.probes.reset()
 		}
 	}()
 	out := make([]focusOut, len(in))
@@ -112,7 +112,7 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 		rec := r.record()
 		if in[i].question.Derives() {
 			start := time.Now()
-			if err := r.lanes[1].ready(); err != nil {
+			if err := r.probes.ready(); err != nil {
 				return nil, err
 			}
 			out[i], done[i] = r.look(in[i], &rec, 0, nil), true
@@ -127,7 +127,7 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
 			}
 		}
-		f, err := r.lanes[1].forward(pixels, vit.WantsOf(needs))
+		f, err := r.probes.forward(0, pixels, vit.WantsOf(needs))
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +147,7 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 
 // look makes the maps of one picture, image b of the record.
 func (r *resident) look(in focusIn, rec *attention.Record, b int, logits []float32) (o focusOut) {
-	model := vit.Classifier{Session: r.lanes[1].session, MultiLabel: r.card.MultiLabel}
+	model := vit.Classifier{Session: r.probes.session, MultiLabel: r.card.MultiLabel}
 	s := attention.Subject{
 		Pixels: tensor.New(tensor.WithShape(1, 3, r.config.Image[0], r.config.Image[1]), tensor.WithBacking(in.pixels.Float32s())),
 		Grid:   rec.Grid, Patch: r.config.Patch, Batch: probeBatch,

@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -176,4 +178,40 @@ func TestLimiter(t *testing.T) {
 func TestClip(t *testing.T) {
 	require.Equal(t, `"a\n\x00"`, clip("a\n\x00"))
 	require.Less(t, len(clip(strings.Repeat("x", 1<<20))), 100)
+}
+
+// TestDeafen tests that a deafened listener is found by nobody, that what was
+// made before can be accepted and used, and that it is seen to wait.
+func TestDeafen(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can be told")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	require.False(t, pending(l))
+	before, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer before.Close()
+	deafen(l)
+	_, err = net.Dial("tcp", l.Addr().String())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.True(t, pending(l))
+	c, err := l.Accept()
+	require.NoError(t, err)
+	_, err = c.Write([]byte("hello"))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	b, err := io.ReadAll(before)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(b))
+	require.False(t, pending(l))
+}
+
+func TestThreadsOf(t *testing.T) {
+	for _, c := range []struct{ threads, load, n, want int }{
+		{8, 1, 1, 8}, {8, 2, 1, 4}, {8, 3, 1, 2}, {8, 9, 1, 1}, {8, 4, 4, 8}, {8, 5, 4, 4}, {8, 64, 4, 1}, {2, 2, 1, 1}, {1, 1, 1, 1},
+	} {
+		require.Equal(t, c.want, threadsOf(c.threads, c.load, c.n), "%+v", c)
+	}
 }

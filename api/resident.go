@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -14,8 +15,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// resident is a model in memory with its two lanes: one classifies and embeds,
-// the other explains with lower priority. It is replaced, never changed.
+// resident is a model in memory with its lanes: some classify and embed side by
+// side, another explains with lower priority. It is replaced, never changed.
 type resident struct {
 	id        string
 	revision  string
@@ -32,7 +33,9 @@ type resident struct {
 
 	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[focusIn, focusOut]
-	lanes    [2]*lane
+	threads  int     // of the backend; 1 where that means nothing
+	passes   []*lane // of classify
+	probes   *lane   // of explain
 }
 
 // open reads a checkpoint, puts it on the backend and starts its lanes.
@@ -46,14 +49,23 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	if err != nil {
 		return nil, err
 	}
+	threads := 1
+	if t, ok := b.(interface{ Threads() int }); ok {
+		threads = t.Threads()
+	}
+	lanes := min(threads, cfg.MaxBatch)
+	if cfg.BatchDelay > 0 {
+		lanes = 1 // who waits for company wants it in one batch
+	}
+	perLane := (cfg.MaxBatch-1)/lanes + 1
 	id := m.ID
 	if id == "" {
 		id = ck.Name
 	}
 	r := &resident{
-		id: id, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
+		id: id, threads: threads, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
 		pooled: !slices.Contains(ck.Config.Pool, backend.Span{Lo: 0, Hi: 1}),
-		bytes:  footprint(ck.Config, cfg.MaxBatch, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
+		bytes:  footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
 	}
 	rows, cols := r.config.Grid()
 	r.card = v1.Model{
@@ -64,21 +76,22 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 
 	// A stream of higher priority takes over at a layer's end, so an
 	// explanation that runs does not hold up a classification.
-	if r.lanes[0], err = newLane(model, cfg.MaxBatch, 1); err != nil {
-		return nil, err
+	for range lanes {
+		r.passes = append(r.passes, newLane(model, perLane, 1))
 	}
-	if r.lanes[1], err = newLane(model, max(cfg.ExplainMaxBatch, probeBatch), 0); err != nil {
-		r.lanes[0].close()
+	r.probes = newLane(model, max(cfg.ExplainMaxBatch, probeBatch), 0)
+	if err := errors.Join(r.passes[0].ready(), r.probes.ready()); err != nil { // the others when there is work for them
+		r.free()
 		return nil, err
 	}
 	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
-	r.classify = batch.New(batch.Options{MaxBatch: cfg.MaxBatch, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
-		func(in []forwardIn) ([]forwardOut, error) {
+	r.classify = batch.New(batch.Options{MaxBatch: perLane, Lanes: lanes, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
+		func(p batch.Pass, in []forwardIn) ([]forwardOut, error) {
 			batches.Observe(float64(len(in)))
-			return r.forward(in)
+			return r.forward(p, in)
 		})
 	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
-		func(in []focusIn) ([]focusOut, error) {
+		func(_ batch.Pass, in []focusIn) ([]focusOut, error) {
 			explained.Observe(float64(len(in)))
 			return r.focus(in)
 		})
@@ -106,15 +119,18 @@ func (o forwardOut) logits() []float32 {
 }
 
 // forward computes a batch. What one picture wants is computed of all, which
-// changes no bit of the others' answers.
-func (r *resident) forward(in []forwardIn) ([]forwardOut, error) {
+// changes no bit of the others' answers. A picture that is alone has all
+// threads; several at a time have a share each, because threads that work on
+// one picture wait for each other in every layer, and the longer the more else
+// there is for the processor to do.
+func (r *resident) forward(p batch.Pass, in []forwardIn) ([]forwardOut, error) {
 	var all vit.Wants
 	pixels := make([]*tensor.Dense, len(in))
 	for i, p := range in {
 		pixels[i] = p.pixels
 		all.Features, all.Final = all.Features || p.wants.Features, all.Final || p.wants.Final
 	}
-	f, err := r.lanes[0].forward(pixels, all)
+	f, err := r.passes[p.Lane].forward(threadsOf(r.threads, p.Load, len(in)), pixels, all)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +139,13 @@ func (r *resident) forward(in []forwardIn) ([]forwardOut, error) {
 		out[i] = forwardOut{f, i}
 	}
 	return out, nil
+}
+
+// threadsOf is how many threads a pass of n pictures takes while there are load
+// of them, its own among them.
+func threadsOf(threads, load, n int) int {
+	passes := (load-1)/n + 1
+	return max(threads/passes, 1)
 }
 
 // blank returns memory for a picture's pixels (3, H, W), with anything in it.
@@ -141,7 +164,12 @@ func (r *resident) close() {
 	r.held.Wait()
 	r.classify.Close()
 	r.explain.Close()
-	for _, l := range r.lanes {
+	r.free()
+}
+
+// free frees the memory of the lanes.
+func (r *resident) free() {
+	for _, l := range append(r.passes, r.probes) {
 		l.close()
 	}
 }
@@ -150,23 +178,16 @@ func (r *resident) close() {
 type lane struct {
 	model   *vit.Model
 	o       vit.SessionOptions
-	session *vit.Session // nil: to be made anew
-	pixels  []float32    // (MaxBatch, 3, H, W)
+	session *vit.Session // nil: to be made
+	pixels  []float32    // (MaxBatch, 3, H, W); nil until there are several pictures
 }
 
-func newLane(m *vit.Model, maxBatch, priority int) (*lane, error) {
-	c := m.Config()
-	l := &lane{
-		model: m, o: vit.SessionOptions{MaxBatch: maxBatch, Priority: priority},
-		pixels: make([]float32, maxBatch*3*c.Image[0]*c.Image[1]),
-	}
-	var err error
-	l.session, err = m.NewSession(l.o)
-	return l, err
+func newLane(m *vit.Model, maxBatch, priority int) *lane {
+	return &lane{model: m, o: vit.SessionOptions{MaxBatch: maxBatch, Priority: priority}}
 }
 
-// forward computes in, each (3, H, W).
-func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err error) {
+// forward computes in, each (3, H, W), on so many threads; 0: all.
+func (l *lane) forward(threads int, in []*tensor.Dense, w vit.Wants) (out *vit.Output, err error) {
 	if err := l.ready(); err != nil {
 		return nil, err
 	}
@@ -180,18 +201,22 @@ func (l *lane) forward(in []*tensor.Dense, w vit.Wants) (out *vit.Output, err er
 	pixels := in[0].Float32s()
 	if len(in) > 1 {
 		each := len(pixels)
+		if l.pixels == nil {
+			l.pixels = make([]float32, l.o.MaxBatch*each)
+		}
 		for i, t := range in {
 			copy(l.pixels[i*each:(i+1)*each], t.Float32s())
 		}
 		pixels = l.pixels[:len(in)*each]
 	}
 	x := tensor.New(tensor.WithShape(len(in), 3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels))
+	l.session.SetThreads(threads)
 	out, err = l.session.Forward(x, w)
 	ok = err == nil
 	return out, err
 }
 
-// ready makes the session anew if it was reset.
+// ready makes the session, or makes it anew if it was reset.
 func (l *lane) ready() (err error) {
 	if l.session == nil {
 		l.session, err = l.model.NewSession(l.o)

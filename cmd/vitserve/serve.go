@@ -57,7 +57,7 @@ second one ends at once.`,
 	flags.StringVar(&c.DebugAddr, "debug-addr", c.DebugAddr, "loopback host:port of pprof; none without it")
 	flags.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate; plain HTTP without it")
 	flags.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
-	flags.IntVar(&c.MaxBatch, "max-batch", c.MaxBatch, "pictures that go through a model together")
+	flags.IntVar(&c.MaxBatch, "max-batch", c.MaxBatch, "pictures that a model classifies at the same time")
 	flags.IntVar(&c.MaxQueue, "max-queue", c.MaxQueue, "pictures that may wait for a model; more are answered 429")
 	flags.Int64Var(&c.MaxBody, "body-limit", c.MaxBody, "bytes of a request")
 	flags.IntVar(&c.MaxPixels, "max-pixels", c.MaxPixels, "largest declared width × height that is decoded")

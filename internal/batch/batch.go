@@ -1,7 +1,7 @@
-// Package batch groups the requests of many goroutines into the batches of
-// one worker. A batch grows because the worker is busy: what arrives
-// meanwhile is taken together next. Waiting for company is optional and off
-// by default.
+// Package batch groups the requests of many goroutines into the batches of a
+// device, which has one lane or several side by side. A batch grows because
+// the lanes are busy: what arrives meanwhile is taken together next. Waiting
+// for company is optional and off by default.
 //
 // A place in the queue is reserved before the costly preparation of a request
 // (decoding a picture) and used after it, so that a full queue turns requests
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,8 +40,9 @@ const (
 // Options size a Queue.
 type Options struct {
 	MaxBatch int           // items that one call of run takes, at least 1
+	Lanes    int           // calls of run at the same time; 0: 1
 	MaxQueue int           // places of each priority, reserved or waiting, at least 1
-	Delay    time.Duration // how long the oldest item waits for a batch to fill while the worker is idle; 0: not at all
+	Delay    time.Duration // how long the oldest item waits for a batch to fill while a lane is idle; 0: not at all
 }
 
 // Validate says what is wrong with o, if anything.
@@ -48,6 +50,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.MaxBatch < 1:
 		return fmt.Errorf("batch: max batch %d, want at least 1", o.MaxBatch)
+	case o.Lanes < 0:
+		return fmt.Errorf("batch: %d lanes, want at least 0", o.Lanes)
 	case o.MaxQueue < 1:
 		return fmt.Errorf("batch: max queue %d, want at least 1", o.MaxQueue)
 	case o.Delay < 0:
@@ -64,17 +68,25 @@ type Result[Out any] struct {
 	Batch  int           // items in its batch
 }
 
-// Queue hands batches of items to one worker goroutine. Its methods are safe
-// for use by several goroutines.
+// Pass says where a call of run stands.
+type Pass struct {
+	Lane int // 0 to Lanes-1; no lane has two calls at a time, and low ones are preferred
+	Load int // items in this call and in others, waiting, and on their way, for which places are reserved
+}
+
+// Queue hands batches of items to its lanes. Its methods are safe for use by
+// several goroutines.
 type Queue[In, Out any] struct {
-	o    Options
-	run  func([]In) ([]Out, error)
-	wake chan struct{} // one token: something changed for the worker
-	done chan struct{} // closed when the worker has ended
+	o     Options
+	run   func(Pass, []In) ([]Out, error)
+	wake  chan struct{} // a token: something changed for an idle lane
+	lanes sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting [priorities]list.List // of *item[In, Out], oldest first
 	places  [priorities]int       // reserved or waiting
+	lane    []bool                // that are in use
+	running int                   // items in calls of run
 	closed  bool
 	pace    time.Duration // running mean of what an item takes
 }
@@ -91,16 +103,19 @@ type outcome[Out any] struct {
 	err    error
 }
 
-// New starts the worker. It calls run with one to o.MaxBatch items, never
-// concurrently; run returns an Out for every In, in order, or an error for
-// all. A panic in run becomes an error in the chain of which is ErrPanic. New
-// panics if o is invalid.
-func New[In, Out any](o Options, run func([]In) ([]Out, error)) *Queue[In, Out] {
+// New starts the lanes. They call run with one to o.MaxBatch items, at most
+// o.Lanes calls at a time; run returns an Out for every In, in order, or an
+// error for all. A panic in run becomes an error in the chain of which is
+// ErrPanic. New panics if o is invalid.
+func New[In, Out any](o Options, run func(Pass, []In) ([]Out, error)) *Queue[In, Out] {
 	if err := o.Validate(); err != nil {
 		panic(err)
 	}
-	q := &Queue[In, Out]{o: o, run: run, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	go q.work()
+	o.Lanes = max(o.Lanes, 1)
+	q := &Queue[In, Out]{o: o, run: run, wake: make(chan struct{}, 1), lane: make([]bool, o.Lanes)}
+	for range o.Lanes {
+		q.lanes.Go(q.work)
+	}
 	return q
 }
 
@@ -165,7 +180,7 @@ func (s *Slot[In, Out]) Do(ctx context.Context, in In) (Result[Out], error) {
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
-	// Remove of an element that the worker took already does nothing and
+	// Remove of an element that a lane took already does nothing and
 	// leaves the list's length as it is.
 	before := q.waiting[s.p].Len()
 	q.waiting[s.p].Remove(at)
@@ -204,13 +219,13 @@ func (q *Queue[In, Out]) RetryAfter() time.Duration {
 }
 
 // Close refuses new reservations, waits until every reserved place is
-// answered or released, and ends the worker. It may be called more than once.
+// answered or released, and ends the lanes. It may be called more than once.
 func (q *Queue[In, Out]) Close() {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
 	q.signal()
-	<-q.done
+	q.lanes.Wait()
 }
 
 // leave gives a place back. The caller holds mu.
@@ -229,28 +244,32 @@ func (q *Queue[In, Out]) signal() {
 }
 
 func (q *Queue[In, Out]) work() {
-	defer close(q.done)
 	for {
-		batch := q.take()
+		pass, batch := q.take()
 		if batch == nil {
+			q.signal() // the others end, too
 			return
 		}
-		q.serve(batch)
+		q.serve(pass, batch)
 	}
 }
 
 // take waits for the next batch; nil when the queue is closed and empty.
-func (q *Queue[In, Out]) take() []*item[In, Out] {
+func (q *Queue[In, Out]) take() (Pass, []*item[In, Out]) {
 	for {
 		q.mu.Lock()
 		batch, wait := q.collect()
+		if len(batch) > 0 {
+			pass := q.begin(batch)
+			q.mu.Unlock()
+			q.signal() // there may be something left for another lane
+			return pass, batch
+		}
 		ended := q.closed && q.places == [priorities]int{}
 		q.mu.Unlock()
 		switch {
-		case len(batch) > 0:
-			return batch
 		case ended:
-			return nil
+			return Pass{}, nil
 		case wait > 0:
 			full := time.NewTimer(wait)
 			select {
@@ -264,8 +283,34 @@ func (q *Queue[In, Out]) take() []*item[In, Out] {
 	}
 }
 
+// begin takes a lane. The caller holds mu.
+func (q *Queue[In, Out]) begin(batch []*item[In, Out]) Pass {
+	p := Pass{Lane: slices.Index(q.lane, false)}
+	q.lane[p.Lane] = true
+	q.running += len(batch)
+	p.Load = q.running
+	for _, n := range q.places {
+		p.Load += n
+	}
+	return p
+}
+
+// end gives the lane back.
+func (q *Queue[In, Out]) end(p Pass, n int, ran time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	each := ran / time.Duration(q.running) // those of other lanes take as long
+	if q.pace == 0 {
+		q.pace = each
+	}
+	q.pace += (each - q.pace) / 8
+	q.running -= n
+	q.lane[p.Lane] = false
+}
+
 // collect takes the items of the next batch out of the queue, or says how
-// long to wait for more of them. The caller holds mu.
+// long to wait for more of them. Of what waits it takes a lane's fair share.
+// The caller holds mu.
 func (q *Queue[In, Out]) collect() (batch []*item[In, Out], wait time.Duration) {
 	var n int
 	var oldest time.Time
@@ -285,8 +330,9 @@ func (q *Queue[In, Out]) collect() (batch []*item[In, Out], wait time.Duration) 
 			return nil, wait
 		}
 	}
+	share := min((n-1)/q.o.Lanes+1, q.o.MaxBatch)
 	for p := range q.waiting {
-		for front := q.waiting[p].Front(); front != nil && len(batch) < q.o.MaxBatch; front = q.waiting[p].Front() {
+		for front := q.waiting[p].Front(); front != nil && len(batch) < share; front = q.waiting[p].Front() {
 			it := q.waiting[p].Remove(front).(*item[In, Out])
 			q.places[p]--
 			// Its caller sees its context end and leaves by itself.
@@ -299,25 +345,18 @@ func (q *Queue[In, Out]) collect() (batch []*item[In, Out], wait time.Duration) 
 }
 
 // serve runs a batch and answers its items.
-func (q *Queue[In, Out]) serve(batch []*item[In, Out]) {
+func (q *Queue[In, Out]) serve(pass Pass, batch []*item[In, Out]) {
 	in := make([]In, len(batch))
 	for i, it := range batch {
 		in[i] = it.in
 	}
 	start := time.Now()
-	out, err := q.guard(in)
+	out, err := q.guard(pass, in)
 	ran := time.Since(start)
 	if err == nil && len(out) != len(in) {
 		err = fmt.Errorf("batch: %d answers to %d items", len(out), len(in))
 	}
-
-	q.mu.Lock()
-	each := ran / time.Duration(len(batch))
-	if q.pace == 0 {
-		q.pace = each
-	}
-	q.pace += (each - q.pace) / 8
-	q.mu.Unlock()
+	q.end(pass, len(batch), ran)
 
 	for i, it := range batch {
 		if err != nil {
@@ -331,11 +370,11 @@ func (q *Queue[In, Out]) serve(batch []*item[In, Out]) {
 }
 
 // guard turns a panic of run into an error, so that callers are answered.
-func (q *Queue[In, Out]) guard(in []In) (out []Out, err error) {
+func (q *Queue[In, Out]) guard(p Pass, in []In) (out []Out, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v\n%s", ErrPanic, p, debug.Stack())
 		}
 	}()
-	return q.run(in)
+	return q.run(p, in)
 }

@@ -25,7 +25,7 @@ type double struct {
 	saw   [][]int
 }
 
-func (d *double) run(in []int) ([]int, error) {
+func (d *double) run(_ batch.Pass, in []int) ([]int, error) {
 	time.Sleep(d.takes)
 	out := make([]int, len(in))
 	for i, x := range in {
@@ -70,6 +70,52 @@ func TestBatchGrowsWhileBusy(t *testing.T) {
 		require.Equal(t, batch.Result[int]{Out: 0, Queued: 0, Ran: 10 * time.Millisecond, Batch: 1}, results[0])
 		require.Equal(t, batch.Result[int]{Out: 2, Queued: 9 * time.Millisecond, Ran: 10 * time.Millisecond, Batch: 4}, results[1])
 		require.Equal(t, batch.Result[int]{Out: 12, Queued: 14 * time.Millisecond, Ran: 10 * time.Millisecond, Batch: 2}, results[6])
+	})
+}
+
+// TestLanes tests that lanes run side by side, each with its share of what
+// waits, and know how much there is to do.
+func TestLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type call struct {
+			at   time.Duration
+			pass batch.Pass
+			in   []int
+		}
+		var mu sync.Mutex
+		var calls []call
+		start := time.Now()
+		q := batch.New(batch.Options{MaxBatch: 2, MaxQueue: 16, Lanes: 3}, func(p batch.Pass, in []int) ([]int, error) {
+			mu.Lock()
+			calls = append(calls, call{time.Since(start), p, in})
+			mu.Unlock()
+			time.Sleep(10 * time.Millisecond)
+			return in, nil
+		})
+		var wg sync.WaitGroup
+		decoding, err := q.Reserve(batch.Low)
+		require.NoError(t, err)
+		for i := range 8 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				r, err := q.Do(t.Context(), batch.High, i)
+				require.NoError(t, err)
+				require.Equal(t, i, r.Out)
+			})
+		}
+		wg.Wait()
+		decoding.Release()
+		q.Close()
+		ms := time.Millisecond
+		require.Equal(t, []call{
+			{0, batch.Pass{Lane: 0, Load: 2}, []int{0}}, // one is on its way
+			{1 * ms, batch.Pass{Lane: 1, Load: 3}, []int{1}},
+			{2 * ms, batch.Pass{Lane: 2, Load: 4}, []int{2}},
+			{10 * ms, batch.Pass{Lane: 0, Load: 8}, []int{3, 4}}, // of five that wait
+			{11 * ms, batch.Pass{Lane: 1, Load: 7}, []int{5}},
+			{12 * ms, batch.Pass{Lane: 2, Load: 6}, []int{6}},
+			{20 * ms, batch.Pass{Lane: 0, Load: 4}, []int{7}},
+		}, calls)
 	})
 }
 
@@ -275,12 +321,12 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 	broken := errors.New("device lost")
 	for _, c := range []struct {
 		name string
-		run  func([]int) ([]int, error)
+		run  func(batch.Pass, []int) ([]int, error)
 		want error
 	}{
-		{"error", func([]int) ([]int, error) { return nil, broken }, broken},
-		{"panic", func([]int) ([]int, error) { panic("shape") }, batch.ErrPanic},
-		{"too few answers", func([]int) ([]int, error) { return nil, nil }, nil},
+		{"error", func(batch.Pass, []int) ([]int, error) { return nil, broken }, broken},
+		{"panic", func(batch.Pass, []int) ([]int, error) { panic("shape") }, batch.ErrPanic},
+		{"too few answers", func(batch.Pass, []int) ([]int, error) { return nil, nil }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q := batch.New(batch.Options{MaxBatch: 4, MaxQueue: 16}, c.run)
@@ -301,9 +347,9 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []batch.Options{{MaxQueue: 1}, {MaxBatch: 1}, {MaxBatch: 1, MaxQueue: 1, Delay: -1}} {
+	for _, o := range []batch.Options{{MaxQueue: 1}, {MaxBatch: 1}, {MaxBatch: 1, MaxQueue: 1, Delay: -1}, {MaxBatch: 1, MaxQueue: 1, Lanes: -1}} {
 		require.Error(t, o.Validate())
-		require.Panics(t, func() { batch.New(o, func([]int) ([]int, error) { return nil, nil }) })
+		require.Panics(t, func() { batch.New(o, func(batch.Pass, []int) ([]int, error) { return nil, nil }) })
 	}
 	require.NoError(t, batch.Options{MaxBatch: 1, MaxQueue: 1}.Validate())
 }
@@ -320,7 +366,7 @@ func TestProperties(t *testing.T) {
 			priority                  batch.Priority
 		}
 		o := batch.Options{
-			MaxBatch: rapid.IntRange(1, 5).Draw(rt, "batch"), MaxQueue: rapid.IntRange(1, 8).Draw(rt, "queue"), Delay: ms("delay", 0, 4),
+			MaxBatch: rapid.IntRange(1, 5).Draw(rt, "batch"), Lanes: rapid.IntRange(0, 4).Draw(rt, "lanes"), MaxQueue: rapid.IntRange(1, 8).Draw(rt, "queue"), Delay: ms("delay", 0, 4),
 		}
 		takes := ms("takes", 0, 6)
 		requests := make([]request, rapid.IntRange(1, 40).Draw(rt, "requests"))
@@ -333,8 +379,12 @@ func TestProperties(t *testing.T) {
 			var mu sync.Mutex
 			computed := map[int]int{}
 			deadlines := make([]time.Time, len(requests))
-			q := batch.New(o, func(in []int) ([]int, error) {
+			lanes := make([]bool, max(o.Lanes, 1))
+			q := batch.New(o, func(p batch.Pass, in []int) ([]int, error) {
 				mu.Lock()
+				require.False(rt, lanes[p.Lane], "two calls in lane %d", p.Lane)
+				lanes[p.Lane] = true
+				require.GreaterOrEqual(rt, p.Load, len(in))
 				require.LessOrEqual(rt, len(in), o.MaxBatch)
 				require.NotEmpty(rt, in)
 				for _, i := range in {
@@ -343,6 +393,9 @@ func TestProperties(t *testing.T) {
 				}
 				mu.Unlock()
 				time.Sleep(takes)
+				mu.Lock()
+				lanes[p.Lane] = false
+				mu.Unlock()
 				return in, nil
 			})
 			answered := map[int]bool{}
