@@ -153,7 +153,7 @@ func (b *Backend) NewStream(o backend.StreamOptions) (backend.Stream, error) {
 	if b.closed {
 		return nil, errClosed
 	}
-	s := &stream{b: b, priority: o.Priority}
+	s := &stream{b: b, priority: o.Priority, atOnce: maxRows}
 	s.arena.block = 1 << 20
 	b.streams[s] = struct{}{}
 	return s, nil

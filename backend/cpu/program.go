@@ -66,8 +66,9 @@ func (s *stream) compile() (*program, error) {
 	}
 	c := &compiler{s: s, k: s.b.k, workers: s.workers(), p: newProgram(s.workers())}
 	c.p.ops, c.p.ints = slices.Clone(s.ops), slices.Clone(s.ints)
-	for i := 0; i < len(c.p.ops); i++ {
-		o := &c.p.ops[i]
+	ops := c.rounds(c.p.ops)
+	for i := 0; i < len(ops); i++ {
+		o := &ops[i]
 		var err error
 		switch o.code {
 		case opPatchEmbed:
@@ -75,9 +76,9 @@ func (s *stream) compile() (*program, error) {
 		case opLayerNorm:
 			c.layerNorm(o)
 		case opLinear:
-			if i+1 < len(c.p.ops) && s.fusible(o, &c.p.ops[i+1]) {
+			if i+1 < len(ops) && s.fusible(o, &ops[i+1]) {
 				i++
-				if next := &c.p.ops[i]; next.code == opLinearGrad {
+				if next := &ops[i]; next.code == opLinearGrad {
 					c.mlpGrad(o, next)
 				} else {
 					c.mlp(o, next)
@@ -223,6 +224,15 @@ type part struct{ b, lo, hi int }
 // once for every so many rows, which costs more than a row that comes from the
 // third-level cache.
 const maxRows = 208
+
+// rows is maxRows for a layer: int8 weights are so quick to read again that
+// half the rows, which leave room in the cache for the weights, are better.
+func (l *linear) rows() int {
+	if l.precision == backend.Int8 {
+		return maxRows / 2
+	}
+	return maxRows
+}
 
 // split gives each worker its share of b images of n rows, in parts of no
 // more than limit rows that are as even as can be. Where the images divide

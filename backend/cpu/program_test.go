@@ -53,14 +53,15 @@ func TestSplit(t *testing.T) {
 
 // TestAnyQueue runs queues of random operations on random views of a few
 // tensors with one worker, who does one thing after the other, and with
-// several. Where a barrier is missing the bits differ, or the race detector
-// sees it.
+// several, and a batch as a whole and in rounds. Where a barrier is missing, or
+// a round sees another's images, the bits differ, or the race detector sees it.
 func TestAnyQueue(t *testing.T) {
 	const dim = 32
-	run := func(t *testing.T, threads int, seed uint64) [][]float32 {
+	run := func(t *testing.T, threads, atOnce int, seed uint64) [][]float32 {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		b := openTest(t, &portable, backend.Options{Threads: threads})
 		s := newTestStream(t, b, 0)
+		s.atOnce = atOnce
 		batch, n := 1+rng.IntN(4), 2+rng.IntN(9)
 		norm := backend.Norm{Weight: upload(t, b, dense(rng, dim)), Bias: upload(t, b, dense(rng, dim)), Eps: 1}
 		up := newLinear(t, b, rng, 2*dim, dim, backend.LinearOptions{})
@@ -142,10 +143,55 @@ func TestAnyQueue(t *testing.T) {
 		seeds = 10
 	}
 	for seed := range uint64(seeds) {
-		want := run(t, 1, seed)
-		for _, threads := range []int{2, 3} {
-			require.Equal(t, bits(want), bits(run(t, threads, seed)), fmt.Sprintf("seed %d, %d threads", seed, threads))
+		want := run(t, 1, maxRows, seed)
+		for _, threads := range []int{1, 2, 3} {
+			for _, atOnce := range []int{1, maxRows} {
+				require.Equal(t, bits(want), bits(run(t, threads, atOnce, seed)), fmt.Sprintf("seed %d, %d threads, %d rows at once", seed, threads, atOnce))
+			}
 		}
+	}
+}
+
+// TestRounds tests that a batch of large images goes through all operations as
+// many at a time as there are workers, without a barrier, where these are of
+// the whole batch; and that it does not where a round would have to wait.
+func TestRounds(t *testing.T) {
+	for name, c := range map[string]struct{ batch, threads, rounds int }{
+		"one worker":                   {3, 1, 3},
+		"two workers":                  {6, 2, 3},
+		"no more images than workers":  {2, 2, 1},
+		"images that divide unevenly":  {3, 2, 1},
+		"more workers than it divides": {4, 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const depth, n = 2, maxRows/2 + 1
+			b := openTest(t, available()[0], backend.Options{Threads: c.threads})
+			s := newTestStream(t, b, 0)
+			e := newBlocks(t, b, s, c.batch, n, depth, 64, 2)
+			first := tensor.New(tensor.WithShape(c.batch, n, 64), tensor.Of(tensor.Float32))
+			s.Read(first, e.x)
+			require.NoError(t, s.Sync())
+			run := func(atOnce int) (out []float32, p *program) {
+				s.Write(e.x, first)
+				s.atOnce, s.programs = atOnce, nil
+				e.enqueue(s)
+				read := tensor.New(tensor.WithShape(c.batch, 1, 10), tensor.Of(tensor.Float32))
+				s.Read(read, e.out)
+				require.NoError(t, s.Sync())
+				return read.Float32s(), s.programs[0]
+			}
+			want, whole := run(1 << 20)
+			got, p := run(maxRows)
+			require.Equal(t, want, got)
+			steps := func(p *program) (n int) {
+				for _, segment := range p.segments {
+					n += len(segment)
+				}
+				return n
+			}
+			require.Equal(t, c.rounds*steps(whole), steps(p))
+			require.Len(t, p.segments, len(whole.segments))
+		})
 	}
 }
 

@@ -23,7 +23,7 @@ type linearStep struct {
 // the weights are what takes time, and each worker has columns of its own.
 func (c *compiler) linear(o *op) {
 	s := &linearStep{l: o.l, act: o.act, y: o.y, x: o.x, res: o.res, pre: o.pre, aliased: o.res == o.y}
-	s.parts = c.splitFlat(maxRows, &s.y, &s.x, &s.res, &s.pre)
+	s.parts = c.splitFlat(s.l.rows(), &s.y, &s.x, &s.res, &s.pre)
 	s.inPlace = overlap(o.x, o.y) || !o.pre.none() && overlap(o.x, o.pre)
 	scratch := lowBytes(s.l.precision, maxRows, s.l.in)
 	if s.l.precision == backend.F32 && s.inPlace {
@@ -86,7 +86,7 @@ func (c *compiler) mlp(first, next *op) {
 		fc1: first.l, fc2: next.l, act: first.act,
 		y: next.y, x: first.x, res: next.res, pre: first.pre, aliased: next.res == next.y,
 	}
-	s.parts = c.splitFlat(maxRows, &s.y, &s.x, &s.res, &s.pre)
+	s.parts = c.splitFlat(s.fc1.rows(), &s.y, &s.x, &s.res, &s.pre)
 	c.fetches(s.fc1, &s.then)
 	c.add(s, lowBytes(s.fc1.precision, maxRows, s.fc1.in)+lowBytes(s.fc2.precision, maxRows, chunk)+maxRows*rowStride(chunk),
 		access{next.y, true, ownRows}, access{first.pre, true, ownRows}, access{first.x, false, ownRows}, access{next.res, false, ownRows})
@@ -267,11 +267,12 @@ func (s *gatherStep) run(w *worker) {
 type readStep struct {
 	x     view
 	slot  int
+	image int // of the host's tensor, that image 0 of x is
 	parts [][]part
 }
 
 func (c *compiler) read(o *op) {
-	s := &readStep{x: o.x, slot: o.read, parts: split(o.x.b, o.x.n, c.workers, math.MaxInt)}
+	s := &readStep{x: o.x, slot: o.read, image: o.image, parts: split(o.x.b, o.x.n, c.workers, math.MaxInt)}
 	c.add(s, 0, access{o.x, false, ownRows})
 }
 
@@ -279,7 +280,7 @@ func (s *readStep) run(w *worker) {
 	dst := w.job.reads[s.slot]
 	for _, p := range s.parts[w.id] {
 		for i := p.lo; i < p.hi; i++ {
-			copy(dst[(p.b*s.x.n+i)*s.x.c:], floats(s.x.at(p.b, i).p, s.x.c))
+			copy(dst[((s.image+p.b)*s.x.n+i)*s.x.c:], floats(s.x.at(p.b, i).p, s.x.c))
 		}
 	}
 }

@@ -55,6 +55,7 @@ type op struct {
 	lo, hi int  // Pool's spans, Gather's and Attention's rows in stream.ints
 	all    bool // Attention: all rows are captured
 	read   int  // Read: index in stream.reads
+	image  int  // Read: the first image of its round, see rounds
 }
 
 // stream implements backend.Stream: it records operations, and Sync runs them.
@@ -62,6 +63,7 @@ type stream struct {
 	b        *Backend
 	priority int
 	threads  int // 0: all
+	atOnce   int // rows of a worker that go through all operations together; see rounds
 	arena    arena
 	kv       [2]sharedMem // packed keys and values that all workers read, of every second layer
 
