@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -40,6 +41,10 @@ func TestMain(m *testing.M) {
 	backend.Register("gated", func(o backend.Options) (backend.Backend, error) {
 		b, err := backend.Open("cpu", o)
 		return gatedBackend{b}, err
+	})
+	backend.Register("pair", func(o backend.Options) (backend.Backend, error) {
+		b, err := backend.Open("cpu", o)
+		return pairBackend{gatedBackend{b}}, err
 	})
 	goleak.VerifyTestMain(m)
 }
@@ -64,9 +69,19 @@ func (b gatedBackend) NewStream(o backend.StreamOptions) (backend.Stream, error)
 	return gatedStream{s}, err
 }
 
+// pairBackend is "gated" with two threads, as a server counts them.
+type pairBackend struct{ gatedBackend }
+
+func (pairBackend) Threads() int { return 2 }
+
 type gatedStream struct{ backend.Stream }
 
+// syncs is how many calls of Sync there are, held or under way.
+var syncs atomic.Int64
+
 func (s gatedStream) Sync() error {
+	syncs.Add(1)
+	defer syncs.Add(-1)
 	gate.RLock()
 	defer gate.RUnlock()
 	return s.Stream.Sync()

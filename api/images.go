@@ -271,7 +271,7 @@ func (s *Server) forward(ctx context.Context, r *request, up upload, wants vit.W
 	}
 	res, err := slot.Do(ctx, forwardIn{v.pixels, wants})
 	if err != nil {
-		return nil, out, err // the worker may still be reading the pixels
+		return nil, out, err // its lane may still be reading the pixels
 	}
 	r.model.spare.Put(v.pixels)
 	a = &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch}

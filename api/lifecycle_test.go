@@ -295,3 +295,37 @@ func TestShutdownUnderLoad(t *testing.T) {
 	}
 	require.LessOrEqual(t, reset.Load(), int64(3))
 }
+
+// TestLanes holds a device of two threads busy while four pictures come: how
+// many passes are begun, and how many pictures are in each.
+func TestLanes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		change  func(cfg *api.Config)
+		passes  int64
+		batches []int
+	}{
+		{"a lane a thread", func(*api.Config) {}, 2, []int{1, 1, 1, 1}},
+		{"one at a time", func(cfg *api.Config) { cfg.MaxBatch = 1 }, 1, []int{1, 1, 1, 1}},
+		{"company is waited for", func(cfg *api.Config) { cfg.MaxBatch, cfg.BatchDelay = 4, api.Duration(time.Minute) }, 1, []int{4, 4, 4, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, func(cfg *api.Config) { cfg.Backend = "pair"; c.change(cfg) })
+			free := busy(t)
+			var replies []chan reply
+			for range 4 {
+				replies = append(replies, s.async(t.Context(), "/v1/classify", photo(t, "banana.jpg")))
+				time.Sleep(50 * time.Millisecond)
+			}
+			require.Eventually(t, func() bool { return syncs.Load() == c.passes }, 10*time.Second, time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
+			require.Equal(t, c.passes, syncs.Load())
+			free()
+			var batches []int
+			for _, r := range replies {
+				batches = append(batches, (<-r).classified(t).Results[0].Batch)
+			}
+			require.Equal(t, c.batches, batches)
+		})
+	}
+}

@@ -95,7 +95,7 @@ type item[In, Out any] struct {
 	ctx   context.Context
 	in    In
 	since time.Time
-	done  chan outcome[Out] // buffered: the worker never waits for a caller that left
+	done  chan outcome[Out] // buffered: no lane waits for a caller that left
 }
 
 type outcome[Out any] struct {
@@ -155,7 +155,7 @@ func (s *Slot[In, Out]) Release() {
 
 // Do waits for the answer to in, or for ctx. An item whose ctx ends before
 // its batch starts is never computed, and its place is free at once. When ctx
-// ends later, the worker may still be reading in after Do returned: the
+// ends later, its lane may still be reading in after Do returned: the
 // caller must not write to it again. A Slot serves one Do; a second panics.
 func (s *Slot[In, Out]) Do(ctx context.Context, in In) (Result[Out], error) {
 	if s.gone {
