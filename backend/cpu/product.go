@@ -96,6 +96,7 @@ func (w *worker) strip(p *product, i, r0, r int, c rows, acc bool) {
 		}
 		kernel(a)
 		a.acc, a.bias = 1, nil
+		a.next = unsafe.Add(a.next, a.k/4*line) // what the kernel has fetched
 	}
 }
 

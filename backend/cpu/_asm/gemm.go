@@ -88,7 +88,10 @@ func gemms(f *file) {
 	}
 }
 
-const unroll = 4 // k-steps in the loop, a power of two
+const (
+	unroll = 4  // k-steps in the loop, a power of two
+	ahead  = 40 // k-steps from the load of a line of b to that which is fetched, in AVX-512
+)
 
 // microkernel writes a strip of rows times a panel as wide as some vectors.
 // Each element of the result has one accumulator, filled in the order of k,
@@ -129,6 +132,9 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 	step := func(u int) {
 		for j := range vectors {
 			w.i("VMOVUPS %d(SI), %s", (u*vectors+j)*s.size, b(j))
+			if s.size == 64 {
+				w.i("PREFETCHT0 %d(SI)", ((u+ahead)*vectors+j)*s.size)
+			}
 		}
 		for i := range rows {
 			element := fmt.Sprintf("%d(%s)", 4*u, bases[i/2])
@@ -155,7 +161,7 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 		}
 	}
 	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail\nPCALIGN $64\nloop:")
-	w.i("PREFETCHT1 (DX)(R8*4)")
+	w.i("PREFETCHT0 (DX)(R8*4)")
 	for u := range unroll {
 		step(u)
 	}
