@@ -23,6 +23,10 @@ type product struct {
 	hidden bool           // y is scratch with room up to the end of the last panel
 	bf16   bool           // y is rows of bf16
 	then   unsafe.Pointer // weights that are read next, or nil
+
+	// What multiply works out once for all strips.
+	kernels      []func(*gemmArgs)
+	steps, chunk int // steps of four bytes: of all inputs, and of a chunk
 }
 
 // accumulate turns a residual into adding to y, where nothing comes between.
@@ -41,7 +45,11 @@ func (p *product) accumulate(aliased bool) {
 func (w *worker) multiply(p *product) {
 	k, l := w.k, p.l
 	strips := (p.m + k.rows - 1) / k.rows
-	bytes := (p.k1 - p.k0) / perStep(l.precision) * k.cols * 4
+	rows, longer := p.m/strips, p.m%strips // so many strips have a row more
+	per := perStep(l.precision)
+	p.kernels = [...][]func(*gemmArgs){backend.F32: k.gemm, backend.BF16: k.gemmBF16, backend.Int8: k.gemmInt8}[l.precision]
+	p.steps, p.chunk = (p.k1-p.k0+per-1)/per, chunk/per
+	share := (p.k1 - p.k0) / per * k.cols * 4 / strips
 	for i := p.p0; i < p.p1; i++ {
 		next := p.then
 		if i+1 < p.p1 {
@@ -53,10 +61,12 @@ func (w *worker) multiply(p *product) {
 		width := min(l.width, l.columns()-i*l.width)
 		direct := !l.gated && !p.bf16 && p.pre.p == nil && p.res.p == nil && (width == k.cols || p.hidden)
 		for s, r0 := 0, 0; s < strips; s++ {
-			r1 := p.m * (s + 1) / strips
-			r := r1 - r0
+			r := rows
+			if s < longer {
+				r++
+			}
 			// Every strip fetches its share of the panel that comes next.
-			w.args.next = unsafe.Add(next, bytes/strips*s)
+			w.args.next = unsafe.Add(next, share*s)
 			if !direct {
 				w.tileProduct(p, i, r0, r, width)
 			} else {
@@ -66,7 +76,7 @@ func (w *worker) multiply(p *product) {
 					k.act[p.act](y.p, y.ld, r, width)
 				}
 			}
-			r0 = r1
+			r0 += r
 		}
 	}
 }
@@ -75,28 +85,35 @@ func (w *worker) multiply(p *product) {
 // time, each added to what the ones before gave, so that the sums are those of
 // an MLP that is computed in chunks, to the bit.
 func (w *worker) strip(p *product, i, r0, r int, c rows, acc bool) {
-	k, l, a := w.k, p.l, &w.args
+	cols, l, a := w.k.cols, p.l, &w.args
 	a.lda, a.c, a.ldc, a.acc, a.bias = p.x.ld, c.p, c.ld, 0, nil
 	if acc {
 		a.acc = 1
 	}
 	if l.bias != nil && p.k0 == 0 {
-		a.bias = unsafe.Add(l.bias, i*k.cols*4)
+		a.bias = unsafe.Add(l.bias, i*cols*4)
 	}
-	per := perStep(l.precision)
-	kernel := [...][]func(*gemmArgs){backend.F32: k.gemm, backend.BF16: k.gemmBF16, backend.Int8: k.gemmInt8}[l.precision][r]
-	for k0 := p.k0; k0 < p.k1; k0 += chunk {
-		a.a = unsafe.Add(p.x.row(r0), (k0-p.k0)/per*4)
-		a.b = l.panel(i, k0, k.cols)
-		a.k = uintptr((min(chunk, p.k1-k0) + per - 1) / per)
-		if l.precision == backend.Int8 {
-			a.colScale = unsafe.Add(l.scales, i*k.cols*4)
-			a.offset = unsafe.Add(l.offsets, (k0/chunk*l.panels+i)*k.cols*4)
-			a.rowScale = unsafe.Add(p.scales, ((k0-p.k0)/chunk*p.m+r0)*4)
-		}
+	if l.precision == backend.Int8 {
+		a.colScale = unsafe.Add(l.scales, i*cols*4)
+		a.offset = unsafe.Add(l.offsets, (p.k0/chunk*l.panels+i)*cols*4)
+		a.rowScale = unsafe.Add(p.scales, r0*4)
+	}
+	a.a, a.b = p.x.row(r0), l.panel(i, p.k0, cols)
+	kernel := p.kernels[r]
+	for left := p.steps; ; {
+		n := min(left, p.chunk)
+		a.k = uintptr(n)
 		kernel(a)
+		if left -= n; left == 0 {
+			return
+		}
 		a.acc, a.bias = 1, nil
-		a.next = unsafe.Add(a.next, a.k/4*line) // what the kernel has fetched
+		a.a, a.b = unsafe.Add(a.a, n*4), unsafe.Add(a.b, n*cols*4)
+		a.next = unsafe.Add(a.next, n/4*line) // behind what the kernel has fetched
+		if l.precision == backend.Int8 {
+			a.offset = unsafe.Add(a.offset, l.panels*cols*4)
+			a.rowScale = unsafe.Add(a.rowScale, p.m*4)
+		}
 	}
 }
 
