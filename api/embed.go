@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -11,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 )
 
 // Embed is POST /v1/embed.
@@ -67,8 +66,8 @@ func (s *Server) embed(ctx context.Context, r *request, up upload, room *room) (
 	start := time.Now()
 	a.embedded = r.embedding.Of(out.Output, out.row, r.model.config)
 	x := a.embedded.Float32s()
-	if i := slices.IndexFunc(x, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }); i >= 0 {
-		return nil, fmt.Errorf("%w: %v at %d", errNotFinite, x[i], i)
+	if err := vit.CheckFinite("embedding", x); err != nil {
+		return nil, err
 	}
 	if r.send.format == formatNpy {
 		if a.encoded, err = npy(room, a.embedded.Shape(), x); err != nil {

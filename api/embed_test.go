@@ -275,25 +275,35 @@ func TestSendValues(t *testing.T) {
 	require.Contains(t, string(c.get("/metrics").body), "\nvitserve_body_bytes 0\n")
 }
 
-// TestEmbedNotFinite: what is no number is an error of the picture.
-func TestEmbedNotFinite(t *testing.T) {
+// broken is a copy of a golden model whose weights are numbers and whose sums
+// are not.
+func broken(t *testing.T, name string) string {
 	dir := t.TempDir()
-	for _, name := range []string{"config.json", "preprocessor_config.json"} {
-		b, err := os.ReadFile(filepath.Join(golden("hf_dino"), name))
+	for _, file := range []string{"config.json", "preprocessor_config.json", "model.safetensors"} {
+		b, err := os.ReadFile(filepath.Join(golden(name), file))
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		if file == "model.safetensors" {
+			for i := len(b) - len(b)/8*4; i < len(b); i += 4 {
+				copy(b[i:], "\x00\x00\x00\x7f") // 1.7e38
+			}
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), b, 0o600))
 	}
-	b, err := os.ReadFile(filepath.Join(golden("hf_dino"), "model.safetensors"))
-	require.NoError(t, err)
-	for i := len(b) - len(b)/8*4; i < len(b); i += 4 {
-		copy(b[i:], "\x00\x00\x00\x7f") // 1.7e38: finite, and its sums are not
-	}
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), b, 0o600))
-	c := start(t, func(cfg *api.Config) { cfg.Models = []api.ModelConfig{{ID: "nan", Path: dir}} })
-	for _, query := range []string{"", "?pool=grid", "?format=npy"} {
-		r := c.post("/v1/embed"+query, photo(t, "banana.jpg"))
-		require.Equal(t, http.StatusUnprocessableEntity, r.status, "%s", r.body)
-		require.Contains(t, r.problem(t).Detail, "NaN or Inf")
+	return dir
+}
+
+// TestNotFinite: what is no number is an error of the picture, and no answer.
+func TestNotFinite(t *testing.T) {
+	c := start(t, func(cfg *api.Config) {
+		cfg.Models = []api.ModelConfig{{ID: "headless", Path: broken(t, "hf_dino")}, {ID: "nan", Path: broken(t, "hf_vit")}}
+	})
+	for _, path := range []string{
+		"/v1/embed?model=headless", "/v1/embed?model=headless&pool=grid", "/v1/embed?model=headless&format=npy",
+		"/v1/classify?model=nan", "/v1/classify?model=nan&logits=true", "/v1/explain?model=nan", "/v1/explain?model=nan&method=occlusion&format=png",
+	} {
+		r := c.post(path, photo(t, "banana.jpg"))
+		require.Equal(t, http.StatusUnprocessableEntity, r.status, "%s: %s", path, r.body)
+		require.Contains(t, r.problem(t).Detail, "NaN or Inf", path)
 	}
 }
 

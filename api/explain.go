@@ -113,7 +113,9 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, room *room)
 	}
 	a := &answer{geometry: v.geometry, timings: v.timings, batch: res.Batch, focus: &res.Out}
 	a.timings.Queue, a.timings.Infer, a.timings.Explain = ms(res.Queued), ms(res.Ran-res.Out.maps), ms(res.Out.maps)
-	a.label(r, res.Out.Logits)
+	if err := a.label(r, res.Out.Logits); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	if err := s.present(ctx, r, v, a, room); err != nil {
 		return nil, err

@@ -151,7 +151,7 @@ func (s *Server) each(ctx context.Context, r *request, one func(context.Context,
 
 // ofPicture reports whether err is the fault of a picture, not of the request.
 func ofPicture(err error) bool {
-	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, errNotFinite, errFetch} {
+	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, vit.ErrNotFinite, errFetch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -252,7 +252,9 @@ func (s *Server) classify(ctx context.Context, r *request, up upload) (*answer, 
 	if err != nil {
 		return nil, err
 	}
-	a.label(r, out.logits())
+	if err := a.label(r, out.logits()); err != nil {
+		return nil, err
+	}
 	s.met.answered(r, a)
 	return a, nil
 }
@@ -280,13 +282,17 @@ func (s *Server) forward(ctx context.Context, r *request, up upload, wants vit.W
 }
 
 // label turns logits into the predictions that were asked for.
-func (a *answer) label(r *request, logits []float32) {
+func (a *answer) label(r *request, logits []float32) error {
 	start := time.Now()
+	if err := vit.CheckFinite("logits", logits); err != nil {
+		return err
+	}
 	a.predictions = PredictionsOf(r.model.top(logits, r.topK, r.minScore))
 	if r.logits {
 		a.logits = logits
 	}
 	a.timings.Encode = ms(time.Since(start))
+	return nil
 }
 
 // writeJSON marshals before it writes, so that a failure is still an answer.

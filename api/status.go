@@ -18,27 +18,27 @@ import (
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 )
 
 // Errors of requests. The text of what wraps them is for the sender.
 var (
-	errSyntax      = errors.New("bad request")               // cannot be read
-	errValue       = errors.New("value not allowed")         // can be read, and is impossible
-	errTooLarge    = errors.New("request too large")         //
-	errAccept      = errors.New("not acceptable")            //
-	errCoding      = errors.New("content coding")            // a body that is compressed
-	errSlow        = errors.New("request too slow")          //
-	errKey         = errors.New("no valid API key")          //
-	errForbidden   = errors.New("not allowed")               //
-	errRate        = errors.New("too many requests")         //
-	errBodies      = errors.New("too many bytes in flight")  //
-	errHead        = errors.New("no classification head")    //
-	errNotFinite   = errors.New("embedding with NaN or Inf") // the model itself is broken
-	errLoading     = errors.New("model is loading")          //
-	errUnavailable = errors.New("model is not available")    // a load failed a moment ago
-	errDraining    = errors.New("server is shutting down")   //
-	errLoad        = errors.New("model cannot be loaded")    // by the request of an administrator
-	errClientGone  = errors.New("client has gone")           //
+	errSyntax      = errors.New("bad request")              // cannot be read
+	errValue       = errors.New("value not allowed")        // can be read, and is impossible
+	errTooLarge    = errors.New("request too large")        //
+	errAccept      = errors.New("not acceptable")           //
+	errCoding      = errors.New("content coding")           // a body that is compressed
+	errSlow        = errors.New("request too slow")         //
+	errKey         = errors.New("no valid API key")         //
+	errForbidden   = errors.New("not allowed")              //
+	errRate        = errors.New("too many requests")        //
+	errBodies      = errors.New("too many bytes in flight") //
+	errHead        = errors.New("no classification head")   //
+	errLoading     = errors.New("model is loading")         //
+	errUnavailable = errors.New("model is not available")   // a load failed a moment ago
+	errDraining    = errors.New("server is shutting down")  //
+	errLoad        = errors.New("model cannot be loaded")   // by the request of an administrator
+	errClientGone  = errors.New("client has gone")          //
 )
 
 // statusClientGone is what the log says when nobody waits for the answer,
@@ -77,7 +77,7 @@ func status(err error) int {
 		return http.StatusUnsupportedMediaType
 	case errors.Is(err, patch.ErrSize), errors.Is(err, patch.ErrShape), errors.Is(err, errValue),
 		errors.Is(err, attention.ErrOption), errors.Is(err, errFetch), errors.Is(err, attention.ErrFlat), errors.Is(err, attention.ErrNotFinite),
-		errors.Is(err, models.ErrClass), errors.Is(err, errLoad), errors.Is(err, errHead), errors.Is(err, errNotFinite):
+		errors.Is(err, models.ErrClass), errors.Is(err, errLoad), errors.Is(err, errHead), errors.Is(err, vit.ErrNotFinite):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, patch.ErrImage), errors.Is(err, errSyntax):
 		return http.StatusBadRequest

@@ -2,6 +2,8 @@ package vit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 
 	"github.com/vitserve/vitserve/attention"
@@ -71,6 +73,20 @@ func (p Classifier) inBatches(ctx context.Context, n int, logits func(lo, hi int
 		}
 	}
 	return tensor.New(tensor.WithShape(n, classes), tensor.WithBacking(all)), nil
+}
+
+// ErrNotFinite is the error of numbers that are none: the model is broken.
+var ErrNotFinite = errors.New("NaN or Inf")
+
+// CheckFinite refuses values that nobody can act on with ErrNotFinite; what
+// they are begins its text.
+func CheckFinite(what string, values []float32) error {
+	for i, v := range values {
+		if v-v != 0 {
+			return fmt.Errorf("%s with %w: %v at %d", what, ErrNotFinite, v, i)
+		}
+	}
+	return nil
 }
 
 // Scores turns the logits of one image into probabilities: their softmax, or

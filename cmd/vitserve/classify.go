@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/vit"
 )
 
 type classifyFlags struct {
@@ -91,6 +92,9 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos}
 	err = p.run(cmd.Context(), sources, func(r result) error {
 		a := answer{Image: r.name}
+		if r.err == nil {
+			r.err = vit.CheckFinite("logits", r.logits())
+		}
 		if r.err != nil {
 			a.Error = r.err.Error()
 		} else {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
 )
 
 type embedFlags struct {
@@ -91,10 +92,14 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos, wants: f.Wants()}
 	err = p.run(cmd.Context(), sources, func(r result) error {
 		a := embedAnswer{Image: r.name}
+		var x *tensor.Dense
+		if r.err == nil {
+			x = f.Of(r.out, r.row, e.Config)
+			r.err = vit.CheckFinite("embedding", x.Float32s())
+		}
 		if r.err != nil {
 			a.Error = r.err.Error()
 		} else {
-			x := f.Of(r.out, r.row, e.Config)
 			a.Embedding, a.Grid = api.EmbeddingOf(x.Float32s(), x.Shape())
 		}
 		c.done(r)

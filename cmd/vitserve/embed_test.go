@@ -2,6 +2,8 @@ package main
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,4 +72,30 @@ func TestEmbedUsage(t *testing.T) {
 	got := vitserve(t, "embed", "--pool", "sum", file)
 	require.Equal(t, exitUsage, got.code)
 	require.Contains(t, got.stderr, "want model or class or mean or grid")
+}
+
+// TestNotFinite: a model whose weights are numbers and whose sums are not
+// fails every picture by name, and the others are still tried.
+func TestNotFinite(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"config.json", "preprocessor_config.json", "model.safetensors"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "models", "testdata", "golden", "hf_vit", file))
+		require.NoError(t, err)
+		if file == "model.safetensors" {
+			for i := len(b) - len(b)/8*4; i < len(b); i += 4 {
+				copy(b[i:], "\x00\x00\x00\x7f") // 1.7e38
+			}
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), b, 0o600))
+	}
+	photos := t.TempDir()
+	for _, name := range []string{"a.png", "b.png"} {
+		writeFile(t, photos, name, pngBytes(t, picture(1, 64, 64)))
+	}
+	for _, command := range [][]string{{"embed"}, {"classify", "--json"}} {
+		got := vitserve(t, append(command, "--model", dir, photos)...)
+		require.Equal(t, exitFailed, got.code, got.stderr)
+		require.Contains(t, got.stderr, "2 of 2 pictures failed")
+		require.Equal(t, 2, strings.Count(got.stdout, "NaN or Inf"), got.stdout)
+	}
 }
