@@ -206,6 +206,8 @@ func TestExplainAskingRefuses(t *testing.T) {
 		{[]string{"--queries", "8,0"}, "0,0 to 7,7"},
 		{[]string{"--queries", "8"}, "row,column"},
 		{[]string{"--quality", "0", "-o", "x.jpg"}, "1 to 100"},
+		{[]string{"--quality", "40", "-o", "x.png"}, "ends in .jpg"},
+		{[]string{"--quality", "40"}, "ends in .jpg"},
 	} {
 		got := vitserve(t, append([]string{"explain", file}, c.args...)...)
 		require.Equal(t, exitUsage, got.code, "%v: %s", c.args, got.stderr)

@@ -39,6 +39,8 @@ func (f *explainFlags) checkOutput() error {
 		return fmt.Errorf("--values %s is no JSON", f.values)
 	case f.quality < 1 || f.quality > 100:
 		return fmt.Errorf("--quality %d, want 1 to 100", f.quality)
+	case f.quality != attention.DefaultQuality && (f.output == "" || isNpy(f.output) || isPNG(f.output)):
+		return fmt.Errorf("--quality %d, want --output with a name that ends in .jpg", f.quality)
 	case f.output == "" || isNpy(f.output):
 		return nil
 	case len(f.queries) > 1 || len(f.classes) > 1 || f.question.Best > 1:
