@@ -45,7 +45,7 @@ func (p *product) accumulate(aliased bool) {
 func (w *worker) multiply(p *product) {
 	k, l := w.k, p.l
 	strips := (p.m + k.rows - 1) / k.rows
-	rows, longer := p.m/strips, p.m%strips // so many strips have a row more
+	each, longer := p.m/strips, p.m%strips // rows of a strip, and how many strips have one more
 	per := perStep(l.precision)
 	p.kernels = [...][]func(*gemmArgs){backend.F32: k.gemm, backend.BF16: k.gemmBF16, backend.Int8: k.gemmInt8}[l.precision]
 	p.steps, p.chunk = (p.k1-p.k0+per-1)/per, chunk/per
@@ -61,7 +61,7 @@ func (w *worker) multiply(p *product) {
 		width := min(l.width, l.columns()-i*l.width)
 		direct := !l.gated && !p.bf16 && p.pre.p == nil && p.res.p == nil && (width == k.cols || p.hidden)
 		for s, r0 := 0, 0; s < strips; s++ {
-			r := rows
+			r := each
 			if s < longer {
 				r++
 			}

@@ -1,6 +1,6 @@
 // Package hostile makes the files that tests throw at decoders and at the
-// server: spoilt pictures, and one that is small as a file and huge as a
-// picture.
+// server: spoilt pictures, one that is small as a file and huge as a picture,
+// and weights that are numbers and whose sums are not.
 package hostile
 
 import (
@@ -61,4 +61,14 @@ func Bomb(edge uint32) []byte {
 	header := binary.BigEndian.AppendUint32(nil, edge)
 	header = append(binary.BigEndian.AppendUint32(header, edge), 8, 2, 0, 0, 0)
 	return bytes.Join([][]byte{[]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", header), chunk("IDAT", packed.Bytes()), chunk("IEND", nil)}, nil)
+}
+
+// Overflow returns a copy of a file of float32 weights whose latter half is
+// 1.7e38: a model of them computes Inf and NaN.
+func Overflow(weights []byte) []byte {
+	weights = bytes.Clone(weights)
+	for i := len(weights) - len(weights)/8*4; i < len(weights); i += 4 {
+		copy(weights[i:], "\x00\x00\x00\x7f")
+	}
+	return weights
 }

@@ -34,7 +34,6 @@ def judged(found, want, form="{:.2f}", most=False):
     said = form.format(found)
     if not want:
         return f"{said} | | "
-    found = round(found, 3)  # a thousandth is less than two runs differ by
     sign, short = ("≤ ", found > want[0]) if most else ("", found < want[0])
     return f"{'**' + said + '**' if short else said} | {sign}{want[0]:.2f} | {sign}{want[1]:.2f}"
 
