@@ -91,6 +91,7 @@ func gemms(f *file) {
 const (
 	unroll = 4  // k-steps in the loop, a power of two
 	ahead  = 40 // k-steps from the load of a line of b to that which is fetched, in AVX-512
+	near   = 12 // turns of the loop that are left when c is fetched
 )
 
 // microkernel writes a strip of rows times a panel as wide as some vectors.
@@ -160,13 +161,24 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 			w.i("ADDQ $%d, %s", 4*steps, bases[i])
 		}
 	}
-	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail\nPCALIGN $64\nloop:")
+	// The loop runs to its last turns, c is fetched, and the loop runs on.
+	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail")
+	w.i("MOVQ $%d, R14\nSUBQ R14, AX\nJG loop\nADDQ AX, R14\nfetch:\nMOVQ %d(DI), AX", near, argC)
+	for i := range rows {
+		for j := 0; j < vectors*s.size; j += 64 {
+			w.i("PREFETCHT0 %d(AX)", j)
+		}
+		if i < rows-1 {
+			w.i("ADDQ %d(DI), AX", argLDC)
+		}
+	}
+	w.i("MOVQ R14, AX\nXORL R14, R14\nPCALIGN $64\nloop:")
 	w.i("PREFETCHT0 (DX)(R8*4)")
 	for u := range unroll {
 		step(u)
 	}
 	advance(unroll)
-	w.i("DECQ AX\nJNZ loop\ntail:\nANDQ $%d, CX\nJZ done\nrest:", unroll-1)
+	w.i("DECQ AX\nJNZ loop\nTESTQ R14, R14\nJNZ fetch\ntail:\nANDQ $%d, CX\nJZ done\nrest:", unroll-1)
 	step(0)
 	advance(1)
 	w.i("DECQ CX\nJNZ rest\ndone:")
