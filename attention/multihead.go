@@ -23,8 +23,9 @@ type MultiHead struct {
 
 // Memory is what MultiHead writes on its way.
 type Memory struct {
-	QKV backend.Tensor // (B, N, 3C)
-	Out backend.Tensor // (B, N, C) the heads side by side; may be the input
+	QKV  backend.Tensor // (B, N, 3C)
+	Out  backend.Tensor // (B, N, C) the heads side by side; may be the input
+	Keep bool           // Forward leaves keys and values in QKV; else they are undefined after it
 }
 
 // Capture asks for probabilities. The zero value asks for none.
@@ -47,7 +48,7 @@ func (m *MultiHead) Forward(s backend.Stream, y, x, residual backend.Tensor, mem
 	}
 	o := mem.Out.Rows(0, rows)
 	a := m.attention(dim)
-	a.Rows, a.Probs = c.Rows, c.Probs
+	a.Rows, a.Probs, a.Spend = c.Rows, c.Probs, !mem.Keep
 	s.Attention(o, q, mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
 	s.Linear(y, o, m.Proj, backend.Epilogue{Residual: residual})
 }

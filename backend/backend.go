@@ -237,6 +237,7 @@ type Attention struct {
 	Bias  Tensor // (H, N, N) added before the softmax; zero: none. Needs as many rows in q as in k
 	Rows  []int  // which rows of q are captured in Probs; nil: all
 	Probs Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
+	Spend bool   // k and v are not needed any more: their contents are undefined afterwards, and the backend need not have written them
 
 	// For Gradients.AttentionGrad only.
 	// R is the number of rows of q.

@@ -17,12 +17,13 @@ type block struct {
 }
 
 // forward enqueues the block for the first rows tokens of x, which look at
-// all of them. The others keep their values from the block before.
-func (b *block) forward(s backend.Stream, m *memory, rows int, keep attention.Capture) {
+// all of them. The others keep their values from the block before. Keys and
+// values are in m.qkv afterwards if they are to be kept.
+func (b *block) forward(s backend.Stream, m *memory, rows int, probs attention.Capture, keep bool) {
 	x, y, h := m.x.Rows(0, rows), m.y.Rows(0, rows), m.hidden.Rows(0, rows)
 
 	s.LayerNorm(m.y, m.x, b.norm1)
-	b.attn.Forward(s, x, m.y, x, attention.Memory{QKV: m.qkv, Out: m.y}, keep)
+	b.attn.Forward(s, x, m.y, x, attention.Memory{QKV: m.qkv, Out: m.y, Keep: keep}, probs)
 
 	s.LayerNorm(y, x, b.norm2)
 	s.Linear(h, y, b.fc1, backend.Epilogue{Act: b.act})

@@ -66,7 +66,7 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 		if i == c.Depth-1 {
 			rows = c.pooledRows()
 		}
-		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{})
+		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false)
 	}
 	s.m.pool(s.stream, &m, c)
 	s.stream.Linear(m.logits, m.pooled, s.m.head, backend.Epilogue{})

@@ -135,7 +135,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 			s.stream.LayerNorm(m.y, m.x, s.m.blocks[i].norm1)
 			o.normed(i, m.y)
 		}
-		s.m.blocks[i].forward(s.stream, m, rows, probs)
+		s.m.blocks[i].forward(s.stream, m, rows, probs, w.Gram)
 		o.attn(probs)
 		o.values(m.qkv)
 		o.tokens(i, m.x)

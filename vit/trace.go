@@ -118,7 +118,7 @@ func (b *block) trace(s backend.Stream, m *taps, i int, keep attention.Capture, 
 	t := m.blocks[i]
 	s.LayerNorm(m.y, t.x, b.norm1)
 	o.normed(i, m.y)
-	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y}, keep)
+	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y, Keep: true}, keep)
 
 	s.LayerNorm(m.y, t.mid, b.norm2)
 	s.Linear(m.hidden, m.y, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre})

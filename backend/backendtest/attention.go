@@ -5,8 +5,53 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
+
 	"github.com/vitserve/vitserve/backend"
 )
+
+// spent tests that attention whose keys and values are not kept gives the
+// same bits as where they are, from one layer or two, more and fewer queries.
+func (s suite) spent(t *testing.T) {
+	for _, c := range []struct{ batch, n, heads, d int }{
+		{1, 197, 3, 64}, {1, 5, 2, 32}, {3, 17, 2, 64}, {3, 50, 1, 96}, {1, 65, 4, 16}, {1, 34, 2, 20}, {2, 33, 2, 32}, {1, 450, 1, 32},
+	} {
+		dim := c.heads * c.d
+		for _, threads := range []int{0, 1, 2, 3} {
+			for _, packed := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%d×%d×%d×%d/%d/%v", c.batch, c.n, c.heads, c.d, threads, packed), func(t *testing.T) {
+					run := func(spend bool) []*tensor.Dense {
+						return runCase(t, s.b, func(r *rig) []backend.Tensor {
+							r.Threads(threads)
+							x, qkv, o := r.tokens(c.batch, c.n, dim), r.tokens(c.batch, c.n, 3*dim), r.Alloc(c.batch, c.n, dim)
+							q, k, v := qkv.Cols(0, dim), qkv.Cols(dim, 2*dim), qkv.Cols(2*dim, 3*dim)
+							all := r.linear(3*dim, dim, true, backend.LinearOptions{})
+							two := r.linear(2*dim, dim, false, backend.LinearOptions{})
+							for range 3 { // what comes round to the memory of the first, too
+								if packed {
+									r.Linear(qkv, x, all, backend.Epilogue{})
+								} else {
+									q, o = r.tokens(c.batch, 1, dim), o.Rows(0, 1)
+									r.Linear(qkv.Cols(dim, 3*dim), x, two, backend.Epilogue{})
+								}
+								r.Attention(o, q, k, v, backend.Attention{Heads: c.heads, Scale: 0.3, Spend: spend})
+								if packed {
+									r.Linear(x, o, r.linear(dim, dim, false, backend.LinearOptions{}), backend.Epilogue{})
+								}
+							}
+							return []backend.Tensor{o, q}
+						})
+					}
+					want, got := run(false), run(true)
+					for i := range want {
+						require.Equal(t, bits(want[i].Float32s()), bits(got[i].Float32s()), "output %d", i)
+					}
+				})
+			}
+		}
+	}
+}
 
 func (s suite) attention(t *testing.T) {
 	for _, c := range []struct{ batch, n, heads, d int }{

@@ -55,6 +55,7 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Activations", s.activations)
 	t.Run("MLP", s.mlp)
 	t.Run("Attention", s.attention)
+	t.Run("Spent", s.spent)
 	t.Run("Pool", s.pool)
 	t.Run("Gather", s.gather)
 	t.Run("Stream", s.stream)

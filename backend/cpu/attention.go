@@ -54,8 +54,9 @@ func (p layout) bytes() int { return roundUp(p.at(p.count()), line) }
 
 // attention compiles the operation. Where workers have whole images, each
 // packs a head for itself just before it reads it; otherwise all pack what is
-// theirs into memory of the stream, and wait.
-func (c *compiler) attention(o *op) error {
+// theirs into memory of the stream, and wait. l is the Linear before it if
+// that packs, and is compiled with it; or nil.
+func (c *compiler) attention(o, l *op) error {
 	a := &attention{
 		heads: o.heads, d: o.x.c / o.heads, o: o.y, q: o.x, k: o.k, v: o.v, scale: o.scale,
 		bias: o.bias, cos: o.cos, sin: o.sin, unturned: o.unturned, interleaved: o.interleaved,
@@ -82,11 +83,14 @@ func (c *compiler) attention(o *op) error {
 		return err
 	}
 	c.layers++
-	a.packed = split(a.k.b, a.k.n, c.workers, math.MaxInt)
-	kv := view{mem: a.shared, b: 1, n: 1, c: a.shared.floats}
-	c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, access{kv, true, anything}, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
+	if l != nil {
+		c.linearInto(l, &into{a, o.k.off - l.y.off, o.v.off - l.y.off})
+	} else {
+		a.packed = split(a.k.b, a.k.n, c.workers, math.MaxInt)
+		c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, access{a.packedView(), true, anything}, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
+	}
 	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, access{o.probs, true, anything},
-		access{o.x, false, ownRows}, access{kv, false, anything})...)
+		access{o.x, false, ownRows}, access{a.packedView(), false, anything})...)
 	return nil
 }
 
@@ -160,18 +164,6 @@ func (s *ownAttention) run(w *worker) {
 	}
 }
 
-// packKeysValues packs the worker's rows of keys and values.
-type packKeysValues attention
-
-func (s *packKeysValues) run(w *worker) {
-	a := (*attention)(s)
-	for _, p := range a.packed[w.id] {
-		for h := range a.heads {
-			a.pack(w, a.head(p.b, h), w.scratch, h, p)
-		}
-	}
-}
-
 // sharedAttention reads what all workers packed.
 type sharedAttention attention
 
@@ -184,45 +176,27 @@ func (s *sharedAttention) run(w *worker) {
 	}
 }
 
-// pack writes the keys and values of some tokens into their panels.
-func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
-	turned, low := a.queries(w.k, strip)
-	for i := p.lo / a.keys.cols; i*a.keys.cols < p.hi; i++ {
-		first := i * a.keys.cols
-		lo, hi := max(p.lo, first), min(p.hi, first+a.keys.cols)
-		k := a.k.at(p.b, lo).from(0, h*a.d)
-		if !a.cos.none() {
-			a.turn(w.k, turned, k, lo, hi-lo, 1)
-			k = turned
-		}
-		if a.bf16 {
-			w.k.toBF16(low.p, low.ld, k.p, k.ld, hi-lo, a.d)
-			k = low
-		}
-		panel := unsafe.Add(head, a.keys.at(i)+(lo-first)*4)
-		w.k.transpose(panel, uintptr(a.keys.width(i))*4, k.p, k.ld, hi-lo, a.keys.depth)
-	}
-	v := a.v.at(p.b, p.lo).from(0, h*a.d)
-	for i := range a.values.count() {
-		first, width := i*a.values.cols, a.values.width(i)
-		panel := unsafe.Add(head, a.keys.bytes()+a.values.at(i))
-		n := min(width, a.d-first)
-		if a.bf16 {
-			v := v.from(0, first)
-			w.k.pairs(unsafe.Add(panel, p.lo/2*width*4), uintptr(width)*4, v.p, v.ld, p.hi-p.lo, n)
-			continue
-		}
-		copyRows(rows{unsafe.Add(panel, p.lo*width*4), uintptr(width) * 4}, v.from(0, first), p.hi-p.lo, n)
-	}
-}
-
 // attend computes some rows of a head, strip by strip.
 func (a *attention) attend(w *worker, head, strip unsafe.Pointer, h int, p part) {
 	n := p.hi - p.lo
 	strips := (n + w.k.rows - 1) / w.k.rows
 	for s := range strips {
 		lo, hi := p.lo+n*s/strips, p.lo+n*(s+1)/strips
+		// The queries that come next were written long ago.
+		if s < strips-1 {
+			a.fetch(w, h, part{p.b, hi, min(hi+w.k.rows, p.hi)})
+		} else if h < a.heads-1 {
+			a.fetch(w, h+1, part{p.b, p.lo, min(p.lo+w.k.rows, p.hi)})
+		}
 		a.strip(w, head, strip, h, part{p.b, lo, hi})
+	}
+}
+
+// fetch brings some rows of a head's queries into the cache.
+func (a *attention) fetch(w *worker, h int, p part) {
+	if w.k.fetch != nil {
+		q := a.q.at(p.b, p.lo).from(0, h*a.d)
+		w.k.fetch(q.p, q.ld, p.hi-p.lo, a.d)
 	}
 }
 

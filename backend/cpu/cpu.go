@@ -35,6 +35,7 @@ type Backend struct {
 	weights   arena // of Linears and Uploads
 	gradients arena // of transposed weights
 	own       arena // of the workers
+	cached    int   // bytes of activations that a core's cache holds from one operation to the next; see packs
 
 	mu      sync.Mutex
 	closed  bool
@@ -63,7 +64,7 @@ func open(o backend.Options, k *kernels) (*Backend, error) {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	b := &Backend{k: k, precision: o.Precision, streams: map[*stream]struct{}{}}
+	b := &Backend{k: k, precision: o.Precision, cached: 512 << 10, streams: map[*stream]struct{}{}}
 	b.weights.block, b.gradients.block, b.own.block = 32<<20, 32<<20, 1<<20
 	var err error
 	if b.pool, err = newPool(k, threads, &b.own); err != nil {

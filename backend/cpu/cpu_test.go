@@ -16,6 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func openTest(t testing.TB, k *kernels, o backend.Options) *Backend {
 	b, err := open(o, k)
 	require.NoError(t, err)
+	b.cached = 0 // what is done for large models is done for those of tests
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
 }

@@ -41,6 +41,11 @@ func layerNormAVX512(y, x, w, b unsafe.Pointer, n int, eps float32)
 //go:noescape
 func addAVX512(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
+// fetchAVX512 is kernels.fetch.
+//
+//go:noescape
+func fetchAVX512(x unsafe.Pointer, ldx uintptr, r, n int)
+
 // transposeAVX512 is kernels.transpose.
 //
 //go:noescape
@@ -90,6 +95,11 @@ func layerNormAVX2(y, x, w, b unsafe.Pointer, n int, eps float32)
 //
 //go:noescape
 func addAVX2(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
+
+// fetchAVX2 is kernels.fetch.
+//
+//go:noescape
+func fetchAVX2(x unsafe.Pointer, ldx uintptr, r, n int)
 
 // transposeAVX2 is kernels.transpose.
 //

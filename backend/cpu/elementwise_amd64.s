@@ -1250,6 +1250,25 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+TEXT ·fetchAVX512(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ ldx+8(FP), BX
+	MOVQ r+16(FP), CX
+	MOVQ n+24(FP), DX
+	SHLQ $2, DX
+row:
+	XORL SI, SI
+line:
+	PREFETCHT0 (AX)(SI*1)
+	ADDQ $64, SI
+	CMPQ SI, DX
+	JLT line
+	ADDQ BX, AX
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
 TEXT ·transposeAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R9
@@ -2335,6 +2354,25 @@ vectorTail:
 	VMASKMOVPS Y0, Y15, (DI)
 	ADDQ BX, AX
 	ADDQ R12, R11
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
+TEXT ·fetchAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ ldx+8(FP), BX
+	MOVQ r+16(FP), CX
+	MOVQ n+24(FP), DX
+	SHLQ $2, DX
+row:
+	XORL SI, SI
+line:
+	PREFETCHT0 (AX)(SI*1)
+	ADDQ $64, SI
+	CMPQ SI, DX
+	JLT line
+	ADDQ BX, AX
 	DECQ CX
 	JNZ row
 	VZEROUPPER

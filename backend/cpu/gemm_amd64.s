@@ -26,10 +26,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -124,10 +126,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -251,10 +255,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -403,10 +409,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -584,10 +592,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -790,10 +800,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -1025,10 +1037,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -1285,10 +1299,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -1574,10 +1590,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -1888,10 +1906,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -2231,10 +2251,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -2599,10 +2621,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -2940,10 +2964,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3016,10 +3042,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3111,10 +3139,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3221,10 +3251,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3350,10 +3382,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3494,10 +3528,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3657,10 +3693,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -3835,10 +3873,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -4032,10 +4072,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -4244,10 +4286,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -4475,10 +4519,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -4721,10 +4767,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -4958,10 +5006,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -5061,10 +5111,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -5193,10 +5245,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -5355,10 +5409,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -5546,10 +5602,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -5767,10 +5825,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -6017,10 +6077,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -6297,10 +6359,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -6606,10 +6670,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -6945,10 +7011,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -7313,10 +7381,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -7711,10 +7781,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8082,10 +8154,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8163,10 +8237,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8263,10 +8339,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8383,10 +8461,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8522,10 +8602,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8681,10 +8763,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -8859,10 +8943,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -9057,10 +9143,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -9274,10 +9362,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -9511,10 +9601,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -9767,10 +9859,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -10043,10 +10137,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -10310,10 +10406,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -10431,10 +10529,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -10587,10 +10687,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -10779,10 +10881,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -11006,10 +11110,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -11269,10 +11375,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -11567,10 +11675,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -11901,10 +12011,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -12270,10 +12382,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -12675,10 +12789,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -13115,10 +13231,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -13591,10 +13709,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14048,10 +14168,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14140,10 +14262,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14260,10 +14384,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14409,10 +14535,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14586,10 +14714,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14792,10 +14922,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -14997,10 +15129,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -15073,10 +15207,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -15168,10 +15304,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -15283,10 +15421,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -15417,10 +15557,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)
@@ -15571,10 +15713,12 @@ start:
 	MOVQ CX, AX
 	SHRQ $2, AX
 	JZ tail
+	XORL R14, R14
+	CMPQ AX, $24
+	JLT loop
 	MOVQ $12, R14
 	SUBQ R14, AX
-	JG loop
-	ADDQ AX, R14
+	JMP loop
 fetch:
 	MOVQ 24(DI), AX
 	PREFETCHT0 0(AX)

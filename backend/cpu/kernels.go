@@ -51,6 +51,9 @@ type kernels struct {
 	// add is y[i][j] += x[i][j] over r rows of n values.
 	add func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 
+	// fetch brings r rows of n values into the cache.
+	fetch func(x unsafe.Pointer, ldx uintptr, r, n int)
+
 	// rotate turns r rows of n values, n even, by rotary positions whose
 	// cosines and sines are rows of n too:
 	//

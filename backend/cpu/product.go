@@ -23,6 +23,9 @@ type product struct {
 	hidden bool           // y is scratch with room up to the end of the last panel
 	bf16   bool           // y is rows of bf16
 	then   unsafe.Pointer // weights that are read next, or nil
+	into   *into          // where columns of keys and values go in place of y, or nil
+	at     part           // with into: the rows, those of an image
+	done   int            // with into: the first token whose keys are not packed yet
 
 	// What multiply works out once for all strips.
 	kernels      []func(*gemmArgs)
@@ -44,8 +47,13 @@ func (p *product) accumulate(aliased bool) {
 // depend on the strip it falls into.
 func (w *worker) multiply(p *product) {
 	k, l := w.k, p.l
-	strips := (p.m + k.rows - 1) / k.rows
-	each, longer := p.m/strips, p.m%strips // rows of a strip, and how many strips have one more
+	unit := 1
+	if p.into != nil {
+		unit = p.into.a.unit()
+	}
+	units, most := (p.m+unit-1)/unit, k.rows/unit
+	strips := (units + most - 1) / most
+	each, longer := units/strips, units%strips // units of a strip, and how many strips have one more
 	per := perStep(l.precision)
 	p.kernels = [...][]func(*gemmArgs){backend.F32: k.gemm, backend.BF16: k.gemmBF16, backend.Int8: k.gemmInt8}[l.precision]
 	p.steps, p.chunk = (p.k1-p.k0+per-1)/per, chunk/per
@@ -60,14 +68,18 @@ func (w *worker) multiply(p *product) {
 		col := (i - p.p0) * l.width
 		width := min(l.width, l.columns()-i*l.width)
 		direct := !l.gated && !p.bf16 && p.pre.p == nil && p.res.p == nil && (width == k.cols || p.hidden)
+		packed := p.into != nil && p.into.has(col)
 		for s, r0 := 0, 0; s < strips; s++ {
 			r := each
 			if s < longer {
 				r++
 			}
+			r = min(r*unit, p.m-r0)
 			// Every strip fetches its share of the panel that comes next.
 			w.args.next = unsafe.Add(next, share*s)
-			if !direct {
+			if packed {
+				w.packedProduct(p, i, r0, r)
+			} else if !direct {
 				w.tileProduct(p, i, r0, r, width)
 			} else {
 				y := p.y.from(r0, col)

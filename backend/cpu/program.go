@@ -76,7 +76,10 @@ func (s *stream) compile() (*program, error) {
 		case opLayerNorm:
 			c.layerNorm(o)
 		case opLinear:
-			if i+1 < len(ops) && s.fusible(o, &ops[i+1]) {
+			if i+1 < len(ops) && c.packs(o, &ops[i+1]) {
+				i++
+				err = c.attention(&ops[i], o)
+			} else if i+1 < len(ops) && s.fusible(o, &ops[i+1]) {
 				i++
 				if next := &ops[i]; next.code == opLinearGrad {
 					c.mlpGrad(o, next)
@@ -87,7 +90,7 @@ func (s *stream) compile() (*program, error) {
 				c.linear(o)
 			}
 		case opAttention:
-			err = c.attention(o)
+			err = c.attention(o, nil)
 		case opPool:
 			c.pool(o)
 		case opGather:
@@ -235,9 +238,9 @@ func (l *linear) rows() int {
 }
 
 // split gives each worker its share of b images of n rows, in parts of no
-// more than limit rows that are as even as can be. Where the images divide
-// evenly among the workers, everyone has whole images. A share starts at an
-// even row of an image, because bf16 packs the values of two tokens together.
+// more than limit rows, an even number, that are as even as can be. Where the images divide
+// evenly among the workers, everyone has whole images. Shares and parts start
+// at even rows of an image, because bf16 packs the values of two tokens together.
 func split(b, n, workers, limit int) [][]part {
 	return divide(b, n, workers, limit, n)
 }
@@ -253,9 +256,14 @@ func divide(b, n, workers, limit, size int) [][]part {
 			stop := min(end, (img+1)*size)
 			rows := stop - first
 			pieces := (rows-1)/limit + 1
+			lo := first - img*size
 			for i := range pieces {
-				lo := first - img*size
-				parts[w] = append(parts[w], part{img, lo + rows*i/pieces, lo + rows*(i+1)/pieces})
+				hi := first - img*size + rows*(i+1)/pieces
+				if i < pieces-1 {
+					hi += hi % n % 2
+				}
+				parts[w] = append(parts[w], part{img, lo, hi})
+				lo = hi
 			}
 			first = stop
 		}

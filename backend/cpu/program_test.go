@@ -12,26 +12,24 @@ import (
 )
 
 // TestSplit tests that every row is somebody's once, in order, whatever the
-// numbers, and that shares start at even rows.
+// numbers, and that shares and parts start at even rows.
 func TestSplit(t *testing.T) {
 	for _, b := range []int{1, 2, 3, 8} {
 		for _, n := range []int{1, 2, 5, 197, 577} {
 			for _, workers := range []int{1, 2, 3, 8} {
-				for _, limit := range []int{1, 50, math.MaxInt} {
+				for _, limit := range []int{2, 50, math.MaxInt} {
 					flat := view{mem: &mem{}, b: b, n: n, c: 1, row: 1, batch: n}
 					c := &compiler{workers: workers}
 					whole, apart := c.splitFlat(limit, &flat), split(b, n, workers, limit)
 					require.Equal(t, 1, flat.b)
 					next, nextFlat := 0, 0
 					for w := range workers {
-						for i, p := range apart[w] {
+						for _, p := range apart[w] {
 							require.Equal(t, next, p.b*n+p.lo)
 							require.Less(t, p.lo, p.hi)
 							require.LessOrEqual(t, p.hi-p.lo, limit)
 							require.LessOrEqual(t, p.hi, n)
-							if i == 0 {
-								require.Zero(t, p.lo%2)
-							}
+							require.Zero(t, p.lo%2)
 							next += p.hi - p.lo
 						}
 						for _, p := range whole[w] {
@@ -67,6 +65,7 @@ func TestAnyQueue(t *testing.T) {
 		up := newLinear(t, b, rng, 2*dim, dim, backend.LinearOptions{})
 		down := newLinear(t, b, rng, dim, 2*dim, backend.LinearOptions{})
 		same := newLinear(t, b, rng, dim, dim, backend.LinearOptions{})
+		triple := newLinear(t, b, rng, 3*dim, dim, backend.LinearOptions{})
 		var all []backend.Tensor
 		for range 3 {
 			x := s.Alloc(batch, n, 3*dim)
@@ -101,7 +100,7 @@ func TestAnyQueue(t *testing.T) {
 				rows = 1 + rng.IntN(n)
 			}
 			x := tokens(rows)
-			switch rng.IntN(7) {
+			switch rng.IntN(8) {
 			case 0:
 				s.LayerNorm(tokens(rows), x, norm)
 			case 1:
@@ -128,6 +127,16 @@ func TestAnyQueue(t *testing.T) {
 				d := tensor.New(tensor.WithShape(batch, rows, dim), tensor.Of(tensor.Float32))
 				s.Read(d, x)
 				reads = append(reads, d.Float32s())
+			case 7:
+				i, j := rng.IntN(len(all)), rng.IntN(3)*dim
+				if i == 0 {
+					continue
+				}
+				y, k, v := all[i], all[i].Cols(dim, 2*dim), all[i].Cols(2*dim, 3*dim)
+				s.Linear(y, all[0].Cols(j, j+dim), triple, backend.Epilogue{})
+				s.Attention(all[0].Cols(j, j+dim), y.Cols(0, dim), k, v, backend.Attention{Heads: 2, Scale: 0.2, Spend: true})
+				s.LayerNorm(k, all[0].Cols(j, j+dim), norm)
+				s.LayerNorm(v, k, norm)
 			}
 		}
 		for _, x := range append(all, probs) {
@@ -149,6 +158,37 @@ func TestAnyQueue(t *testing.T) {
 				require.Equal(t, bits(want), bits(run(t, threads, atOnce, seed)), fmt.Sprintf("seed %d, %d threads, %d rows at once", seed, threads, atOnce))
 			}
 		}
+	}
+}
+
+// TestPacks tests when a Linear packs the keys and values that it computes.
+func TestPacks(t *testing.T) {
+	for name, c := range map[string]struct {
+		cached, batch, threads, d int
+		spend, packs              bool
+	}{
+		"one image, two workers":         {0, 1, 2, 32, true, true},
+		"three images, two workers":      {0, 3, 2, 64, true, true},
+		"one worker, who waits for none": {0, 1, 1, 32, true, false},
+		"workers with their own images":  {0, 2, 2, 32, true, false},
+		"keys that are read later":       {0, 1, 2, 32, false, false},
+		"heads across panels":            {0, 1, 2, 20, true, false},
+		"few":                            {2 * 17 * 2 * 32 * 4, 1, 2, 32, true, false},
+		"not so few":                     {2*17*2*32*4 - 1, 1, 2, 32, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n, heads = 17, 2
+			dim := heads * c.d
+			b := openTest(t, &portable, backend.Options{Threads: c.threads})
+			b.cached = c.cached
+			s := newTestStream(t, b, 0)
+			l := newLinear(t, b, newRand(), 3*dim, dim, backend.LinearOptions{})
+			x, qkv := s.Alloc(c.batch, n, dim), s.Alloc(c.batch, n, 3*dim)
+			s.Linear(qkv, x, l, backend.Epilogue{})
+			s.Attention(x, qkv.Cols(0, dim), qkv.Cols(dim, 2*dim), qkv.Cols(2*dim, 3*dim), backend.Attention{Heads: heads, Scale: 1, Spend: c.spend})
+			require.NoError(t, s.Sync())
+			require.Equal(t, c.packs, s.programs[0].segments[0][0].(*linearStep).into != nil)
+		})
 	}
 }
 

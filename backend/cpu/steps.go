@@ -17,6 +17,7 @@ type linearStep struct {
 	parts          [][]part
 	panels         [][2]int // of each worker
 	then           unsafe.Pointer
+	into           *into // if y has keys and values
 }
 
 // linear compiles the operation. Where there are fewer rows than workers,
@@ -46,6 +47,19 @@ func (c *compiler) linear(o *op) {
 	c.add(s, scratch, access{o.y, true, ownRows}, access{o.pre, true, ownRows}, access{o.x, false, ownRows}, access{o.res, false, ownRows})
 }
 
+// linearInto compiles a Linear whose keys and values go straight into the
+// panels of the attention that reads them.
+func (c *compiler) linearInto(o *op, to *into) {
+	s := &linearStep{l: o.l, y: o.y, x: o.x, into: to}
+	s.parts = split(o.y.b, o.y.n, c.workers, s.l.rows())
+	for range c.workers {
+		s.panels = append(s.panels, [2]int{0, s.l.panels})
+	}
+	c.fetches(o.l, &s.then)
+	c.add(s, lowBytes(s.l.precision, maxRows, s.l.in)+maxRows*c.k.cols*4+to.a.stripBytes(c.k),
+		access{o.y, true, ownRows}, access{o.x, false, ownRows}, access{to.a.packedView(), true, anything})
+}
+
 // rowStride is the bytes from one row of n values to the next in scratch
 // memory, padded as tensors are.
 func rowStride(n int) int { return roundUp(n*4, line) + line }
@@ -55,7 +69,7 @@ func (s *linearStep) run(w *worker) {
 	col := p0 * s.l.width
 	for _, p := range s.parts[w.id] {
 		m := product{
-			l: s.l, act: s.act, m: p.hi - p.lo, p0: p0, p1: p1, k1: s.l.in, then: s.then,
+			l: s.l, act: s.act, m: p.hi - p.lo, p0: p0, p1: p1, k1: s.l.in, then: s.then, into: s.into, at: p,
 			y: s.y.at(p.b, p.lo).from(0, col), res: s.res.at(p.b, p.lo).from(0, col), pre: s.pre.at(p.b, p.lo).from(0, col),
 		}
 		x := s.x.at(p.b, p.lo)
@@ -218,7 +232,7 @@ type poolStep struct {
 
 func (c *compiler) pool(o *op) {
 	s := &poolStep{y: o.y, x: o.x, spans: c.p.ints[o.lo:o.hi]}
-	s.parts = split(s.y.b, 1, c.workers, 1)
+	s.parts = split(s.y.b, 1, c.workers, math.MaxInt)
 	c.add(s, 0, access{o.y, true, ownRows}, access{o.x, false, ownImage})
 }
 

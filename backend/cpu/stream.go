@@ -48,6 +48,7 @@ type op struct {
 	cos, sin    view // zero: no rope
 	unturned    int  // first tokens that rope leaves alone
 	interleaved bool
+	spend       bool // k and v are undefined afterwards
 
 	dy            view // LayerNormGrad, AttentionGrad: the gradient that comes in
 	dk, dv, share view // AttentionGrad, beside y for dq and probs for ∂L/∂probs
@@ -198,7 +199,7 @@ func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
 	lo := len(s.ints)
 	r := op{
 		code: opAttention, y: newView(o), x: newView(q), k: newView(k), v: newView(v),
-		heads: a.Heads, scale: a.Scale, bias: newView(a.Bias), probs: newView(a.Probs), all: a.Rows == nil,
+		heads: a.Heads, scale: a.Scale, bias: newView(a.Bias), probs: newView(a.Probs), all: a.Rows == nil, spend: a.Spend,
 	}
 	if !a.Probs.IsZero() {
 		s.ints = append(s.ints, a.Rows...)

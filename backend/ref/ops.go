@@ -135,7 +135,24 @@ func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
 				}
 			}
 		}
+		if a.Spend {
+			spoil(k)
+			spoil(v)
+		}
 	})
+}
+
+// spoil fills a tensor with NaN, so that nobody takes what is undefined for
+// right.
+func spoil(t backend.Tensor) {
+	images, rows := extent(t)
+	for b := range images {
+		for r := range rows {
+			for j := range row(t, b, r) {
+				row(t, b, r)[j] = float32(math.NaN())
+			}
+		}
+	}
 }
 
 func (s *stream) Pool(y, x backend.Tensor, spans ...backend.Span) {

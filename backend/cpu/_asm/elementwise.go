@@ -1,11 +1,14 @@
 package main
 
+import "fmt"
+
 // elementwise writes the activations, softmax and layer norm. The portable
 // functions of the same names explain the formulas.
 func elementwise(f *file) {
 	for _, s := range []isa{avx512, avx2} {
 		rounded(f, s, false)
 		add(f, s)
+		fetch(f, s)
 		transpose(f, s)
 		rotate(f, s)
 	}
@@ -240,6 +243,14 @@ func swiglu(f *file, s isa, to sink) {
 	w.i("VMULPS %s, %s, %s", x, z, z)
 	to.putTail(last, z, "(DI)")
 	w.nextRow()
+	w.end()
+}
+
+func fetch(f *file, s isa) {
+	fmt.Fprintf(&f.decl, "\n// fetch%s is kernels.fetch.\n//\n", s.name)
+	w := f.begin(s, "fetch"+s.name, "x unsafe.Pointer, ldx uintptr, r, n int", 32)
+	w.i("MOVQ x+0(FP), AX\nMOVQ ldx+8(FP), BX\nMOVQ r+16(FP), CX\nMOVQ n+24(FP), DX\nSHLQ $2, DX")
+	w.i("row:\nXORL SI, SI\nline:\nPREFETCHT0 (AX)(SI*1)\nADDQ $64, SI\nCMPQ SI, DX\nJLT line\nADDQ BX, AX\nDECQ CX\nJNZ row")
 	w.end()
 }
 

@@ -91,7 +91,7 @@ func gemms(f *file) {
 const (
 	unroll = 4  // k-steps in the loop, a power of two
 	ahead  = 40 // k-steps from the load of a line of b to that which is fetched, in AVX-512
-	near   = 12 // turns of the loop that are left when c is fetched
+	near   = 12 // turns of the loop that are left when c is fetched, if there are twice as many
 )
 
 // microkernel writes a strip of rows times a panel as wide as some vectors.
@@ -161,9 +161,10 @@ func microkernel(f *file, s isa, name string, rows, vectors int, p product) {
 			w.i("ADDQ $%d, %s", 4*steps, bases[i])
 		}
 	}
-	// The loop runs to its last turns, c is fetched, and the loop runs on.
+	// The loop runs to its last turns, c is fetched, and the loop runs on. What
+	// has few turns writes to what has just been read.
 	w.i("start:\nMOVQ CX, AX\nSHRQ $2, AX\nJZ tail")
-	w.i("MOVQ $%d, R14\nSUBQ R14, AX\nJG loop\nADDQ AX, R14\nfetch:\nMOVQ %d(DI), AX", near, argC)
+	w.i("XORL R14, R14\nCMPQ AX, $%d\nJLT loop\nMOVQ $%d, R14\nSUBQ R14, AX\nJMP loop\nfetch:\nMOVQ %d(DI), AX", 2*near, near, argC)
 	for i := range rows {
 		for j := 0; j < vectors*s.size; j += 64 {
 			w.i("PREFETCHT0 %d(AX)", j)
