@@ -149,7 +149,7 @@ func TestEmbedWaits(t *testing.T) {
 	banana := photo(t, "banana.jpg")
 	free := busy(t)
 	first := c.async(t.Context(), "/v1/classify", banana)
-	waitMetric(c, `vitserve_batch_size_count{lane="classify",model="starter"} 1`)
+	waitMetric(c, batches+"1")
 	second := c.async(t.Context(), "/v1/embed", banana)
 	waitMetric(c, depth+"1")
 	r := c.post("/v1/embed", banana)

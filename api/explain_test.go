@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"image/color"
 	"image/png"
 	"net/http"
@@ -186,8 +187,7 @@ func TestMixedBatch(t *testing.T) {
 	}
 	free := busy(t)
 	first := c.async(t.Context(), "/v1/explain", photo(t, "pizza.jpg"))
-	waitMetric(c, "vitserve_requests_in_flight 2")
-	waitMetric(c, `vitserve_queue_depth{lane="explain",model="starter",priority="high"} 0`)
+	waitMetric(c, fmt.Sprintf(`vitserve_batch_size_count{lane="explain",model="starter"} %d`, len(paths)+1))
 	var waiting []chan reply
 	for i := range paths {
 		waiting = append(waiting, c.async(t.Context(), paths[i], photo(t, pics[i])))

@@ -35,7 +35,10 @@ func waitMetric(c *client, line string) {
 	require.Fail(c.t, "never in the metrics: "+line, body)
 }
 
-const depth = `vitserve_queue_depth{lane="classify",model="starter",priority="high"} `
+const (
+	depth   = `vitserve_queue_depth{lane="classify",model="starter",priority="high"} `
+	batches = `vitserve_batch_size_count{lane="classify",model="starter"} ` // those that have begun
+)
 
 // serve runs a server on a port of its own until the test's context ends.
 func serve(t testing.TB, change func(*api.Config)) (c *client, stop context.CancelFunc, ended chan error) {
@@ -107,7 +110,9 @@ func TestShutdownAnswersWhatWasAccepted(t *testing.T) {
 func TestShutdownWithinItsTime(t *testing.T) {
 	c, stop, ended := serve(t, func(cfg *api.Config) { cfg.ShutdownTimeout = api.Duration(100 * time.Millisecond) })
 	free := busy(t)
-	first, second := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg")), c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
+	first := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
+	waitMetric(c, batches+"1")
+	second := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
 	waitMetric(c, depth+"1")
 	stop()
 	require.Eventually(t, func() bool { return strings.Contains(c.logs.String(), "draining") }, 5*time.Second, time.Millisecond)
@@ -164,8 +169,7 @@ func TestClientGoes(t *testing.T) {
 	c := start(t, func(cfg *api.Config) { cfg.Backend, cfg.MaxBatch = "gated", 4 })
 	free := busy(t)
 	running := c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))
-	waitMetric(c, "vitserve_requests_in_flight 2")
-	waitMetric(c, depth+"0")
+	waitMetric(c, batches+"1")
 	ctx, cancel := context.WithCancel(t.Context())
 	var gone []chan reply
 	for range 5 {
@@ -193,8 +197,7 @@ func TestFullQueue(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.post("/v1/classify", photo(t, "banana.jpg")).status)
 	free := busy(t)
 	waiting := []chan reply{c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg"))}
-	waitMetric(c, "vitserve_requests_in_flight 2")
-	waitMetric(c, depth+"0")
+	waitMetric(c, batches+"2")
 	for range 3 {
 		waiting = append(waiting, c.async(t.Context(), "/v1/classify", photo(t, "banana.jpg")))
 	}
