@@ -52,10 +52,10 @@ func (p layout) at(i int) int { return i * p.cols * p.depth * 4 }
 // bytes is the size of all.
 func (p layout) bytes() int { return roundUp(p.at(p.count()), line) }
 
-// attention compiles the operation. Where workers have whole images, each
-// packs a head for itself just before it reads it; otherwise all pack what is
-// theirs into memory of the stream, and wait. l is the Linear before it if
-// that packs, and is compiled with it; or nil.
+// attention compiles the operation. l is the Linear before it if that packs,
+// and is compiled with it; or nil. Otherwise, where workers have whole images,
+// each packs a head for itself just before it reads it; where not, all pack
+// what is theirs into memory of the stream. There they wait for one another.
 func (c *compiler) attention(o, l *op) error {
 	a := &attention{
 		heads: o.heads, d: o.x.c / o.heads, o: o.y, q: o.x, k: o.k, v: o.v, scale: o.scale,
@@ -72,36 +72,49 @@ func (c *compiler) attention(o, l *op) error {
 	}
 	a.parts = split(a.q.b, a.q.n, c.workers, math.MaxInt)
 	constants := []access{{a.bias, false, anything}, {a.cos, false, anything}, {a.sin, false, anything}}
-	if a.q.b%c.workers == 0 {
+	whole := a.q.b%c.workers == 0
+	if whole && l == nil {
 		c.add((*ownAttention)(a), a.headBytes()+a.stripBytes(c.k), append(constants,
 			access{o.y, true, ownRows}, access{o.probs, true, ownImage},
 			access{o.x, false, ownRows}, access{o.k, false, ownImage}, access{o.v, false, ownImage})...)
 		return nil
 	}
+	size, parity := a.heads*a.headBytes()/4, 0
+	if !whole {
+		parity = c.layers % 2
+		c.layers++
+	}
 	var err error
-	if a.shared, err = c.s.shared(c.layers%2, a.q.b*a.heads*a.headBytes()/4); err != nil {
+	if a.shared, err = c.s.shared(parity, a.q.b*size); err != nil {
 		return err
 	}
-	c.layers++
+	written := access{view{mem: a.shared, b: a.q.b, n: 1, c: size, row: size, batch: size}, true, anything}
+	probs := access{o.probs, true, anything}
+	if whole {
+		written.scope, probs.scope = ownImage, ownImage
+	}
+	read := written
+	read.write = false
 	if l != nil {
-		c.linearInto(l, &into{a, o.k.off - l.y.off, o.v.off - l.y.off})
+		c.linearInto(l, &into{a, o.k.off - l.y.off, o.v.off - l.y.off}, written)
 	} else {
 		a.packed = split(a.k.b, a.k.n, c.workers, math.MaxInt)
-		c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, access{a.packedView(), true, anything}, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
+		c.add((*packKeysValues)(a), a.stripBytes(c.k), append(constants, written, access{o.k, false, ownRows}, access{o.v, false, ownRows})...)
 	}
-	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, access{o.probs, true, anything},
-		access{o.x, false, ownRows}, access{a.packedView(), false, anything})...)
+	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, probs, access{o.x, false, ownRows}, read)...)
 	return nil
 }
 
 // shared returns memory for the keys and values of every second layer, so
-// that no worker waits before it packs those of the next.
+// that no worker waits before it packs those of the next, or of all layers
+// where none reads another's.
 func (s *stream) shared(parity, floats int) (*mem, error) {
 	m := &s.kv[parity]
 	if m.mem == nil || m.mem.floats < floats {
 		if m.mem != nil {
 			s.arena.free(m.block)
 			s.programs = nil // they were made with the old memory
+			s.outgrown++
 		}
 		p, blk, err := s.arena.alloc(floats * 4)
 		if err != nil {

@@ -31,18 +31,15 @@ func (c *compiler) packs(l, a *op) bool {
 		return v.mem == l.y.mem && v.b == l.y.b && v.n == l.y.n && v.row == l.y.row && v.batch == l.y.batch &&
 			from >= 0 && from+v.c <= l.y.c && from%c.k.cols == 0 && v.c/a.heads%c.k.cols == 0
 	}
-	return a.code == opAttention && a.spend && a.x.b%c.workers != 0 && c.packedBytes(a) > c.s.b.cached &&
+	return a.code == opAttention && a.spend && c.packedBytes(a) > c.s.b.cached &&
 		l.y.b*l.y.n >= c.workers && l.act == backend.Identity && !l.l.gated && l.res.none() && l.pre.none() && a.cos.none() &&
 		inside(&a.k) && inside(&a.v) && !overlap(a.k, a.v) && !overlap(a.x, a.k) && !overlap(a.x, a.v) && !overlap(l.x, l.y)
 }
 
-// packedBytes is about what the keys and values of an attention take.
+// packedBytes is about what the keys and values of an image take.
 func (c *compiler) packedBytes(a *op) int {
-	return 2 * a.k.b * a.k.n * a.k.c * 4 / perStep(c.k.attention(c.s.b.precision))
+	return 2 * a.k.n * a.k.c * 4 / perStep(c.k.attention(c.s.b.precision))
 }
-
-// packedView is the memory of the packed keys and values.
-func (a *attention) packedView() view { return view{mem: a.shared, b: 1, n: 1, c: a.shared.floats} }
 
 // unit is how many tokens are packed together.
 func (a *attention) unit() int {

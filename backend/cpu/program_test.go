@@ -167,14 +167,14 @@ func TestPacks(t *testing.T) {
 		cached, batch, threads, d int
 		spend, packs              bool
 	}{
-		"one image, two workers":         {0, 1, 2, 32, true, true},
-		"three images, two workers":      {0, 3, 2, 64, true, true},
-		"one worker, who waits for none": {0, 1, 1, 32, true, false},
-		"workers with their own images":  {0, 2, 2, 32, true, false},
-		"keys that are read later":       {0, 1, 2, 32, false, false},
-		"heads across panels":            {0, 1, 2, 20, true, false},
-		"few":                            {2 * 17 * 2 * 32 * 4, 1, 2, 32, true, false},
-		"not so few":                     {2*17*2*32*4 - 1, 1, 2, 32, true, true},
+		"one image, two workers":        {0, 1, 2, 32, true, true},
+		"three images, two workers":     {0, 3, 2, 64, true, true},
+		"one worker":                    {0, 1, 1, 32, true, true},
+		"workers with their own images": {0, 4, 2, 32, true, true},
+		"keys that are read later":      {0, 1, 2, 32, false, false},
+		"heads across panels":           {0, 1, 2, 20, true, false},
+		"few":                           {2 * 17 * 2 * 32 * 4, 1, 2, 32, true, false},
+		"not so few":                    {2*17*2*32*4 - 1, 1, 2, 32, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const n, heads = 17, 2
@@ -187,8 +187,31 @@ func TestPacks(t *testing.T) {
 			s.Linear(qkv, x, l, backend.Epilogue{})
 			s.Attention(x, qkv.Cols(0, dim), qkv.Cols(dim, 2*dim), qkv.Cols(2*dim, 3*dim), backend.Attention{Heads: heads, Scale: 1, Spend: c.spend})
 			require.NoError(t, s.Sync())
-			require.Equal(t, c.packs, s.programs[0].segments[0][0].(*linearStep).into != nil)
+			p := s.programs[0]
+			require.Equal(t, c.packs, p.segments[0][0].(*linearStep).into != nil)
+			require.Equal(t, c.batch%c.threads != 0, len(p.segments) > 1, "whether somebody waits")
 		})
+	}
+}
+
+// TestLargerAttention tests that attentions of one queue agree about the
+// memory of packed keys and values when a later one needs more of it.
+func TestLargerAttention(t *testing.T) {
+	b := openTest(t, &portable, backend.Options{Threads: 2})
+	s := newTestStream(t, b, 0)
+	for _, n := range []int{5, 9, 40, 3} {
+		for _, n := range []int{n, n, 2 * n, 2 * n} { // the first and the third in one memory, and the second and the fourth
+			x := s.Alloc(1, n, 32)
+			s.Attention(s.Alloc(1, n, 32), x, x, x, backend.Attention{Heads: 1, Scale: 1})
+		}
+		require.NoError(t, s.Sync())
+		for _, segment := range s.programs[len(s.programs)-1].segments {
+			for _, step := range segment {
+				if a, ok := step.(*sharedAttention); ok {
+					require.True(t, a.shared == s.kv[0].mem || a.shared == s.kv[1].mem, "memory that was given back")
+				}
+			}
+		}
 	}
 }
 

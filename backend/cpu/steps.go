@@ -49,7 +49,7 @@ func (c *compiler) linear(o *op) {
 
 // linearInto compiles a Linear whose keys and values go straight into the
 // panels of the attention that reads them.
-func (c *compiler) linearInto(o *op, to *into) {
+func (c *compiler) linearInto(o *op, to *into, packed access) {
 	s := &linearStep{l: o.l, y: o.y, x: o.x, into: to}
 	s.parts = split(o.y.b, o.y.n, c.workers, s.l.rows())
 	for range c.workers {
@@ -57,7 +57,7 @@ func (c *compiler) linearInto(o *op, to *into) {
 	}
 	c.fetches(o.l, &s.then)
 	c.add(s, lowBytes(s.l.precision, maxRows, s.l.in)+maxRows*c.k.cols*4+to.a.stripBytes(c.k),
-		access{o.y, true, ownRows}, access{o.x, false, ownRows}, access{to.a.packedView(), true, anything})
+		access{o.y, true, ownRows}, access{o.x, false, ownRows}, packed)
 }
 
 // rowStride is the bytes from one row of n values to the next in scratch

@@ -67,6 +67,7 @@ type stream struct {
 	atOnce   int // rows of a worker that go through all operations together; see rounds
 	arena    arena
 	kv       [2]sharedMem // packed keys and values that all workers read, of every second layer
+	outgrown int          // how often one of them was replaced by a larger one
 
 	ops      []op
 	ints     []int
@@ -275,7 +276,12 @@ func (s *stream) program() (*program, error) {
 			return p, nil
 		}
 	}
+	n := s.outgrown
 	p, err := s.compile()
+	for err == nil && n != s.outgrown { // p may know memory that a later operation replaced
+		n = s.outgrown
+		p, err = s.compile()
+	}
 	if err != nil {
 		return nil, err
 	}
