@@ -42,7 +42,7 @@ type memory struct {
 	pixels backend.Tensor // (B, 3, H, W) in [0, 1]
 	x      backend.Tensor // (B, N, C) the residual stream
 	y      backend.Tensor // (B, N, C) its norm, then the heads side by side
-	qkv    backend.Tensor // (B, N, 3C)
+	qkv    backend.Tensor // (B, N, 3C) after a block its keys and values are there only with Wants.Gram
 	hidden backend.Tensor // (B, N, M) a Temp
 	pooled backend.Tensor // (B, 1, len(Pool)·C)
 	logits backend.Tensor // (B, 1, K); zero without a head

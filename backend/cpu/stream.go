@@ -66,7 +66,7 @@ type stream struct {
 	threads  int // 0: all
 	atOnce   int // rows of a worker that go through all operations together; see rounds
 	arena    arena
-	kv       [2]sharedMem // packed keys and values that all workers read, of every second layer
+	kv       [2]sharedMem // packed keys and values of whole layers; see shared
 	outgrown int          // how often one of them was replaced by a larger one
 
 	ops      []op
