@@ -89,7 +89,7 @@ func (e *encoder) encodeOn(threads int, pixels *tensor.Dense) ([]*tensor.Dense, 
 	for i := range e.depth {
 		s.LayerNorm(y, x, e.norm1[i])
 		s.Linear(qkv, y, e.qkv[i], backend.Epilogue{})
-		a := backend.Attention{Heads: e.heads, Scale: float32(1 / math.Sqrt(float64(dim/e.heads)))}
+		a := backend.Attention{Heads: e.heads, Scale: float32(1 / math.Sqrt(float64(dim/e.heads))), Spend: true}
 		if i == e.depth-1 {
 			a.Rows, a.Probs = []int{0}, probs
 		}
