@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -29,11 +29,11 @@ type ask struct {
 	priority   batch.Priority
 	timeout    time.Duration // 0: the server's
 
-	question attention.Question // without its targets
-	classes  []string           // labels or indices; none: the best
-	versus   string             // likewise; "": none
+	question focus.Question // without its targets
+	classes  []string       // labels or indices; none: the best
+	versus   string         // likewise; "": none
 	send     sending
-	style    attention.Style
+	style    focus.Style
 
 	embedding vit.Embedding
 }
@@ -133,14 +133,14 @@ var parameters = []parameter{
 	{name: "method", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
 	{name: "layer", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Layer, v) }},
 	{name: "head", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Head, v) }},
-	{name: "fusion", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Fusion = attention.Fusion(v); return nil }},
+	{name: "fusion", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Fusion = focus.Fusion(v); return nil }},
 	{name: "discard", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Discard, v) }},
 	{name: "start", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Start, v) }},
 	{name: "queries", kind: text, of: toExplain, list: func(a *ask, vs []string) error {
 		a.question.Queries = make([][]int, len(vs))
 		for i, v := range vs {
 			var err error
-			if a.question.Queries[i], err = attention.ParseCell(v); err != nil {
+			if a.question.Queries[i], err = focus.ParseCell(v); err != nil {
 				return fmt.Errorf("%w: %v", errSyntax, err)
 			}
 		}
@@ -149,7 +149,7 @@ var parameters = []parameter{
 	{name: "mass", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Mass, v) }},
 	{name: "compat", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Compat, a.style.Compat = v, v; return nil }},
 	{name: "class", kind: text, of: toExplain, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
-	{name: "classes", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, attention.MaxMaps) }},
+	{name: "classes", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, focus.MaxMaps) }},
 	{name: "versus", kind: text, of: toExplain, set: func(a *ask, v string) error { a.versus = v; return nil }},
 	{name: "evidence", kind: flag, of: toExplain, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
 	{name: "window", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
@@ -159,18 +159,18 @@ var parameters = []parameter{
 	{name: "seed", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Options.Seed, v, 0, 1<<53-1) }},
 	{name: "steps", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
 	{name: "picture", kind: text, of: toExplain, set: func(a *ask, v string) error {
-		a.send.picture = attention.Picture(v)
-		return oneOf(v, attention.Pictures()...)
+		a.send.picture = focus.Picture(v)
+		return oneOf(v, focus.Pictures()...)
 	}},
 	{name: "values", kind: text, of: toExplain, set: func(a *ask, v string) error {
 		a.send.values = v
-		return oneOf(v, attention.ValuesMap, attention.ValuesAttention)
+		return oneOf(v, focus.ValuesMap, focus.ValuesAttention)
 	}},
 	{name: "format", kind: text, of: toSend, set: func(a *ask, v string) error { a.send.format = v; return oneOf(v, a.route.formats()...) }},
 	{name: "quality", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.send.quality, v, 1, 100) }},
 	{name: "colors", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Colors = v; return nil }},
 	{name: "alpha", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
-	{name: "upsample", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Upsample = attention.Upsampling(v); return nil }},
+	{name: "upsample", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Upsample = focus.Upsampling(v); return nil }},
 
 	{name: "pool", kind: text, of: toEmbed, set: func(a *ask, v string) error { a.embedding.Pool = v; return oneOf(v, vit.Pools()...) }},
 	{name: "l2", kind: flag, of: toEmbed, set: func(a *ask, v string) (err error) { a.embedding.L2, err = boolean(v); return err }},
@@ -197,8 +197,8 @@ func (a *ask) set(name string, vs ...string) error {
 	switch {
 	case err != nil:
 		return err
-	case p.list != nil && len(vs) > attention.MaxMaps:
-		err = fmt.Errorf("%w: given more than %d times", errValue, attention.MaxMaps)
+	case p.list != nil && len(vs) > focus.MaxMaps:
+		err = fmt.Errorf("%w: given more than %d times", errValue, focus.MaxMaps)
 	case p.list != nil:
 		err = p.list(a, vs)
 	case len(vs) != 1:

@@ -12,7 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 )
 
 // Explain is POST /v1/explain.
@@ -80,7 +80,7 @@ func (s *Server) sendOne(c echo.Context, r *request, a *answer) error {
 	h.Set("X-Model", r.model.id)
 	h.Set("X-Model-Revision", r.model.revision)
 	h.Set("X-Geometry", string(geometry))
-	if r.send.values != attention.ValuesAttention {
+	if r.send.values != focus.ValuesAttention {
 		h.Set(echo.HeaderContentLength, strconv.Itoa(a.encoded.data.Len()))
 		return c.Blob(http.StatusOK, a.encoded.media, a.encoded.data.Bytes())
 	}
@@ -96,7 +96,7 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, room *room)
 		return nil, busy(r.model, r.model.explain, err)
 	}
 	defer slot.Release()
-	v, err := s.look(ctx, r, up.data, r.send.picture == attention.OverlayPicture || r.send.picture == attention.SheetPicture)
+	v, err := s.look(ctx, r, up.data, r.send.picture == focus.OverlayPicture || r.send.picture == focus.SheetPicture)
 	if err != nil {
 		return nil, err
 	}
@@ -128,24 +128,24 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, room *room)
 // present turns what was found out into what is sent of it.
 func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, room *room) error {
 	w := &r.send
-	var paint func(m *attention.Map) (*image.NRGBA, error)
+	var paint func(m *focus.Map) (*image.NRGBA, error)
 	switch {
-	case w.values == attention.ValuesAttention:
+	case w.values == focus.ValuesAttention:
 		return nil // it is sent as it was kept
-	case w.picture == attention.SheetPicture:
+	case w.picture == focus.SheetPicture:
 		err := s.draw(ctx, r, a, room, func() (*image.NRGBA, error) {
-			return attention.ContactSheet(v.photo, v.geometry, a.focus.Kept, 0, a.focus.Maps[0].Options, r.style)
+			return focus.ContactSheet(v.photo, v.geometry, a.focus.Kept, 0, a.focus.Maps[0].Options, r.style)
 		})
 		if err != nil || w.format != formatJSON {
 			return err
 		}
-	case w.picture == attention.HeatPicture:
-		paint = func(m *attention.Map) (*image.NRGBA, error) {
-			return attention.HeatMap(m, r.style, v.geometry.Input[0], v.geometry.Input[1])
+	case w.picture == focus.HeatPicture:
+		paint = func(m *focus.Map) (*image.NRGBA, error) {
+			return focus.HeatMap(m, r.style, v.geometry.Input[0], v.geometry.Input[1])
 		}
-	case w.picture == attention.OverlayPicture:
-		paint = func(m *attention.Map) (*image.NRGBA, error) {
-			return attention.Overlay(v.photo, v.geometry, m, r.style)
+	case w.picture == focus.OverlayPicture:
+		paint = func(m *focus.Map) (*image.NRGBA, error) {
+			return focus.Overlay(v.photo, v.geometry, m, r.style)
 		}
 	}
 	x, maps, err := ExplainedOf(a.focus.Explanation, v.geometry, r.model.top(a.focus.Logits, 0, 0))
@@ -153,7 +153,7 @@ func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, ro
 		return err
 	}
 	a.explained = x
-	if w.picture == attention.SheetPicture {
+	if w.picture == focus.SheetPicture {
 		a.explained.Sheet = a.encoded.inJSON()
 		return nil
 	}
@@ -164,7 +164,7 @@ func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, ro
 			}
 		}
 		a.encoded = &encoded{media: types(formatNpy)[0], room: room}
-		return attention.WriteMaps(a.encoded, maps...)
+		return focus.WriteMaps(a.encoded, maps...)
 	}
 	for i := 0; paint != nil && i < len(maps); i++ {
 		if err := s.draw(ctx, r, a, room, func() (*image.NRGBA, error) { return paint(maps[i]) }); err != nil {

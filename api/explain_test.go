@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/api"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
@@ -22,7 +22,7 @@ import (
 )
 
 // direct explains a picture without a server.
-func direct(t testing.TB, data []byte, method string, o attention.Options) (*attention.Map, []float32) {
+func direct(t testing.TB, data []byte, method string, o focus.Options) (*focus.Map, []float32) {
 	b, err := backend.Open("cpu", backend.Options{})
 	require.NoError(t, err)
 	defer b.Close()
@@ -38,19 +38,19 @@ func direct(t testing.TB, data []byte, method string, o attention.Options) (*att
 	one := tensor.New(tensor.WithShape(3, 64, 64), tensor.WithBacking(x.Float32s()))
 	transform := ck.Transform
 	if o.Compat != "" {
-		transform = attention.VitExplainTransform(transform)
+		transform = focus.VitExplainTransform(transform)
 	}
 	_, err = transform.Pixels(one, data, patch.Options{})
 	require.NoError(t, err)
 	if o.Compat != "" {
-		attention.VitExplainPixels(one, transform.Mean, transform.Std)
+		focus.VitExplainPixels(one, transform.Mean, transform.Std)
 	}
 	out, err := s.Forward(x, vit.Wants{AttnFull: true, Gram: true})
 	require.NoError(t, err)
 	rows, cols := ck.Config.Grid()
-	m, err := attention.Find(method)
+	m, err := focus.Find(method)
 	require.NoError(t, err)
-	f, err := m.Map(&attention.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn, Gram: out.Gram}, 0, o)
+	f, err := m.Map(&focus.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn, Gram: out.Gram}, 0, o)
 	require.NoError(t, err)
 	return f, out.Logits.Float32s()
 }
@@ -61,18 +61,18 @@ func TestExplain(t *testing.T) {
 	for _, e := range []struct {
 		query  string
 		method string
-		o      attention.Options
+		o      focus.Options
 	}{
-		{"", "rollout", attention.Options{}},
-		{"?fusion=max&discard=0.5", "rollout", attention.Options{Fusion: attention.Max, Discard: 0.5}},
-		{"?start=3", "rollout", attention.Options{Start: 3}},
-		{"?method=raw", "raw", attention.Options{}},
-		{"?method=raw&layer=2&head=3", "raw", attention.Options{Layer: 2, Head: 3}},
-		{"?method=raw&queries=3,4", "raw", attention.Options{Query: []int{3, 4}}},
-		{"?method=raw&mass=0.6", "raw", attention.Options{Mass: 0.6}},
-		{"?method=normrollout", "normrollout", attention.Options{}},
-		{"?method=normrollout&queries=3,4&discard=0.5", "normrollout", attention.Options{Query: []int{3, 4}, Discard: 0.5}},
-		{"?compat=vit-explain", "rollout", attention.Options{Compat: attention.VitExplain}},
+		{"", "rollout", focus.Options{}},
+		{"?fusion=max&discard=0.5", "rollout", focus.Options{Fusion: focus.Max, Discard: 0.5}},
+		{"?start=3", "rollout", focus.Options{Start: 3}},
+		{"?method=raw", "raw", focus.Options{}},
+		{"?method=raw&layer=2&head=3", "raw", focus.Options{Layer: 2, Head: 3}},
+		{"?method=raw&queries=3,4", "raw", focus.Options{Query: []int{3, 4}}},
+		{"?method=raw&mass=0.6", "raw", focus.Options{Mass: 0.6}},
+		{"?method=normrollout", "normrollout", focus.Options{}},
+		{"?method=normrollout&queries=3,4&discard=0.5", "normrollout", focus.Options{Query: []int{3, 4}, Discard: 0.5}},
+		{"?compat=vit-explain", "rollout", focus.Options{Compat: focus.VitExplain}},
 	} {
 		t.Run(e.query, func(t *testing.T) {
 			want, logits := direct(t, bus, e.method, e.o)
@@ -154,12 +154,12 @@ func TestOverlay(t *testing.T) {
 
 		got, err := png.Decode(bytes.NewReader(r.body))
 		require.NoError(t, err)
-		m, _ := direct(t, bus, "rollout", attention.Options{})
+		m, _ := direct(t, bus, "rollout", focus.Options{})
 		p, err := patch.Decode(bus, patch.Options{})
 		require.NoError(t, err)
-		want, err := attention.Overlay(p, patch.Geometry{
+		want, err := focus.Overlay(p, patch.Geometry{
 			Photo: [2]int{320, 240}, Input: [2]int{64, 64}, Orientation: 1, Coverage: g.Coverage, Seen: patch.Rect{X: g.Seen.X, Y: g.Seen.Y, W: g.Seen.W, H: g.Seen.H},
-		}, m, attention.Style{})
+		}, m, focus.Style{})
 		require.NoError(t, err)
 		require.Equal(t, want.Bounds(), got.Bounds())
 		for y := range want.Bounds().Dy() {
@@ -232,7 +232,7 @@ func TestAsking(t *testing.T) {
 			require.Equal(t, e.method, r.Maps[0].Method)
 			require.Equal(t, e.class, r.Maps[0].Class.Label)
 			require.Greater(t, r.Maps[0].Max, r.Maps[0].Min)
-			require.Equal(t, e.evidence, len(r.Maps[0].Evidence.DeletionCurve) == attention.EvidenceSteps+1)
+			require.Equal(t, e.evidence, len(r.Maps[0].Evidence.DeletionCurve) == focus.EvidenceSteps+1)
 			require.Equal(t, r.Maps[0], c.post("/v1/explain"+e.query, bus).explained(t).Results[0].Maps[0], "the same again")
 			require.Equal(t, c.post("/v1/classify", bus).classified(t).Results[0].Predictions, r.Predictions)
 		})
@@ -240,9 +240,9 @@ func TestAsking(t *testing.T) {
 	compared := c.post("/v1/explain?class=13&versus=pizza", bus).explained(t).Results[0].Maps[0].Values
 	require.NotEqual(t, c.post("/v1/explain?class=13", bus).explained(t).Results[0].Maps[0].Values, compared)
 	best := c.post("/v1/explain?method=auto", bus).explained(t).Results[0]
-	require.Contains(t, attention.Names(), best.Maps[0].Method, "auto says what it chose")
+	require.Contains(t, focus.Names(), best.Maps[0].Method, "auto says what it chose")
 	require.NotEmpty(t, best.Maps[0].Paper)
-	require.Len(t, best.Maps[0].Evidence.InsertionCurve, attention.EvidenceSteps+1)
+	require.Len(t, best.Maps[0].Evidence.InsertionCurve, focus.EvidenceSteps+1)
 	plain := c.post("/v1/explain", bus).explained(t).Results[0]
 	require.Zero(t, plain.Maps[0].Class, "nobody asked about a class")
 	require.Zero(t, plain.Maps[0].Evidence)

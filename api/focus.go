@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
-	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
 
@@ -18,21 +18,18 @@ const probeBatch = 8
 type focusIn struct {
 	ctx      context.Context // asking the model takes long: it ends when nobody waits
 	pixels   *tensor.Dense   // (3, H, W)
-	question attention.Question
+	question focus.Question
 }
 
 // focusOut is a picture explained.
 type focusOut struct {
-	*attention.Explanation
+	*focus.Explanation
 	maps time.Duration // what all maps of the batch took
 	err  error         // of the picture
 }
 
 // record is what the focus maps know of the model before a forward pass.
-func (r *resident) record() attention.Record {
-	rows, cols := r.config.Grid()
-	return attention.Record{Grid: [2]int{rows, cols}, Prefix: r.config.Prefix, Pooled: r.pooled}
-}
+func (r *resident) record() focus.Record { return vitserve.RecordOf(r.config) }
 
 // check says what of a is impossible for this model, and completes its
 // question.
@@ -63,11 +60,11 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 	if err := q.Aim(r.class, a.classes, a.versus); err != nil {
 		return t, err
 	}
-	picture := attention.OverlayPicture
+	picture := focus.OverlayPicture
 	switch {
-	case a.send.values == attention.ValuesAttention:
+	case a.send.values == focus.ValuesAttention:
 		err = q.OfAttention()
-	case a.send.picture == attention.SheetPicture:
+	case a.send.picture == focus.SheetPicture:
 		err = q.OfSheet(&rec)
 	}
 	if err != nil {
@@ -76,8 +73,8 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 	if err := q.Check(rec.Grid, r.config.Depth, r.config.Heads); err != nil {
 		return t, err
 	}
-	if q.Options.Compat == attention.VitExplain {
-		t = attention.VitExplainTransform(t)
+	if q.Options.Compat == focus.VitExplain {
+		t = focus.VitExplainTransform(t)
 	}
 	if a.send.picture != "" {
 		picture = a.send.picture
@@ -86,7 +83,7 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 }
 
 // kept returns the bytes of a part of one picture's attention.
-func (r *resident) kept(p *attention.Part) int64 {
+func (r *resident) kept(p *focus.Part) int64 {
 	if p == nil {
 		return 0
 	}
@@ -127,11 +124,11 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
 			}
 		}
-		f, err := r.probes.forward(0, pixels, vit.WantsOf(needs))
+		f, err := r.probes.forward(0, pixels, vitserve.WantsOf(needs))
 		if err != nil {
 			return nil, err
 		}
-		f.Fill(&rec, needs)
+		vitserve.Fill(&rec, f, needs)
 		start := time.Now()
 		for b, j := range group {
 			out[j] = r.look(in[j], &rec, b, forwardOut{f, b}.logits())
@@ -146,9 +143,9 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 }
 
 // look makes the maps of one picture, image b of the record.
-func (r *resident) look(in focusIn, rec *attention.Record, b int, logits []float32) (o focusOut) {
-	model := vit.Classifier{Session: r.probes.session, MultiLabel: r.card.MultiLabel}
-	s := attention.Subject{
+func (r *resident) look(in focusIn, rec *focus.Record, b int, logits []float32) (o focusOut) {
+	model := vitserve.View{Session: r.probes.session, MultiLabel: r.card.MultiLabel}
+	s := focus.Subject{
 		Pixels: tensor.New(tensor.WithShape(1, 3, r.config.Image[0], r.config.Image[1]), tensor.WithBacking(in.pixels.Float32s())),
 		Grid:   rec.Grid, Patch: r.config.Patch, Batch: probeBatch,
 	}

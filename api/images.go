@@ -14,7 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -72,10 +72,10 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 		v.release()
 		v.release = func() {}
 	}
-	if r.question.Options.Compat == attention.VitExplain {
-		attention.VitExplainPixels(v.pixels, r.see.Mean, r.see.Std)
+	if r.question.Options.Compat == focus.VitExplain {
+		focus.VitExplainPixels(v.pixels, r.see.Mean, r.see.Std)
 	}
-	v.geometry = attention.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
+	v.geometry = focus.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
 	s.met.stage("decode", v.timings.Decode)
 	if v.timings.Preprocess > 0 {
 		s.met.stage("preprocess", v.timings.Preprocess)
@@ -151,7 +151,7 @@ func (s *Server) each(ctx context.Context, r *request, one func(context.Context,
 
 // ofPicture reports whether err is the fault of a picture, not of the request.
 func ofPicture(err error) bool {
-	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, attention.ErrFlat, attention.ErrNotFinite, vit.ErrNotFinite, errFetch} {
+	for _, e := range []error{patch.ErrFormat, patch.ErrImage, patch.ErrSize, patch.ErrShape, focus.ErrFlat, focus.ErrNotFinite, vit.ErrNotFinite, errFetch} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -2,11 +2,10 @@ package api
 
 import (
 	"errors"
-	"slices"
 	"sync"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
@@ -23,7 +22,6 @@ type resident struct {
 	note      string
 	transform patch.Transform
 	config    vit.Config
-	pooled    bool // no class token
 	top       func(logits []float32, k int, min float64) []models.Prediction
 	class     func(name string) (int, error)
 	card      v1.Model // without state and default
@@ -64,14 +62,13 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	}
 	r := &resident{
 		id: id, threads: threads, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
-		pooled: !slices.Contains(ck.Config.Pool, backend.Span{Lo: 0, Hi: 1}),
-		bytes:  footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
+		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
 	}
 	rows, cols := r.config.Grid()
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: attention.AllNames(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Methods: focus.AllNames(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an

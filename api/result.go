@@ -2,7 +2,7 @@ package api
 
 import (
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 )
@@ -11,7 +11,7 @@ import (
 // in the order of what was asked for, those that cannot be painted apart. Maps
 // that are painted are returned beside theirs; classes are all of a picture's
 // predictions. The error is that of the first map where none can be painted.
-func ExplainedOf(x *attention.Explanation, g patch.Geometry, classes []models.Prediction) (r v1.ExplainResult, maps []*attention.Map, err error) {
+func ExplainedOf(x *focus.Explanation, g patch.Geometry, classes []models.Prediction) (r v1.ExplainResult, maps []*focus.Map, err error) {
 	named := func(k int) v1.Prediction {
 		for _, p := range classes {
 			if p.Index == k {
@@ -50,7 +50,7 @@ func ExplainedOf(x *attention.Explanation, g patch.Geometry, classes []models.Pr
 	return r, maps, nil
 }
 
-func mapOf(e *attention.Explained, g patch.Geometry) v1.Map {
+func mapOf(e *focus.Explained, g patch.Geometry) v1.Map {
 	rows, cols := e.Map.Grid()
 	s := e.Map.Summary(g)
 	m := v1.Map{
@@ -68,7 +68,7 @@ func mapOf(e *attention.Explained, g patch.Geometry) v1.Map {
 	}
 	for _, t := range e.Trials {
 		o := v1.Trial{Method: t.Method, Fusion: string(t.Options.Fusion), Discard: t.Options.Discard}
-		if method, err := attention.Find(t.Method); err == nil {
+		if method, err := focus.Find(t.Method); err == nil {
 			o.Fusion = string(fusionOf(method, t.Options, 0))
 		}
 		if t.Err != nil {
@@ -82,14 +82,14 @@ func mapOf(e *attention.Explained, g patch.Geometry) v1.Map {
 }
 
 // fusionOf is how the heads of a map became one; "" where they did not.
-func fusionOf(m attention.Method, o attention.Options, head int) attention.Fusion {
+func fusionOf(m focus.Method, o focus.Options, head int) focus.Fusion {
 	if !m.Fuses() || head > 0 || o.Fusion != "" {
 		return o.Fusion
 	}
-	return attention.Mean
+	return focus.Mean
 }
 
-func boxOf(b attention.Box) v1.Box { return v1.Box{X: b.X, Y: b.Y, W: b.W, H: b.H, Share: b.Share} }
+func boxOf(b focus.Box) v1.Box { return v1.Box{X: b.X, Y: b.Y, W: b.W, H: b.H, Share: b.Share} }
 
 func predictionOf(p models.Prediction) v1.Prediction {
 	return v1.Prediction{Index: p.Index, Label: p.Label, Score: p.Score}
@@ -104,7 +104,7 @@ func PredictionsOf(ps []models.Prediction) []v1.Prediction {
 	return out
 }
 
-func evidenceOf(e *attention.Evidence) v1.Evidence {
+func evidenceOf(e *focus.Evidence) v1.Evidence {
 	if e == nil {
 		return v1.Evidence{}
 	}

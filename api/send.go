@@ -13,7 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -64,10 +64,10 @@ func types(format string) []string {
 // decide.
 type sending struct {
 	format  string
-	picture attention.Picture // "": none
-	values  string            // of a NumPy file
-	quality int               // of JPEG; 0: the default
-	named   bool              // by a parameter, and not by Accept alone
+	picture focus.Picture // "": none
+	values  string        // of a NumPy file
+	quality int           // of JPEG; 0: the default
+	named   bool          // by a parameter, and not by Accept alone
 }
 
 // decide fills in what the sender left open, by the Accept header of the
@@ -78,15 +78,15 @@ func (w *sending) decide(accept string, r route) error {
 		return w.choose(accept, r.formats())
 	}
 	if w.quality > 0 && w.picture == "" {
-		w.picture = attention.OverlayPicture
+		w.picture = focus.OverlayPicture
 	}
 	var offers []string // the preferred first
 	switch {
 	case w.picture != "" && w.values != "":
 		return fmt.Errorf("%w: picture with values, want one of them", errValue)
-	case w.values == attention.ValuesAttention:
+	case w.values == focus.ValuesAttention:
 		offers = []string{formatNpy}
-	case w.values == attention.ValuesMap:
+	case w.values == focus.ValuesMap:
 		offers = []string{formatNpy, formatJSON}
 	case w.quality > 0:
 		offers = []string{formatJPEG, formatJSON}
@@ -100,9 +100,9 @@ func (w *sending) decide(accept string, r route) error {
 	}
 	switch {
 	case w.format == formatNpy && w.values == "":
-		w.values = attention.ValuesMap
+		w.values = focus.ValuesMap
 	case (w.format == formatPNG || w.format == formatJPEG) && w.picture == "":
-		w.picture = attention.OverlayPicture
+		w.picture = focus.OverlayPicture
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (w *sending) encode(m image.Image, room *room) (*encoded, error) {
 	if w.format == formatJPEG || w.quality > 0 {
 		quality := w.quality
 		if quality == 0 {
-			quality = attention.DefaultQuality
+			quality = focus.DefaultQuality
 		}
 		e.media = string(v1.ImageJpeg)
 		err = jpeg.Encode(e, m, &jpeg.Options{Quality: quality})

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/api"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"gorgonia.org/tensor"
 )
 
@@ -269,7 +269,7 @@ func TestSummary(t *testing.T) {
 	require.Len(t, m.Trials, 8)
 	best := m.Trials[0]
 	for _, trial := range m.Trials {
-		require.Contains(t, attention.Names(), trial.Method)
+		require.Contains(t, focus.Names(), trial.Method)
 		require.NotNil(t, trial.Insertion)
 		if *trial.Insertion-*trial.Deletion > *best.Insertion-*best.Deletion {
 			best = trial
@@ -277,8 +277,8 @@ func TestSummary(t *testing.T) {
 	}
 	require.Equal(t, best.Method, m.Method)
 	require.InDelta(t, *best.Insertion, m.Evidence.Insertion, 0)
-	require.Len(t, m.Evidence.PositiveCurve, attention.PerturbationSteps)
-	require.Len(t, m.Evidence.NegativeCurve, attention.PerturbationSteps)
+	require.Len(t, m.Evidence.PositiveCurve, focus.PerturbationSteps)
+	require.Len(t, m.Evidence.NegativeCurve, focus.PerturbationSteps)
 	require.NotNil(t, r.Outliers)
 
 	plain := c.post("/v1/explain", photo(t, "school_bus.png")).explained(t).Results[0]

@@ -14,7 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
@@ -76,7 +76,7 @@ func status(err error) int {
 	case errors.Is(err, patch.ErrFormat), errors.Is(err, errCoding):
 		return http.StatusUnsupportedMediaType
 	case errors.Is(err, patch.ErrSize), errors.Is(err, patch.ErrShape), errors.Is(err, errValue),
-		errors.Is(err, attention.ErrOption), errors.Is(err, errFetch), errors.Is(err, attention.ErrFlat), errors.Is(err, attention.ErrNotFinite),
+		errors.Is(err, focus.ErrOption), errors.Is(err, errFetch), errors.Is(err, focus.ErrFlat), errors.Is(err, focus.ErrNotFinite),
 		errors.Is(err, models.ErrClass), errors.Is(err, errLoad), errors.Is(err, errHead), errors.Is(err, vit.ErrNotFinite):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, patch.ErrImage), errors.Is(err, errSyntax):

@@ -30,12 +30,12 @@ type Output struct {
 	Normed   map[int]*tensor.Dense // by block, (B, N, C)
 	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
 	Attn     []*tensor.Dense       // by layer, (B, H, R, N): the rows asked for in their order, or all
-	Gram     []*tensor.Dense       // by layer, (B, N, H, H): see attention.Record
-}
 
-// WantsOf returns what a focus map needs of Forward.
-func WantsOf(n attention.Needs) Wants {
-	return Wants{AttnRows: n.Rows, AttnFull: n.Full, Gram: n.Gram}
+	// Gram is by layer (B, N, H, H), for each token x the dot products of what
+	// the heads would add where it alone is attended to:
+	//
+	//	fʰ(x) = (x Wᵥʰ + bᵥʰ) Wₒʰ (C)
+	Gram []*tensor.Dense
 }
 
 // check says what is wrong with w.
@@ -79,11 +79,6 @@ func attnRows(c Config, w Wants) int {
 		return c.Tokens()
 	}
 	return len(w.AttnRows)
-}
-
-// Fill gives r what Forward recorded for n.
-func (o *Output) Fill(r *attention.Record, n attention.Needs) {
-	r.Attn, r.Rows, r.Gram = o.Attn, n.Rows, o.Gram
 }
 
 // output is an Output while it is being enqueued.

@@ -88,6 +88,12 @@ func (s *Session) Close() error {
 	return errors.Join(s.tracer.close(), s.stream.Close(), s.parts.close())
 }
 
+// Config returns the model's.
+func (s *Session) Config() Config { return s.m.Config() }
+
+// MaxBatch returns how many images one Forward takes at most.
+func (s *Session) MaxBatch() int { return s.o.MaxBatch }
+
 // SetThreads bounds how many of the device's threads the next calls of Forward
 // take; 0, as at first, is all. See backend.Stream.
 func (s *Session) SetThreads(n int) { s.stream.Threads(n) }

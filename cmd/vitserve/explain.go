@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/vitserve/vitserve/attention"
-	"github.com/vitserve/vitserve/backend"
+	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
@@ -20,11 +19,11 @@ type explainFlags struct {
 	modelFlags
 	photoFlags
 	remoteFlags
-	question attention.Question
+	question focus.Question
 	queries  []string
 	classes  []string
 	versus   string
-	style    attention.Style
+	style    focus.Style
 	picture  string
 	values   string
 	quality  int
@@ -66,31 +65,31 @@ auto makes several maps and shows the one with the best evidence.
 	f.remoteFlags.register(cmd)
 	// What a server can be asked for, too, has the name that it has there.
 	flags, q, o := cmd.Flags(), &f.question, &f.question.Options
-	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(attention.AllNames(), ", "), attention.DefaultMethod, attention.DefaultClassMethod))
+	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(focus.AllNames(), ", "), focus.DefaultMethod, focus.DefaultClassMethod))
 	flags.IntVar(&o.Layer, "layer", 0, "layer that raw and gradcam read, from 1; 0 is the last")
 	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
-	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(attention.Fusions(), ", ")+" (default "+attention.Fusions()[0]+")")
+	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(focus.Fusions(), ", ")+" (default "+focus.Fusions()[0]+")")
 	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollouts leave out, 0 to below 1")
 	flags.IntVar(&o.Start, "start", 0, "first layer that rollouts, relevance and legrad read, from 1; 0 is the first of all, of legrad the last but one")
 	flags.StringArrayVar(&f.queries, "queries", nil, "row,column of a patch whose attention is shown, from 0, in place of the class token's")
 	flags.Float64Var(&o.Mass, "mass", 0, "keep only the patches that hold this share of the map, 0 to 1; 0 is all")
-	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+attention.VitExplain)
+	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+focus.VitExplain)
 	flags.StringArrayVar(&f.classes, "class", nil, "label or index that a map with gradients, occlusion, rise and evidence are about; the best one if none is given")
 	flags.IntVar(&q.Best, "classes", 0, "maps of so many of the picture's best classes, in place of --class")
 	flags.StringVar(&f.versus, "versus", "", "label or index that the classes of maps with gradients are set against")
 	flags.BoolVar(&q.Evidence, "evidence", false, "score the map: how the class fares as the picture is taken away, or given, in its order")
 	flags.IntVar(&o.Window, "window", 0, "patches a side that occlusion drops together (default 1)")
-	flags.IntVar(&o.Masks, "masks", 0, fmt.Sprintf("parts of the picture that rise asks about (default %d)", attention.DefaultMasks))
-	flags.Float64Var(&o.Keep, "keep", 0, fmt.Sprintf("share of the patches in a part of rise, above 0 to below 1 (default %g)", attention.DefaultKeep))
+	flags.IntVar(&o.Masks, "masks", 0, fmt.Sprintf("parts of the picture that rise asks about (default %d)", focus.DefaultMasks))
+	flags.Float64Var(&o.Keep, "keep", 0, fmt.Sprintf("share of the patches in a part of rise, above 0 to below 1 (default %g)", focus.DefaultKeep))
 	flags.Uint64Var(&o.Seed, "seed", 0, "of rise's random numbers")
-	flags.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("gradients that integrated averages (default %d)", attention.DefaultSteps))
+	flags.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("gradients that integrated averages (default %d)", focus.DefaultSteps))
 	flags.BoolVar(&f.sanity, "sanity", false, "repeat the map with shuffled weights and say how much of it depends on what the model learnt")
-	flags.StringVar(&f.picture, "picture", attention.Pictures()[0], "what -o and the terminal show: "+strings.Join(attention.Pictures(), ", ")+" (of layers and heads)")
-	flags.StringVar(&f.values, "values", attention.ValuesMap, "what -o to an .npy file holds: "+attention.ValuesMap+", or "+attention.ValuesAttention+", all of it or of one layer or head")
-	flags.IntVar(&f.quality, "quality", attention.DefaultQuality, "of a .jpg, 1 to 100")
-	flags.StringVar(&f.style.Colors, "colors", "", "colours of the map: "+strings.Join(attention.Colors(), ", ")+" (default "+attention.Colors()[0]+")")
-	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", attention.DefaultAlpha))
-	flags.StringVar((*string)(&f.style.Upsample), "upsample", "", "how patches become pixels: "+strings.Join(attention.Upsamplings(), ", ")+" (default "+attention.Upsamplings()[0]+")")
+	flags.StringVar(&f.picture, "picture", focus.Pictures()[0], "what -o and the terminal show: "+strings.Join(focus.Pictures(), ", ")+" (of layers and heads)")
+	flags.StringVar(&f.values, "values", focus.ValuesMap, "what -o to an .npy file holds: "+focus.ValuesMap+", or "+focus.ValuesAttention+", all of it or of one layer or head")
+	flags.IntVar(&f.quality, "quality", focus.DefaultQuality, "of a .jpg, 1 to 100")
+	flags.StringVar(&f.style.Colors, "colors", "", "colours of the map: "+strings.Join(focus.Colors(), ", ")+" (default "+focus.Colors()[0]+")")
+	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", focus.DefaultAlpha))
+	flags.StringVar((*string)(&f.style.Upsample), "upsample", "", "how patches become pixels: "+strings.Join(focus.Upsamplings(), ", ")+" (default "+focus.Upsamplings()[0]+")")
 	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, or values, .npy")
 	flags.BoolVar(&f.json, "json", false, "write what POST /v1/explain answers: maps, their evidence and their place in the picture")
 	return cmd
@@ -103,13 +102,13 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	}
 	f.style.Compat = f.question.Options.Compat
 	for _, text := range f.queries {
-		cell, err := attention.ParseCell(text)
+		cell, err := focus.ParseCell(text)
 		if err != nil {
 			return usageError{err}
 		}
 		f.question.Queries = append(f.question.Queries, cell)
 	}
-	if err := errors.Join(f.checkOutput(), attention.Picture(f.picture).Check(f.style)); err != nil {
+	if err := errors.Join(f.checkOutput(), focus.Picture(f.picture).Check(f.style)); err != nil {
 		return usageError{err}
 	}
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
@@ -154,9 +153,9 @@ func (f *explainFlags) ask(e *engine) (err error) {
 		return err
 	}
 	switch {
-	case f.values == attention.ValuesAttention:
+	case f.values == focus.ValuesAttention:
 		err = q.OfAttention()
-	case attention.Picture(f.picture) == attention.SheetPicture:
+	case focus.Picture(f.picture) == focus.SheetPicture:
 		err = q.OfSheet(r)
 	}
 	if err != nil {
@@ -166,19 +165,18 @@ func (f *explainFlags) ask(e *engine) (err error) {
 }
 
 // record is what the focus maps know of a model before a forward pass.
-func record(e *engine) *attention.Record {
-	r := &attention.Record{Prefix: e.Config.Prefix, Pooled: !slices.Contains(e.Config.Pool, backend.Span{Lo: 0, Hi: 1})}
-	r.Grid[0], r.Grid[1] = e.Config.Grid()
-	return r
+func record(e *engine) *focus.Record {
+	r := lib.RecordOf(e.Config)
+	return &r
 }
 
 // explanation is what was found out about a photo.
 type explanation struct {
-	*attention.Explanation
+	*focus.Explanation
 	photo *patch.Photo
 	geom  patch.Geometry
 
-	sanity []*attention.Sanity // of each map that there is; without --sanity nil
+	sanity []*focus.Sanity // of each map that there is; without --sanity nil
 }
 
 // explain sends the picture through the model and answers the question.
@@ -192,17 +190,17 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 		return nil, err
 	}
 	c, t, r := e.Config, e.Transform, record(e)
-	if f.style.Compat == attention.VitExplain {
-		t = attention.VitExplainTransform(t)
+	if f.style.Compat == focus.VitExplain {
+		t = focus.VitExplainTransform(t)
 	}
 	pixels := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32))
 	one := tensor.New(tensor.WithShape(3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels.Float32s()))
 	if x.geom, err = t.PhotoPixels(one, x.photo); err != nil {
 		return nil, err
 	}
-	x.geom = attention.OnPatches(x.geom, r.Grid, c.Patch)
-	if f.style.Compat == attention.VitExplain {
-		attention.VitExplainPixels(one, t.Mean, t.Std)
+	x.geom = focus.OnPatches(x.geom, r.Grid, c.Patch)
+	if f.style.Compat == focus.VitExplain {
+		focus.VitExplainPixels(one, t.Mean, t.Std)
 	}
 	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: f.question.Batch()})
 	if err != nil {
@@ -225,19 +223,19 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 }
 
 // look answers the question about pixels (1, 3, H, W).
-func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense, r *attention.Record) (*attention.Explanation, error) {
+func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense, r *focus.Record) (*focus.Explanation, error) {
 	var logits []float32
 	if !f.question.Derives() {
 		needs := f.question.Needs(r)
-		out, err := session.Forward(pixels, vit.WantsOf(needs))
+		out, err := session.Forward(pixels, lib.WantsOf(needs))
 		if err != nil {
 			return nil, err
 		}
-		out.Fill(r, needs)
+		lib.Fill(r, out, needs)
 		if out.Logits != nil {
 			logits = out.Logits.Float32s()
 		}
 	}
-	s := attention.Subject{Pixels: pixels, Grid: r.Grid, Patch: e.Config.Patch, Batch: f.question.Batch()}
-	return f.question.Explain(ctx, vit.Classifier{Session: session, MultiLabel: e.MultiLabel}, s, r, 0, logits)
+	s := focus.Subject{Pixels: pixels, Grid: r.Grid, Patch: e.Config.Patch, Batch: f.question.Batch()}
+	return f.question.Explain(ctx, lib.View{Session: session, MultiLabel: e.MultiLabel}, s, r, 0, logits)
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"gorgonia.org/tensor"
 )
 
@@ -52,9 +52,9 @@ func TestExplainAsks(t *testing.T) {
 	}
 
 	a := explainJSON(t, "--method", "raw", "--evidence", file)
-	require.Len(t, a.Maps[0].Evidence.DeletionCurve, attention.EvidenceSteps+1)
+	require.Len(t, a.Maps[0].Evidence.DeletionCurve, focus.EvidenceSteps+1)
 	require.InDelta(t, (*a.Predictions)[0].Score, a.Maps[0].Evidence.DeletionCurve[0], 1e-5)
-	require.InDelta(t, (*a.Predictions)[0].Score, a.Maps[0].Evidence.InsertionCurve[attention.EvidenceSteps], 1e-5)
+	require.InDelta(t, (*a.Predictions)[0].Score, a.Maps[0].Evidence.InsertionCurve[focus.EvidenceSteps], 1e-5)
 
 	a = explainJSON(t, "--method", "auto", file)
 	require.NotEmpty(t, a.Maps[0].Trials)
@@ -76,7 +76,7 @@ func TestExplainAsks(t *testing.T) {
 // that is named, and that a difference is another map.
 func TestExplainDerives(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
-	for _, method := range attention.GradientNames() {
+	for _, method := range focus.GradientNames() {
 		a := explainJSON(t, "--method", method, file)
 		require.Equal(t, (*a.Predictions)[0], a.Maps[0].Class, method)
 		require.Equal(t, method, a.Maps[0].Method)
@@ -88,7 +88,7 @@ func TestExplainDerives(t *testing.T) {
 		require.Equal(t, (*a.Predictions)[1], against.Maps[0].Versus)
 		require.NotEqual(t, a.Maps[0].Values, against.Maps[0].Values, method)
 	}
-	require.Equal(t, attention.DefaultClassMethod, explainJSON(t, "--class", "0", file).Maps[0].Method)
+	require.Equal(t, focus.DefaultClassMethod, explainJSON(t, "--class", "0", file).Maps[0].Method)
 }
 
 // npy is the file that a command line writes.

@@ -26,13 +26,13 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		"api", "api/*", "robust", "models", "models/hub", "vit", "attention", "patch", "backend", "backend/*",
+		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "backend", "backend/*",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		"api/v1", "models", "vit", "attention", "patch", "backend", "internal/batch",
+		".", "api/v1", "models", "vit", "attention/focus", "patch", "backend", "internal/batch",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types", "go.yaml.in/yaml/v3", "gorgonia.org/tensor",
@@ -41,15 +41,17 @@ var rooms = []room{
 	}},
 	{folder: "api/v1", may: []string{"github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types", "go.yaml.in/yaml/v3"}},
 	{folder: "api/*", may: []string{"api/v1"}},
-	{folder: "robust", may: []string{"patch", "attention", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust", may: []string{"patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: ".", may: []string{"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor"}},
 	{folder: "models", may: []string{
 		"vit", "patch", "backend", "models/*", "gorgonia.org/tensor",
 		"github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*",
 	}},
 	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*"}},
-	{folder: "vit", may: []string{"attention", "patch", "backend", "gorgonia.org/tensor"}},
-	{folder: "attention", may: []string{
-		"patch", "backend", "gorgonia.org/tensor", "github.com/disintegration/imaging",
+	{folder: "vit", may: []string{"attention", "backend", "gorgonia.org/tensor"}},
+	{folder: "attention", may: []string{"backend"}},
+	{folder: "attention/focus", may: []string{
+		"patch", "gorgonia.org/tensor", "github.com/disintegration/imaging",
 		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/math/fixed", // captions of contact sheets
 	}},
 	{folder: "patch", may: []string{
@@ -99,6 +101,9 @@ func listDeps(t *testing.T) map[string]listed {
 
 // folder returns where a package of the project lies, and whether it is one.
 func folder(importPath string) (string, bool) {
+	if importPath == module {
+		return ".", true
+	}
 	return strings.CutPrefix(importPath, module+"/")
 }
 

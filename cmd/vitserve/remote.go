@@ -19,7 +19,7 @@ import (
 	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/api/client"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/models"
 	"golang.org/x/sync/errgroup"
 	"gorgonia.org/tensor"
@@ -250,7 +250,7 @@ func (f *explainFlags) runRemote(cmd *cobra.Command, s source) error {
 // picture that is to be written or, where draws, drawn.
 func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Params, photo client.Picture, draws bool) (*shown, error) {
 	s := &shown{}
-	if f.values == attention.ValuesAttention {
+	if f.values == focus.ValuesAttention {
 		p.Del("picture")
 		npy, err := c.ExplainAs(ctx, "npy", p, photo)
 		s.file = writes(npy)
@@ -265,7 +265,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 		if !isPNG(f.output) {
 			p.Set("quality", strconv.Itoa(f.quality))
 		}
-	case f.output == "" && !f.json && draws, attention.Picture(f.picture) == attention.SheetPicture: // which is of another method
+	case f.output == "" && !f.json && draws, focus.Picture(f.picture) == focus.SheetPicture: // which is of another method
 		p.Set("picture", f.picture)
 	}
 	var err error
@@ -284,7 +284,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 		s.depth, s.heads = m.Layers, m.Heads
 	}
 	sent := r.Maps[0].Picture.B64
-	if attention.Picture(f.picture) == attention.SheetPicture {
+	if focus.Picture(f.picture) == focus.SheetPicture {
 		sent = r.Sheet.B64
 	}
 	r.Maps[0].Picture, r.Sheet = v1.Picture{}, v1.Picture{}
@@ -294,7 +294,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 	}
 	s.file = writes(sent)
 	if isNpy(f.output) {
-		s.file = func(w io.Writer) error { return attention.WriteMaps(w, mapsOf(r.Maps)...) }
+		s.file = func(w io.Writer) error { return focus.WriteMaps(w, mapsOf(r.Maps)...) }
 	}
 	return s, nil
 }
@@ -308,10 +308,10 @@ func writes(data []byte) func(w io.Writer) error {
 }
 
 // mapsOf are the maps of an answer.
-func mapsOf(answered []v1.Map) []*attention.Map {
-	var maps []*attention.Map
+func mapsOf(answered []v1.Map) []*focus.Map {
+	var maps []*focus.Map
 	for _, m := range answered {
-		maps = append(maps, &attention.Map{Values: tensor.New(tensor.WithShape(m.Rows, m.Cols), tensor.WithBacking(slices.Concat(m.Values...)))})
+		maps = append(maps, &focus.Map{Values: tensor.New(tensor.WithShape(m.Rows, m.Cols), tensor.WithBacking(slices.Concat(m.Values...)))})
 	}
 	return maps
 }

@@ -7,23 +7,23 @@ import (
 	"strings"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
 
 // checkSanity repeats a map with shuffled weights. Where there is no map it
 // has nothing to say.
-func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of attention.Explained) (*attention.Sanity, error) {
+func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of focus.Explained) (*focus.Sanity, error) {
 	if of.Map == nil {
 		return nil, nil
 	}
 	again := *f
-	again.question = attention.Question{Method: of.Method.Name, Options: of.Options}
+	again.question = focus.Question{Method: of.Method.Name, Options: of.Options}
 	if of.Target != nil && (of.Method.Probe != nil || of.Method.Derive != nil) {
-		again.question.Targets = []attention.Target{*of.Target}
+		again.question.Targets = []focus.Target{*of.Target}
 	}
-	return attention.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *attention.Map, err error) {
+	return focus.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *focus.Map, err error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -50,9 +50,9 @@ func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tenso
 const sanitySeed = 1
 
 // describeSanity is the check of a map as a table, and what it means.
-func describeSanity(of string, s *attention.Sanity) string {
+func describeSanity(of string, s *focus.Sanity) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "sanity of %s: likeness to the maps of shuffled weights, mean of %d\n", of, attention.SanityDraws)
+	fmt.Fprintf(&out, "sanity of %s: likeness to the maps of shuffled weights, mean of %d\n", of, focus.SanityDraws)
 	fmt.Fprintf(&out, "  %-24s %8s %10s %8s\n", "shuffled", "Spearman", "|Spearman|", "SSIM")
 	for _, stage := range s.Stages {
 		fmt.Fprintf(&out, "  %-24s %8.3f %10.3f %8.3f", stage.Shuffled, stage.Spearman, stage.Absolute, stage.SSIM)
@@ -68,5 +68,5 @@ func describeSanity(of string, s *attention.Sanity) string {
 // the check of each of its maps.
 type saneAnswer struct {
 	*v1.ExplainAnswer
-	Sanity []*attention.Sanity `json:"sanity"`
+	Sanity []*focus.Sanity `json:"sanity"`
 }

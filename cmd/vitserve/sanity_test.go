@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 )
 
 // sane explains with --sanity.
@@ -26,7 +26,7 @@ func TestExplainSanity(t *testing.T) {
 	a := sane(t, "--method", "normrollout", file)
 	require.Empty(t, a.Results[0].Maps[0].Fusion, "norms are of the sum of heads")
 	require.Len(t, a.Sanity, 1)
-	require.Equal(t, attention.Likeness{Spearman: 1, Absolute: 1, SSIM: 1}, a.Sanity[0].Stages[0].Likeness)
+	require.Equal(t, focus.Likeness{Spearman: 1, Absolute: 1, SSIM: 1}, a.Sanity[0].Stages[0].Likeness)
 	require.Contains(t, a.Sanity[0].Verdict, "of no class")
 	require.Equal(t, a.Sanity, sane(t, "--method", "normrollout", file).Sanity)
 

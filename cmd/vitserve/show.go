@@ -10,7 +10,7 @@ import (
 
 	"github.com/vitserve/vitserve/api"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/attention"
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/models"
 )
 
@@ -20,7 +20,7 @@ type shown struct {
 	depth, heads int                         // of the model
 	picture      func() (image.Image, error) // that --picture names
 	file         func(w io.Writer) error     // writes what --output is to hold
-	sanity       []*attention.Sanity         // by map; nil without --sanity
+	sanity       []*focus.Sanity             // by map; nil without --sanity
 }
 
 // isNpy reports whether a file is to hold values in place of a picture.
@@ -29,17 +29,17 @@ func isNpy(path string) bool { return strings.EqualFold(filepath.Ext(path), ".np
 // checkOutput refuses a picture or a file that explain does not write.
 func (f *explainFlags) checkOutput() error {
 	switch {
-	case f.values != attention.ValuesMap && f.values != attention.ValuesAttention:
-		return fmt.Errorf("--values %s, want %s or %s", f.values, attention.ValuesMap, attention.ValuesAttention)
-	case f.values == attention.ValuesAttention && !isNpy(f.output):
+	case f.values != focus.ValuesMap && f.values != focus.ValuesAttention:
+		return fmt.Errorf("--values %s, want %s or %s", f.values, focus.ValuesMap, focus.ValuesAttention)
+	case f.values == focus.ValuesAttention && !isNpy(f.output):
 		return fmt.Errorf("--values %s, want --output with a name that ends in .npy", f.values)
-	case f.values == attention.ValuesAttention && f.sanity:
+	case f.values == focus.ValuesAttention && f.sanity:
 		return fmt.Errorf("--values %s makes no map, so there is none for --sanity", f.values)
-	case f.values == attention.ValuesAttention && f.json:
+	case f.values == focus.ValuesAttention && f.json:
 		return fmt.Errorf("--values %s is no JSON", f.values)
 	case f.quality < 1 || f.quality > 100:
 		return fmt.Errorf("--quality %d, want 1 to 100", f.quality)
-	case f.quality != attention.DefaultQuality && (f.output == "" || isNpy(f.output) || isPNG(f.output)):
+	case f.quality != focus.DefaultQuality && (f.output == "" || isNpy(f.output) || isPNG(f.output)):
 		return fmt.Errorf("--quality %d, want --output with a name that ends in .jpg", f.quality)
 	case f.output == "" || isNpy(f.output):
 		return nil
@@ -52,7 +52,7 @@ func (f *explainFlags) checkOutput() error {
 // present is what was found out in the words of the contract, and as pictures.
 func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, error) {
 	s := &shown{depth: e.Config.Depth, heads: e.Config.Heads, sanity: x.sanity}
-	if f.values == attention.ValuesAttention {
+	if f.values == focus.ValuesAttention {
 		s.file = func(w io.Writer) error { return x.Kept.WriteNpy(w, 0) }
 		return s, nil
 	}
@@ -74,17 +74,17 @@ func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, 
 		s.answer.Revision = e.Revision()
 	}
 	s.picture = func() (image.Image, error) {
-		switch attention.Picture(f.picture) {
-		case attention.HeatPicture:
-			return attention.HeatMap(maps[0], f.style, x.geom.Input[0], x.geom.Input[1])
-		case attention.SheetPicture:
-			return attention.ContactSheet(x.photo, x.geom, x.Kept, 0, x.Maps[0].Options, f.style)
+		switch focus.Picture(f.picture) {
+		case focus.HeatPicture:
+			return focus.HeatMap(maps[0], f.style, x.geom.Input[0], x.geom.Input[1])
+		case focus.SheetPicture:
+			return focus.ContactSheet(x.photo, x.geom, x.Kept, 0, x.Maps[0].Options, f.style)
 		}
-		return attention.Overlay(x.photo, x.geom, maps[0], f.style)
+		return focus.Overlay(x.photo, x.geom, maps[0], f.style)
 	}
 	s.file = func(w io.Writer) error {
 		if isNpy(f.output) {
-			return attention.WriteMaps(w, maps...)
+			return focus.WriteMaps(w, maps...)
 		}
 		m, err := s.picture()
 		if err != nil {

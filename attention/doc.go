@@ -1,0 +1,23 @@
+// Package attention is self-attention, the layer that a Vision Transformer is
+// named for: forward, backward, and what of it is kept for those who look
+// inside.
+//
+// A token x is projected to a query, a key and a value. Each query is
+// compared with every key, the scores become probabilities, and the token
+// takes up that share of every value:
+//
+//	q, k, v   = x Wq + bq, x Wk + bk, x Wv + bv     (B, N, C) each, of H heads (B, H, N, D)
+//	scores    = q kᵀ / √D                           (B, H, N, N)
+//	probs     = softmax(scores), row by row         (B, H, N, N)
+//	heads     = probs v                             (B, H, N, D), side by side (B, N, C)
+//	attention = heads Wᵒ + bᵒ                       (B, N, C)
+//
+// Vaswani et al., "Attention Is All You Need",
+// https://arxiv.org/abs/1706.03762, equation 1 and section 3.2.2.
+//
+// The N×N matrices are made only where Capture or GradCapture asks for them.
+// What they say of a picture is read by package attention/focus.
+//
+// Letters in shapes are those of package vit: B batch, N tokens, C dim, H
+// heads, D = C/H head dim; R are the query rows that are computed or kept.
+package attention

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Golden focus maps of whole models, for gradient_test.go and norms_test.go.
+
+For each model of KINDS, from models/testdata/golden, <model>_maps.npy is
+(method, target, B, rows·cols): the maps of METHODS for TARGETS of the model's
+own golden pixels, computed by PyTorch's automatic differentiation with each
+author's formula. Their normalisation to 0..1, which changes no correlation,
+is left out. <model>_norms.npy is (option, B, rows·cols): the maps of
+NORM_OPTIONS, which know no class.
+
+    relevance      Chefer et al. 2021, the notebook's rules for ViT
+    gradrollout    vit-explain's grad_rollout with rows normalised, discard 0 and 0.5
+    vit-explain    the same as that program computes it: columns divided,
+                   gradients in the order its hooks meet them, discard 0.9
+    gradcam        pytorch-grad-cam on a block's norm1
+    legrad         LeGrad, the model's own pooling in place of its mean of tokens
+    inputgradient, integrated  captum's with a black baseline in [0, 1]
+    normrollout    the summed norms of Kobayashi et al. 2020, each vector made,
+                   rows normalised, rolled out with Abnar and Zuidema's identity
+
+Made with torch 2.15.0, timm 1.0.31, safetensors 0.8.0, numpy 2.4.6. Run in
+this folder.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import timm
+import torch
+
+GOLDEN = Path("../../../models/testdata/golden")
+# class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks
+KINDS = ["timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"]
+TARGETS = [(0, None), (2, None), (3, 1)]  # a class, and the class that is subtracted
+METHODS = ["relevance", "gradrollout", "gradrollout 0.5", "vit-explain", "gradcam", "gradcam 1", "legrad", "legrad 2", "inputgradient", "integrated"]
+STEPS = 12
+NORM_OPTIONS = [(0, 1), (0.5, 1), (0, 2)]  # discard ratio, first layer
+
+
+def load(kind):
+    folder = GOLDEN / kind
+    config = json.loads((folder / "config.json").read_text())
+    model = timm.create_model(config["architecture"], **config["model_args"])
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+    for b in model.blocks:
+        b.attn.fused_attn = False
+    cfg = config["pretrained_cfg"]
+    mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+    return model.eval().requires_grad_(False), mean, std
+
+
+class Run:
+    """One forward pass of one image with its graph."""
+
+    def __init__(self, model, mean, std, pixels):
+        self.model = model
+        self.pixels = pixels.clone().requires_grad_()
+        self.attn, self.normed, self.tokens, self.qkv = [], [], [], []
+        hooks = []
+        for b in model.blocks:
+            hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: self.attn.append(a[0])))
+            hooks.append(b.attn.qkv.register_forward_hook(lambda m, a, o: self.qkv.append(o)))
+            hooks.append(b.norm1.register_forward_hook(lambda m, a, o: self.normed.append(o)))
+            hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
+        self.logits = model((self.pixels - mean) / std)[0]
+        for h in hooks:
+            h.remove()
+        self.prefix = model.num_prefix_tokens
+        self.pooled = model.global_pool == "avg"
+
+    def grads(self, target, of, logits=None):
+        logits = self.logits if logits is None else logits
+        y = logits[target[0]] - (logits[target[1]] if target[1] is not None else 0)
+        return torch.autograd.grad(y, of, retain_graph=True)
+
+    def row(self, r):
+        r = r[self.prefix :].mean(0) if self.pooled else r[0]
+        return r[self.prefix :]
+
+    def patches(self, x):
+        p = self.model.patch_embed.patch_size
+        return torch.nn.functional.avg_pool2d(x.sum(1, keepdim=True), p).flatten() * p[0] * p[1]
+
+
+def relevance(run, target):
+    r = torch.eye(run.attn[0].shape[-1])
+    for a, g in zip(run.attn, run.grads(target, run.attn)):
+        r = r + (g[0] * a[0]).clamp(min=0).mean(0) @ r
+    return run.row(r)
+
+
+def grad_rollout(run, target, discard, hooked):
+    n = run.attn[0].shape[-1]
+    result = torch.eye(n)
+    grads = run.grads(target, run.attn)
+    for a, g in zip(run.attn, reversed(grads) if hooked else grads):
+        fused = (a[0] * g[0]).mean(0).clamp(min=0).clone()
+        fused.view(-1)[fused.flatten().topk(int(n * n * discard), largest=False).indices] = 0
+        m = (fused + torch.eye(n)) / 2
+        m = m / (m.sum(-1) if hooked else m.sum(-1, keepdim=True))
+        result = m @ result
+    return run.row(result)
+
+
+def norm_rollout(run, discard, start):
+    n = run.attn[0].shape[-1]
+    result = torch.eye(n)
+    for block, a, qkv in list(zip(run.model.blocks, run.attn, run.qkv))[start - 1 :]:
+        heads = a.shape[1]
+        values = qkv[0].chunk(3, -1)[2].unflatten(-1, (heads, -1))  # (N, H, D)
+        project = block.attn.proj.weight
+        if hasattr(block.ls1, "gamma"):
+            project = project * block.ls1.gamma[:, None]  # what reaches the residual stream
+        f = torch.einsum("jhd,chd->hjc", values, project.unflatten(-1, (heads, -1)))
+        moved = torch.einsum("hij,hjc->ijc", a[0], f).norm(dim=-1)
+        moved = moved / moved.sum(-1, keepdim=True)
+        kept = moved[0, 0].clone()
+        moved.view(-1)[moved.flatten().topk(int(n * n * discard), largest=False).indices] = 0
+        moved[0, 0] = kept
+        m = moved + torch.eye(n)
+        result = m / m.sum(-1, keepdim=True) @ result
+    return run.row(result)
+
+
+def gradcam(run, target, layer):
+    (g,) = run.grads(target, [run.normed[layer]])
+    x, g = run.normed[layer][0, run.prefix :], g[0, run.prefix :]
+    return (x * g.mean(0)).sum(-1).clamp(min=0)
+
+
+def legrad(run, target, start):
+    total = 0
+    for tokens, attn in list(zip(run.tokens, run.attn))[start:]:
+        logits = head(run.model, tokens)[0]
+        (g,) = run.grads(target, [attn], logits)
+        total = total + g[0].clamp(min=0).mean(0).mean(0)[run.prefix :]
+    return total
+
+
+def head(model, tokens):
+    y = model.forward_head(model.norm(tokens))
+    return (y[0] + y[1]) / 2 if isinstance(y, tuple) else y
+
+
+def integrated(model, mean, std, pixels, target):
+    total = 0
+    for k in range(STEPS):
+        run = Run(model, mean, std, pixels * (k + 0.5) / STEPS)
+        total = total + run.grads(target, [run.pixels])[0] / STEPS
+    return run.patches(total * pixels)
+
+
+def maps(model, mean, std, pixels, target):
+    run = Run(model, mean, std, pixels)
+    return {
+        "relevance": relevance(run, target),
+        "gradrollout": grad_rollout(run, target, 0, False),
+        "gradrollout 0.5": grad_rollout(run, target, 0.5, False),
+        "vit-explain": grad_rollout(run, target, 0.9, True),
+        "gradcam": gradcam(run, target, -1),
+        "gradcam 1": gradcam(run, target, 0),
+        "legrad": legrad(run, target, -2),
+        "legrad 2": legrad(run, target, 1),
+        "inputgradient": run.patches(run.grads(target, [run.pixels])[0] * pixels),
+        "integrated": integrated(model, mean, std, pixels, target),
+    }
+
+
+for kind in KINDS:
+    model, mean, std = load(kind)
+    pixels = torch.from_numpy(np.load(GOLDEN / kind / "pixels.npy"))
+    found = [[maps(model, mean, std, x[None], t) for x in pixels] for t in TARGETS]
+    stacked = torch.stack([torch.stack([torch.stack([m[name] for m in by]) for by in found]) for name in METHODS])
+    assert stacked.isfinite().all()
+    np.save(f"{kind}_maps.npy", stacked.detach().numpy())
+    runs = [Run(model, mean, std, x[None]) for x in pixels]
+    norms = torch.stack([torch.stack([norm_rollout(run, *o) for run in runs]) for o in NORM_OPTIONS])
+    assert norms.isfinite().all()
+    np.save(f"{kind}_norms.npy", norms.detach().numpy())

@@ -1,0 +1,58 @@
+package vit
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// ErrNotFinite is the error of numbers that are none: the model is broken.
+var ErrNotFinite = errors.New("NaN or Inf")
+
+// CheckFinite refuses values that nobody can act on with ErrNotFinite; what
+// they are begins its text.
+func CheckFinite(what string, values []float32) error {
+	for i, v := range values {
+		if v-v != 0 {
+			return fmt.Errorf("%s with %w: %v at %d", what, ErrNotFinite, v, i)
+		}
+	}
+	return nil
+}
+
+// Scores turns the logits of one image into probabilities: their softmax, or
+// for a multi-label model the sigmoid of each. What is not a number counts as
+// impossible, so that scores are numbers whatever a model computes.
+func Scores(logits []float32, multiLabel bool) []float64 {
+	scores := make([]float64, len(logits))
+	if multiLabel {
+		for i, x := range logits {
+			if x == x {
+				scores[i] = 1 / (1 + math.Exp(-float64(x)))
+			}
+		}
+		return scores
+	}
+	top := math.Inf(-1)
+	for _, x := range logits {
+		if x := float64(x); x > top {
+			top = x
+		}
+	}
+	var sum float64
+	for i, x := range logits {
+		switch x := float64(x); {
+		case x == top && !math.IsInf(x, -1):
+			scores[i] = 1 // and with an infinite top the others are nothing
+		case x < top:
+			scores[i] = math.Exp(x - top)
+		}
+		sum += scores[i]
+	}
+	for i := range scores {
+		if sum > 0 {
+			scores[i] /= sum
+		}
+	}
+	return scores
+}
