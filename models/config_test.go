@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/fstest"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
+	"gorgonia.org/tensor"
 )
 
 // loaderFor is a loader for a model of 224×224 with the given files.
@@ -53,6 +55,52 @@ func TestTimmFacts(t *testing.T) {
 			require.Equal(t, row[3], strconv.FormatFloat(float64(l.cfg.Eps), 'e', -1, 32), "eps")
 			require.Equal(t, row[4], l.cfg.Act.String(), "activation")
 		})
+	}
+}
+
+// TestTimmFactsHaveSources: each row says one thing or more, of something, and
+// where it is from.
+func TestTimmFactsHaveSources(t *testing.T) {
+	for _, f := range timmFacts {
+		require.NotEmpty(t, f.source, "%+v", f)
+		require.True(t, f.heads > 0 || f.act != 0 || f.eps > 0 || f.refused != "", "%+v", f)
+		require.True(t, f.arch != "" || f.arg != "" || f.dim > 0, "%+v", f)
+		require.Equal(t, f.heads > 0, f.dim > 0, "%+v", f)
+	}
+}
+
+// TestLayouts: a layout is chosen by its anchor and the model type, and each
+// has a rule of its own for positions.
+func TestLayouts(t *testing.T) {
+	pos := tensor.New(tensor.WithShape(4, 1), tensor.WithBacking([]float32{1, 2, 3, 4}))
+	for _, y := range layouts {
+		require.NotPanics(t, func() { patch.ResamplePos(pos, [2]int{2, 2}, [2]int{3, 3}, y.positions) }, y.name)
+	}
+	const anchor = "embeddings.patch_embeddings.projection.weight"
+	third := layout{name: "third", library: "transformers", anchor: anchor, types: []string{"dinov2"}, positions: patch.PosTimm}
+	all := append(slices.Clone(layouts), third)
+	for _, c := range []struct {
+		tensor, config string
+		name           string
+		err            string
+	}{
+		{anchor, `{"model_type":"vit"}`, "huggingface", ""},
+		{anchor, `{"model_type":"deit"}`, "huggingface", ""},
+		{anchor, `{"model_type":"dinov2"}`, "third", ""},
+		{anchor, "", "huggingface", ""}, // whose reader says what is missing
+		{anchor, `{"model_type":"beit"}`, "", `model_type "beit" is not supported, want one of vit, deit, dinov2`},
+		{"patch_embed.proj.weight", `{"model_type":"beit"}`, "timm", ""},
+		{"conv1.weight", "", "", "none of its 1 tensors is patch_embed.proj.weight (timm) or " + anchor + " (transformers)"},
+	} {
+		l := loaderFor(t, c.config, "")
+		l.tensors = map[string]stored{c.tensor: {}}
+		y, err := l.layoutAmong(all)
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.name, y.name)
 	}
 }
 

@@ -6,8 +6,19 @@ import (
 	"math"
 
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
+
+// huggingFaceViT is transformers' ViT and DeiT.
+var huggingFaceViT = layout{
+	name:      "huggingface",
+	library:   "transformers",
+	anchor:    "embeddings.patch_embeddings.projection.weight",
+	types:     []string{"vit", "deit"},
+	positions: patch.PosHuggingFace,
+	read:      readHuggingFace,
+}
 
 // hfNames are the names of a block's parts, which transformers 5 changed in
 // memory while it goes on saving the old ones.

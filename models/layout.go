@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -37,34 +38,46 @@ func (l *loader) decide(setting string, value any, by string, args ...any) {
 	l.decisions = append(l.decisions, Decision{setting, fmt.Sprint(value), fmt.Sprintf(by, args...)})
 }
 
-// layout is a way of naming and storing tensors.
+// layout is a way of naming and storing tensors. Each has a file of its own.
 type layout struct {
-	name   string
-	anchor string   // a tensor that every file of the layout has, and no other
-	types  []string // the model_types it is read for; nil: any
-	read   func(*loader) error
+	name      string        // as people see it
+	library   string        // that writes it
+	anchor    string        // a tensor that every file of the layout has
+	types     []string      // the model_types of config.json that it is read for; nil: any
+	positions patch.PosRule // how its library brings positions to another grid
+	read      func(*loader) error
 }
 
-var layouts = []layout{
-	{"timm", "patch_embed.proj.weight", nil, readTimm},
-	{"huggingface", "embeddings.patch_embeddings.projection.weight", []string{"vit", "deit"}, readHuggingFace},
-}
+// layouts are those that are read. Of several with one anchor the model type
+// decides.
+var layouts = []layout{timmViT, huggingFaceViT}
 
-// layoutOf recognises a layout by its anchor.
+// layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
-	for _, layout := range layouts {
-		if l.Has(layout.anchor) {
-			// DINOv2, BEiT and others have the same anchor and other blocks.
-			if l.config != nil && len(layout.types) > 0 && !slices.Contains(layout.types, l.config.ModelType) {
-				return layout, fmt.Errorf("config.json: model_type %q is not supported, want one of %s", l.config.ModelType, strings.Join(layout.types, ", "))
-			}
-			return layout, nil
+	return l.layoutAmong(layouts)
+}
+
+func (l *loader) layoutAmong(layouts []layout) (layout, error) {
+	var anchors, types []string
+	for _, y := range layouts {
+		anchors = append(anchors, fmt.Sprintf("%s (%s)", y.anchor, y.library))
+		if !l.Has(y.anchor) {
+			continue
 		}
+		// Without a config.json a reader says itself what that would decide.
+		if l.config == nil || y.types == nil || slices.Contains(y.types, l.config.ModelType) {
+			return y, nil
+		}
+		types = append(types, y.types...)
 	}
-	if len(l.tensors) == 0 {
+	switch {
+	case types != nil:
+		// DINOv2, BEiT and others have the anchor of ViT and other blocks.
+		return layout{}, fmt.Errorf("config.json: model_type %q is not supported, want one of %s", l.config.ModelType, strings.Join(types, ", "))
+	case len(l.tensors) == 0:
 		return layout{}, errors.New("the file holds no tensors")
 	}
-	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s (timm) or %s (transformers)", len(l.tensors), layouts[0].anchor, layouts[1].anchor)
+	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s", len(l.tensors), strings.Join(slices.Compact(anchors), " or "))
 }
 
 // patchProjection reads the patch projection and with it the dim and the
@@ -96,16 +109,16 @@ func (l *loader) prefixToken(name string) {
 // with those of the prefix tokens, and settles the grid and the image size.
 // image is what the configuration says, zero if nothing; by says who.
 func (l *loader) positions(name string, image [2]int, by string) error {
-	patch := l.cfg.Patch
+	side := l.cfg.Patch
 	if image == [2]int{} && !l.Has(name) {
 		return fmt.Errorf("input size is not known: there is neither a %s nor a size in a config.json", name)
 	}
-	if image != [2]int{} && (image[0] < patch[0] || image[1] < patch[1]) {
-		return fmt.Errorf("%s: input size %s is below the patch size %s", by, sizeText(image), sizeText(patch))
+	if image != [2]int{} && (image[0] < side[0] || image[1] < side[1]) {
+		return fmt.Errorf("%s: input size %s is below the patch size %s", by, sizeText(image), sizeText(side))
 	}
 	// The last pixels are not looked at where the size is no multiple: SigLIP
 	// has 27 patches of 14 in 384.
-	grid := [2]int{image[0] / patch[0], image[1] / patch[1]}
+	grid := [2]int{image[0] / side[0], image[1] / side[1]}
 	if !l.Has(name) {
 		l.decide("positions", "none", "no tensor %s", name)
 		return l.inputSize(image, grid, by)
@@ -131,7 +144,7 @@ func (l *loader) positions(name string, image [2]int, by string) error {
 		}
 		if image == [2]int{} {
 			grid, by = stored, "rows of "+name+", taken for a square"
-			image = [2]int{grid[0] * patch[0], grid[1] * patch[1]}
+			image = [2]int{grid[0] * side[0], grid[1] * side[1]}
 		}
 		l.raw.posPrefix = rows - stored[0]*stored[1]
 		grid = stored
@@ -215,3 +228,11 @@ func (l *loader) head(name string, width int) bool {
 
 // sizeText is "height×width".
 func sizeText(s [2]int) string { return fmt.Sprintf("%d×%d", s[0], s[1]) }
+
+// activations are the names of timm and of transformers. The two GELUs by
+// tanh are one function; the exact one is another.
+var activations = map[string]backend.Activation{
+	"gelu": backend.GELU, "gelu_python": backend.GELU,
+	"gelu_tanh": backend.GELUTanh, "gelu_new": backend.GELUTanh, "gelu_pytorch_tanh": backend.GELUTanh, "gelu_fast": backend.GELUTanh,
+	"quick_gelu": backend.QuickGELU, "quickgelu": backend.QuickGELU,
+}

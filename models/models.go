@@ -3,9 +3,11 @@
 //
 // A checkpoint is read in four steps. The safetensors files are opened and
 // mapped, every byte of their headers checked (safetensors.go, file.go). The
-// layout is recognised by a tensor that only it has, and its one function
-// reads every tensor by name and shape (reader.go, timm.go, huggingface.go).
-// What no tensor tells comes from the configuration beside the weights, and
+// layout is recognised by its anchor, a tensor that all its files have, and the
+// model type; its one function reads every tensor by name and shape (layout.go,
+// reader.go, and a file a layout: timm.go, huggingface.go). What no tensor tells
+// comes from the configuration beside the weights or from the table of what
+// timm's source says of its architectures (timm_facts.go), and
 // what nothing tells is refused with a message that says what would decide it
 // (config.go, transform.go, labels.go). What is left of the history of the
 // family is folded away (fold.go).

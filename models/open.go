@@ -213,7 +213,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if err := l.cfg.Validate(); err != nil {
 		return err
 	}
-	if c.Weights, err = l.weights(patch.PosRule(layout.name), c.Transform); err != nil {
+	if c.Weights, err = l.weights(layout.positions, c.Transform); err != nil {
 		return err
 	}
 	c.MultiLabel = l.multiLabel()

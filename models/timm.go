@@ -1,13 +1,21 @@
 package models
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
+
+// timmViT is timm's VisionTransformer.
+var timmViT = layout{
+	name:      "timm",
+	library:   "timm",
+	anchor:    "patch_embed.proj.weight",
+	positions: patch.PosTimm,
+	read:      readTimm,
+}
 
 // readTimm reads the layout of timm's VisionTransformer, which DeiT, DeiT
 // III, DINO and many others share. Token order is class, distillation,
@@ -126,141 +134,5 @@ func (l *loader) timmPool() error {
 		// without one: timm has none that classifies.
 		l.cfg.FinalNorm, l.raw.norm = vit.NormTokens, l.norm("norm")
 	}
-	return nil
-}
-
-// timmHeads are the models whose heads are not 64 wide: the one size that
-// timm's files do not tell. A row holds for architectures whose name contains
-// arch.
-//
-// Source: every VisionTransformer of timm 1.0.31; testdata/timm_archs.csv
-// holds them, and a test compares.
-var timmHeads = []struct {
-	arch  string
-	dim   int
-	heads int
-}{
-	{"test_vit", 64, 2},
-	{"test_vit", 96, 3},
-	{"vit_base_patch16_gap_", 768, 16},
-	{"", 1152, 16}, // so400m
-	{"", 1280, 16}, // huge
-	{"", 1408, 16}, // giant
-	{"", 1664, 16}, // gigantic
-	{"giantopt", 1536, 16},
-	{"vit_giant_", 1536, 24},
-}
-
-// timmActs are the architectures whose MLP has another activation than the
-// exact GELU.
-var timmActs = []struct {
-	arch string
-	act  backend.Activation
-}{
-	{"quickgelu", backend.QuickGELU},
-	{"vit_base_patch32_siglip_", backend.GELUTanh},
-	{"giantopt", backend.GELUTanh},
-	{"vit_large_patch16_siglip_512", backend.GELUTanh},
-	{"vit_large_patch16_siglip_gap_512", backend.GELUTanh},
-	{"vit_so400m_patch16_siglip", backend.GELUTanh},
-}
-
-// timmFacts settles what no tensor tells: heads, activation and eps.
-func (l *loader) timmFacts() error {
-	arch := ""
-	if l.config != nil {
-		arch = l.config.Architecture
-		// What changes the arithmetic and leaves no trace in the tensors.
-		for _, key := range []string{"norm_layer", "block_fn", "mlp_layer", "attn_layer", "pool_include_prefix", "scale_attn_norm", "scale_mlp_norm"} {
-			if text, ok := l.config.ModelArgs[key]; ok && string(text) != "null" && string(text) != "false" {
-				return fmt.Errorf("config.json: model_args.%s = %s is not supported", key, text)
-			}
-		}
-		if strings.Contains(arch, "_rpn_") {
-			return fmt.Errorf("config.json: architecture %s norms after its blocks, which is not supported", arch)
-		}
-	}
-	return errors.Join(l.timmHeadCount(arch), l.timmAct(arch), l.timmEps(arch))
-}
-
-func (l *loader) timmHeadCount(arch string) error {
-	heads, by := 0, ""
-	if l.config != nil {
-		found, err := l.config.arg("num_heads", &heads)
-		if err != nil {
-			return err
-		}
-		if found {
-			by = "config.json: model_args.num_heads"
-		}
-	}
-	for _, row := range timmHeads {
-		if by == "" && row.dim == l.cfg.Dim && strings.Contains(arch, row.arch) {
-			heads, by = row.heads, "dim "+fmt.Sprint(row.dim)
-			if row.arch != "" {
-				by = "architecture " + arch
-			}
-		}
-	}
-	if by == "" {
-		if l.cfg.Dim%64 != 0 || l.cfg.Dim == 1536 {
-			return fmt.Errorf("the number of heads is not known for a dim of %d and architecture %q; num_heads in config.json's model_args would decide it", l.cfg.Dim, arch)
-		}
-		heads, by = l.cfg.Dim/64, "64 a head, as timm has it unless it says otherwise"
-	}
-	if heads < 1 || l.cfg.Dim%heads != 0 {
-		return fmt.Errorf("%s: %d heads do not divide a dim of %d", by, heads, l.cfg.Dim)
-	}
-	l.cfg.Heads = heads
-	l.decide("heads", heads, "%s", by)
-	return nil
-}
-
-func (l *loader) timmAct(arch string) error {
-	if l.cfg.Act == backend.SwiGLU {
-		l.decide("activation", l.cfg.Act, "shapes of the MLP, whose first layer is twice as wide")
-		return nil
-	}
-	act, by := backend.GELU, "timm's default"
-	for _, row := range timmActs {
-		if strings.Contains(arch, row.arch) {
-			act, by = row.act, "architecture "+arch
-			break
-		}
-	}
-	if l.config != nil {
-		var said string
-		found, err := l.config.arg("act_layer", &said)
-		if err != nil {
-			return err
-		}
-		if found {
-			by = "config.json: model_args.act_layer"
-			if act, found = activations[said]; !found {
-				return fmt.Errorf("%s: activation %q is not supported", by, said)
-			}
-		}
-	}
-	l.cfg.Act = act
-	l.decide("activation", act, "%s", by)
-	return nil
-}
-
-// activations are the names of timm and of transformers. The two GELUs by
-// tanh are one function; the exact one is another.
-var activations = map[string]backend.Activation{
-	"gelu": backend.GELU, "gelu_python": backend.GELU,
-	"gelu_tanh": backend.GELUTanh, "gelu_new": backend.GELUTanh, "gelu_pytorch_tanh": backend.GELUTanh, "gelu_fast": backend.GELUTanh,
-	"quick_gelu": backend.QuickGELU, "quickgelu": backend.QuickGELU,
-}
-
-// timmEps: the CLIP towers keep PyTorch's default, all others have 1e-6.
-func (l *loader) timmEps(arch string) error {
-	l.cfg.Eps = 1e-6
-	by := "timm's value for a VisionTransformer"
-	if strings.Contains(arch, "_clip_") {
-		l.cfg.Eps, by = 1e-5, "architecture "+arch
-	}
-	l.decide("eps", l.cfg.Eps, "%s", by)
 	return nil
 }

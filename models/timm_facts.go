@@ -1,0 +1,162 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vitserve/vitserve/backend"
+)
+
+// timmFact is what timm's source says of some of its models and no tensor of
+// theirs does. It holds for architectures whose name contains arch, or for
+// configurations with an argument.
+type timmFact struct {
+	arch string // "": any
+	arg  string // of model_args; "": it is of an architecture
+
+	dim, heads int                // heads at this dim where they are not 64 wide; 0: they are
+	act        backend.Activation // 0: the exact GELU
+	eps        float32            // 0: 1e-6
+	refused    string             // what is not read, and why; "": it is
+
+	source string // in timm/ of https://github.com/huggingface/pytorch-image-models
+}
+
+// Where the facts stand.
+const (
+	timmEntries = "models/vision_transformer.py: entrypoint of the name"
+	timmClip    = "models/vision_transformer.py: vit_*_clip_*, nn.LayerNorm in place of timm's"
+	timmInit    = "models/vision_transformer.py: VisionTransformer.__init__"
+	timmBlock   = "models/vision_transformer.py: Block, Attention"
+)
+
+// timmFacts are all of them. For each fact the first row counts that says it.
+//
+// They are of every VisionTransformer of timm 1.0.31; testdata/timm_archs.csv
+// holds those, and a test compares.
+var timmFacts = []timmFact{
+	{arch: "test_vit", dim: 64, heads: 2, source: timmEntries},
+	{arch: "test_vit", dim: 96, heads: 3, source: timmEntries},
+	{arch: "vit_base_patch16_gap_", dim: 768, heads: 16, source: timmEntries},
+	{arch: "", dim: 1152, heads: 16, source: timmEntries}, // so400m
+	{arch: "", dim: 1280, heads: 16, source: timmEntries}, // huge
+	{arch: "", dim: 1408, heads: 16, source: timmEntries}, // giant
+	{arch: "", dim: 1664, heads: 16, source: timmEntries}, // gigantic
+	{arch: "giantopt", dim: 1536, heads: 16, act: backend.GELUTanh, source: timmEntries},
+	{arch: "vit_giant_", dim: 1536, heads: 24, source: timmEntries},
+
+	{arch: "quickgelu", act: backend.QuickGELU, source: timmEntries},
+	{arch: "vit_base_patch32_siglip_", act: backend.GELUTanh, source: timmEntries},
+	{arch: "vit_large_patch16_siglip_512", act: backend.GELUTanh, source: timmEntries},
+	{arch: "vit_large_patch16_siglip_gap_512", act: backend.GELUTanh, source: timmEntries},
+	{arch: "vit_so400m_patch16_siglip", act: backend.GELUTanh, source: timmEntries},
+
+	{arch: "_clip_", eps: 1e-5, source: timmClip}, // PyTorch's default
+
+	// What changes the arithmetic and leaves no trace in the tensors.
+	{arch: "_rpn_", refused: "norms after its blocks", source: "models/vision_transformer.py: ResPostBlock"},
+	{arg: "norm_layer", refused: "another norm", source: timmInit},
+	{arg: "block_fn", refused: "another block", source: timmInit},
+	{arg: "mlp_layer", refused: "another MLP", source: timmInit},
+	{arg: "attn_layer", refused: "another attention", source: timmInit},
+	{arg: "pool_include_prefix", refused: "prefix tokens in the mean", source: timmInit},
+	{arg: "scale_attn_norm", refused: "a norm inside attention", source: timmBlock},
+	{arg: "scale_mlp_norm", refused: "a norm inside the MLP", source: timmBlock},
+}
+
+// findTimmFact returns the first fact of an architecture that says what is asked.
+func findTimmFact(arch string, says func(timmFact) bool) (timmFact, bool) {
+	for _, f := range timmFacts {
+		if f.arg == "" && strings.Contains(arch, f.arch) && says(f) {
+			return f, true
+		}
+	}
+	return timmFact{}, false
+}
+
+// timmFacts settles what no tensor tells: heads, activation and eps.
+func (l *loader) timmFacts() error {
+	arch := ""
+	if l.config != nil {
+		arch = l.config.Architecture
+		for _, f := range timmFacts {
+			text, given := l.config.ModelArgs[f.arg]
+			if given && f.arg != "" && string(text) != "null" && string(text) != "false" {
+				return fmt.Errorf("config.json: model_args.%s = %s is not supported", f.arg, text)
+			}
+		}
+		if f, found := findTimmFact(arch, func(f timmFact) bool { return f.refused != "" }); found {
+			return fmt.Errorf("config.json: architecture %s %s, which is not supported", arch, f.refused)
+		}
+	}
+	return errors.Join(l.timmHeads(arch), l.timmAct(arch), l.timmEps(arch))
+}
+
+func (l *loader) timmHeads(arch string) error {
+	heads, by := 0, ""
+	if l.config != nil {
+		found, err := l.config.arg("num_heads", &heads)
+		if err != nil {
+			return err
+		}
+		if found {
+			by = "config.json: model_args.num_heads"
+		}
+	}
+	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.heads > 0 && f.dim == l.cfg.Dim }); found && by == "" {
+		heads, by = f.heads, "dim "+fmt.Sprint(f.dim)
+		if f.arch != "" {
+			by = "architecture " + arch
+		}
+	}
+	if by == "" {
+		if l.cfg.Dim%64 != 0 || l.cfg.Dim == 1536 {
+			return fmt.Errorf("the number of heads is not known for a dim of %d and architecture %q; num_heads in config.json's model_args would decide it", l.cfg.Dim, arch)
+		}
+		heads, by = l.cfg.Dim/64, "64 a head, as timm has it unless it says otherwise"
+	}
+	if heads < 1 || l.cfg.Dim%heads != 0 {
+		return fmt.Errorf("%s: %d heads do not divide a dim of %d", by, heads, l.cfg.Dim)
+	}
+	l.cfg.Heads = heads
+	l.decide("heads", heads, "%s", by)
+	return nil
+}
+
+func (l *loader) timmAct(arch string) error {
+	if l.cfg.Act == backend.SwiGLU {
+		l.decide("activation", l.cfg.Act, "shapes of the MLP, whose first layer is twice as wide")
+		return nil
+	}
+	act, by := backend.GELU, "timm's default"
+	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.act != 0 }); found {
+		act, by = f.act, "architecture "+arch
+	}
+	if l.config != nil {
+		var said string
+		found, err := l.config.arg("act_layer", &said)
+		if err != nil {
+			return err
+		}
+		if found {
+			by = "config.json: model_args.act_layer"
+			if act, found = activations[said]; !found {
+				return fmt.Errorf("%s: activation %q is not supported", by, said)
+			}
+		}
+	}
+	l.cfg.Act = act
+	l.decide("activation", act, "%s", by)
+	return nil
+}
+
+func (l *loader) timmEps(arch string) error {
+	l.cfg.Eps = 1e-6
+	by := "timm's value for a VisionTransformer"
+	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.eps > 0 }); found {
+		l.cfg.Eps, by = f.eps, "architecture "+arch
+	}
+	l.decide("eps", l.cfg.Eps, "%s", by)
+	return nil
+}
