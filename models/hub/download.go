@@ -25,11 +25,14 @@ const (
 	maxWait      = time.Minute // between tries, whatever Retry-After says
 	reportEvery  = 1 << 20     // bytes
 
-	defaultStall     = 30 * time.Second       // how long a download may bring nothing
+	// A try that brought less is one of maxTries: a hub that sends a byte
+	// at a time would be asked for ever.
+	leastProgress = 64 << 10
+
 	defaultFirstWait = 500 * time.Millisecond // before the second try; it doubles
 )
 
-// transport has timeouts for everything but the body, which stall bounds.
+// transport has timeouts for everything but the body, which watch bounds.
 var transport = func() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
@@ -148,9 +151,9 @@ func (c *Client) send(ctx context.Context, method, at string, header http.Header
 
 // download brings the bytes of a file to blob, going on where an earlier
 // download stopped, and checks their hash.
-func (c *Client) download(ctx context.Context, file, blob string, r remote) error {
+func (c *Client) download(ctx context.Context, cache *cache, file, blob string, r remote) error {
 	partial := blob + ".incomplete"
-	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := cache.create(partial)
 	if err != nil {
 		return err
 	}
@@ -159,7 +162,7 @@ func (c *Client) download(ctx context.Context, file, blob string, r remote) erro
 		if err := c.fill(ctx, file, f, r); err != nil {
 			return err
 		}
-		sum, err := sumOf(f, r)
+		sum, err := sumOf(ctx, f, r)
 		if err != nil {
 			return err
 		}
@@ -172,17 +175,18 @@ func (c *Client) download(ctx context.Context, file, blob string, r remote) erro
 			return err
 		}
 		if fresh {
-			return errors.Join(fmt.Errorf("hash %s, want %s: what the hub sends is not what it says", sum, r.etag), f.Close(), os.Remove(partial))
+			return errors.Join(fmt.Errorf("hash %s, want %s: what the hub sends is not what it says", sum, r.etag), f.Close(), cache.Remove(partial))
 		}
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(partial, blob)
+	return cache.Rename(partial, blob)
 }
 
-// fill completes f, retrying as long as bytes arrive.
+// fill completes f, retrying as long as it grows.
 func (c *Client) fill(ctx context.Context, file string, f *os.File, r remote) error {
+	var grown int64 // the most that f has had when a try was counted as progress
 	return c.retry(ctx, func() (bool, error) {
 		info, err := f.Stat()
 		if err != nil {
@@ -195,60 +199,66 @@ func (c *Client) fill(ctx context.Context, file string, f *os.File, r remote) er
 				return false, err
 			}
 		}
+		grown = max(grown, have)
 		if have == r.size {
 			return false, nil
 		}
-		got, err := c.body(ctx, file, f, have, r)
-		return got > 0, err
+		end, err := c.body(ctx, file, f, have, r)
+		progress := end >= grown+leastProgress
+		if progress {
+			grown = end
+		}
+		if err != nil {
+			err = fmt.Errorf("%w (%d of %d bytes are there)", err, end, r.size)
+		}
+		return progress, err
 	})
 }
 
-// body appends what one request brings to the have bytes of f.
-func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, r remote) (got int64, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+// body appends what one request brings to the have bytes of f and returns
+// how many it has then.
+func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, r remote) (end int64, err error) {
 	header := http.Header{}
 	if have > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", have))
 	}
-	res, err := c.follow(ctx, r.url, header)
+	w := c.watch(ctx, 0)
+	defer w.stop()
+	res, err := c.follow(w.ctx, r.url, header)
 	if err != nil {
-		return 0, err
+		return have, err
 	}
 	defer res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusPartialContent:
 		if want := fmt.Sprintf("bytes %d-", have); !strings.HasPrefix(res.Header.Get("Content-Range"), want) {
-			return 0, fmt.Errorf("asked for %s, answered with %q", want, res.Header.Get("Content-Range"))
+			return have, fmt.Errorf("asked for %s, answered with %q", want, res.Header.Get("Content-Range"))
 		}
 	case http.StatusOK: // the whole of it, asked for or not
 		have = 0
 		if err := f.Truncate(0); err != nil {
-			return 0, err
+			return have, err
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
 		return 0, temporary{error: errors.Join(statusError(res, ""), f.Truncate(0))}
 	default:
-		return 0, statusError(res, "")
+		return have, statusError(res, "")
 	}
 	if _, err := f.Seek(have, io.SeekStart); err != nil {
-		return 0, err
+		return have, err
 	}
-	stall := cmp.Or(c.stall, defaultStall)
-	timer := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing came for %v", stall)) })
-	defer timer.Stop()
+	w.start()
 	buf, told := make([]byte, 128<<10), have
 	for {
-		n, err := res.Body.Read(buf)
+		n, err := w.read(res.Body, buf)
 		if n > 0 {
-			timer.Reset(stall)
-			if have+int64(n) > r.size {
-				return got, fmt.Errorf("more than the %d bytes that the hub says", r.size)
+			if int64(n) > r.size-have {
+				return have, fmt.Errorf("more than the %d bytes that the hub says", r.size)
 			}
 			if _, err := f.Write(buf[:n]); err != nil {
-				return got, err
+				return have, err
 			}
-			have, got = have+int64(n), got+int64(n)
+			have += int64(n)
 			if have-told >= reportEvery {
 				c.progress(file, have, r.size)
 				told = have
@@ -256,13 +266,11 @@ func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, 
 		}
 		switch {
 		case err == io.EOF && have == r.size:
-			return got, nil
+			return have, nil
 		case err == io.EOF:
-			return got, temporary{error: io.ErrUnexpectedEOF}
-		case err != nil && context.Cause(ctx) != nil:
-			return got, temporary{error: context.Cause(ctx)}
+			return have, temporary{error: io.ErrUnexpectedEOF}
 		case err != nil:
-			return got, temporary{error: err}
+			return have, temporary{error: err}
 		}
 	}
 }
@@ -285,7 +293,7 @@ func (c *Client) follow(ctx context.Context, at string, header http.Header) (*ht
 }
 
 // sumOf returns the hash of a file's content that its etag is of.
-func sumOf(f *os.File, r remote) (string, error) {
+func sumOf(ctx context.Context, f *os.File, r remote) (string, error) {
 	var h hash.Hash = sha256.New()
 	if len(r.etag) == 2*sha1.Size {
 		// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
@@ -295,8 +303,15 @@ func sumOf(f *os.File, r remote) (string, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
+	for buf := make([]byte, 1<<20); ; {
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return "", err
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -46,7 +46,7 @@ type Client struct {
 	// HTTP carries the requests; nil: a transport with timeouts of its own.
 	HTTP http.RoundTripper
 
-	stall, firstWait time.Duration // for tests; see the defaults in download.go
+	stall, firstWait time.Duration // for tests; see the defaults in watch.go and download.go
 }
 
 // FromEnv returns the client that HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
@@ -111,39 +111,34 @@ func IsName(s string) bool {
 	return repoName.MatchString(s) && !strings.Contains(s, "--") && !strings.Contains(s, "..")
 }
 
-// repo returns the cache's folder of a repository.
-func (c *Client) repo(name string) (string, error) {
-	if !IsName(name) {
-		return "", fmt.Errorf("hub: %q is no repository, want ORG/NAME", name)
-	}
-	if c.Cache == "" {
-		return "", errors.New("hub: no folder for the cache")
-	}
-	return filepath.Join(c.Cache, "models--"+strings.ReplaceAll(name, "/", "--")), nil
-}
-
 // commitName is a commit of a repository.
 var commitName = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Cached returns the folder of a repository at a revision that was pulled
 // before: a branch, a tag or a commit, "" for main. It asks nobody.
 func (c *Client) Cached(name, revision string) (string, error) {
-	repo, err := c.repo(name)
-	if err != nil {
-		return "", err
-	}
 	if revision == "" {
 		revision = "main"
 	}
+	dir, err := c.cached(name, revision)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("hub: %s at %s: %w in the cache %s", name, revision, ErrNotFound, c.Cache)
+	}
+	return dir, err
+}
+
+func (c *Client) cached(name, revision string) (string, error) {
+	cache, err := c.open(name)
+	if err != nil {
+		return "", err
+	}
+	defer cache.Close()
 	if !filepath.IsLocal(revision) {
 		return "", fmt.Errorf("hub: revision %q", revision)
 	}
 	commit := revision
 	if !commitName.MatchString(commit) {
-		text, err := os.ReadFile(filepath.Join(repo, "refs", revision))
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("hub: %s at %s: %w in the cache %s", name, revision, ErrNotFound, c.Cache)
-		}
+		text, err := cache.text(cache.in("refs", revision))
 		if err != nil {
 			return "", fmt.Errorf("hub: %w", err)
 		}
@@ -152,11 +147,8 @@ func (c *Client) Cached(name, revision string) (string, error) {
 	if !commitName.MatchString(commit) {
 		return "", fmt.Errorf("hub: %s: refs/%s of the cache holds no commit", name, revision)
 	}
-	dir := filepath.Join(repo, "snapshots", commit)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("hub: %s at %s: %w in the cache %s", name, revision, ErrNotFound, c.Cache)
-	} else if err != nil {
+	if _, err := cache.Stat(cache.in("snapshots", commit)); err != nil {
 		return "", fmt.Errorf("hub: %w", err)
 	}
-	return dir, nil
+	return cache.path("snapshots", commit), nil
 }

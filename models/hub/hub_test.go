@@ -37,6 +37,7 @@ type fakeHub struct {
 	mu       sync.Mutex
 	requests []string                                                       // "GET host path range"
 	fail     func(w http.ResponseWriter, r *http.Request, body []byte) bool // of the CDN; true: it has answered
+	list     http.HandlerFunc                                               // answers in place of the list of files
 	gate     bool                                                           // asks for the token
 }
 
@@ -90,6 +91,10 @@ func (h *fakeHub) serveHub(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/models/"+org+"/revision/"); ok {
+		if h.list != nil {
+			h.list(w, r)
+			return
+		}
 		if rest != "main" && rest != commit && rest != "refs/pr/1" {
 			w.WriteHeader(http.StatusNotFound)
 			return

@@ -10,11 +10,12 @@ import (
 // lock takes the lock file that processes which download the same blob agree
 // on, and waits while another has it. The hub's own library locks the same
 // file in the same way.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+func (c *cache) lock(ctx context.Context, etag string) (unlock func(), err error) {
+	name := filepath.Join(".locks", c.repo, etag+".lock")
+	if err := c.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := c.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}

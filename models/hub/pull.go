@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,36 +27,41 @@ func (c *Client) Pull(ctx context.Context, name, revision string) (string, error
 	if c.Offline {
 		return c.Cached(name, revision)
 	}
-	repo, err := c.repo(name)
-	if err != nil {
-		return "", err
-	}
 	if revision == "" {
 		revision = "main"
 	}
-	dir, err := c.pull(ctx, name, repo, revision)
+	dir, err := c.pull(ctx, name, revision)
 	if err != nil {
 		return "", fmt.Errorf("hub: pull %s: %w", name, err)
 	}
 	return dir, nil
 }
 
-func (c *Client) pull(ctx context.Context, name, repo, revision string) (string, error) {
+func (c *Client) pull(ctx context.Context, name, revision string) (string, error) {
 	if !filepath.IsLocal(revision) {
 		return "", fmt.Errorf("revision %q", revision)
 	}
+	if c.Cache != "" {
+		if err := os.MkdirAll(c.Cache, 0o755); err != nil {
+			return "", err
+		}
+	}
+	cache, err := c.open(name)
+	if err != nil {
+		return "", err
+	}
+	defer cache.Close()
 	commit, files, err := c.list(ctx, name, revision)
 	if err != nil {
 		return "", err
 	}
-	snapshot := filepath.Join(repo, "snapshots", commit)
 	get := func(file string) error {
-		if err := c.file(ctx, name, commit, file, repo, snapshot); err != nil {
+		if err := c.file(ctx, cache, name, commit, file); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		return nil
 	}
-	has := func(file string) bool { return slices.Contains(files, file) }
+	has := func(file string) bool { return files[file] }
 	for _, file := range []string{"config.json", "preprocessor_config.json", "README.md"} {
 		if has(file) {
 			if err := get(file); err != nil {
@@ -69,7 +74,7 @@ func (c *Client) pull(ctx context.Context, name, repo, revision string) (string,
 		err = get("model.safetensors")
 	case has(indexFile):
 		if err = get(indexFile); err == nil {
-			err = c.shards(snapshot, has, get)
+			err = c.shards(cache, commit, has, get)
 		}
 	case has("pytorch_model.bin"):
 		err = errors.New("the repository has its weights in pytorch_model.bin only; download that file and convert it once: vitserve convert pytorch_model.bin")
@@ -81,20 +86,23 @@ func (c *Client) pull(ctx context.Context, name, repo, revision string) (string,
 	}
 	// The name is given last, so that a snapshot that has one is whole.
 	if revision != commit {
-		ref := filepath.Join(repo, "refs", revision)
-		if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
+		ref := cache.in("refs", revision)
+		if err := cache.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
 			return "", err
 		}
-		if err := writeFile(ref, []byte(commit)); err != nil {
+		if err := cache.write(ref, []byte(commit)); err != nil {
 			return "", err
 		}
 	}
-	return snapshot, nil
+	return cache.path("snapshots", commit), nil
 }
 
+// maxShards bounds the files of one checkpoint, as reading one does.
+const maxShards = 1000
+
 // shards gets the weight files that an index names.
-func (c *Client) shards(snapshot string, has func(string) bool, get func(string) error) error {
-	text, err := os.ReadFile(filepath.Join(snapshot, indexFile))
+func (c *Client) shards(cache *cache, commit string, has func(string) bool, get func(string) error) error {
+	text, err := cache.text(cache.in("snapshots", commit, indexFile))
 	if err != nil {
 		return err
 	}
@@ -104,15 +112,15 @@ func (c *Client) shards(snapshot string, has func(string) bool, get func(string)
 	if err := json.Unmarshal(text, &index); err != nil {
 		return fmt.Errorf("%s: %w", indexFile, err)
 	}
-	var shards []string
+	shards := map[string]bool{}
 	for _, file := range index.Map {
-		if !slices.Contains(shards, file) {
-			shards = append(shards, file)
-		}
+		shards[file] = true
 	}
-	slices.Sort(shards)
-	for _, file := range shards {
-		if !has(file) || filepath.Base(file) != file || filepath.Ext(file) != ".safetensors" {
+	if len(shards) > maxShards {
+		return fmt.Errorf("%s names %d files, want at most %d", indexFile, len(shards), maxShards)
+	}
+	for _, file := range slices.Sorted(maps.Keys(shards)) {
+		if !has(file) || filepath.Base(file) != file || strings.ContainsAny(file, `\:`) || filepath.Ext(file) != ".safetensors" {
 			return fmt.Errorf("%s names %q, which is no weight file of the repository", indexFile, file)
 		}
 		if err := get(file); err != nil {
@@ -126,8 +134,10 @@ func (c *Client) shards(snapshot string, has func(string) bool, get func(string)
 const maxList = 16 << 20
 
 // list returns the commit of a revision and the names of its files.
-func (c *Client) list(ctx context.Context, name, revision string) (string, []string, error) {
-	res, err := c.ask(ctx, http.MethodGet, "/api/models/"+name+"/revision/"+url.PathEscape(revision), nil)
+func (c *Client) list(ctx context.Context, name, revision string) (commit string, files map[string]bool, err error) {
+	w := c.watch(ctx, listStalls)
+	defer w.stop()
+	res, err := c.ask(w.ctx, http.MethodGet, "/api/models/"+name+"/revision/"+url.PathEscape(revision), nil)
 	if err != nil {
 		return "", nil, err
 	}
@@ -135,9 +145,10 @@ func (c *Client) list(ctx context.Context, name, revision string) (string, []str
 	if err := statusError(res, name); err != nil {
 		return "", nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxList+1))
+	w.start()
+	text, err := w.readAll(res.Body, maxList)
 	if err != nil {
-		return "", nil, err
+		return "", nil, fmt.Errorf("list of files: %w", err)
 	}
 	var info struct {
 		SHA      string `json:"sha"`
@@ -145,18 +156,15 @@ func (c *Client) list(ctx context.Context, name, revision string) (string, []str
 			Name string `json:"rfilename"`
 		} `json:"siblings"`
 	}
-	if len(text) > maxList {
-		return "", nil, fmt.Errorf("a list of files of more than %d bytes", maxList)
-	}
 	if err := json.Unmarshal(text, &info); err != nil {
 		return "", nil, fmt.Errorf("list of files: %w", err)
 	}
 	if !commitName.MatchString(info.SHA) {
 		return "", nil, fmt.Errorf("list of files: commit %q", info.SHA)
 	}
-	var files []string
+	files = map[string]bool{}
 	for _, s := range info.Siblings {
-		files = append(files, s.Name)
+		files[s.Name] = true
 	}
 	return info.SHA, files, nil
 }
@@ -216,9 +224,10 @@ func (c *Client) head(ctx context.Context, name, commit, file string) (remote, e
 }
 
 // file brings one file into the snapshot.
-func (c *Client) file(ctx context.Context, name, commit, file, repo, snapshot string) error {
+func (c *Client) file(ctx context.Context, cache *cache, name, commit, file string) error {
+	snapshot := cache.in("snapshots", commit)
 	pointer := filepath.Join(snapshot, file)
-	if info, err := os.Stat(pointer); err == nil {
+	if info, err := cache.Stat(pointer); err == nil {
 		c.progress(file, info.Size(), info.Size())
 		return nil
 	}
@@ -226,57 +235,31 @@ func (c *Client) file(ctx context.Context, name, commit, file, repo, snapshot st
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Join(repo, "blobs"), snapshot} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	if filepath.Ext(file) != ".safetensors" && r.size > maxText {
+		return fmt.Errorf("%d bytes, want at most %d", r.size, maxText)
+	}
+	for _, dir := range []string{cache.in("blobs"), snapshot} {
+		if err := cache.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	unlock, err := lock(ctx, filepath.Join(c.Cache, ".locks", filepath.Base(repo), r.etag+".lock"))
+	unlock, err := cache.lock(ctx, r.etag)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	blob := filepath.Join(repo, "blobs", r.etag)
-	if info, err := os.Stat(blob); err != nil || info.Size() != r.size {
-		if err := c.download(ctx, file, blob, r); err != nil {
+	blob := cache.in("blobs", r.etag)
+	if info, err := cache.Lstat(blob); err != nil || !info.Mode().IsRegular() || info.Size() != r.size {
+		if err := c.download(ctx, cache, file, blob, r); err != nil {
 			return err
 		}
 	}
 	c.progress(file, r.size, r.size)
-	return link(filepath.Join("..", "..", "blobs", r.etag), blob, pointer)
+	return cache.point(pointer, blob)
 }
 
 func (c *Client) progress(file string, done, size int64) {
 	if c.Progress != nil {
 		c.Progress(file, done, size)
 	}
-}
-
-// link makes pointer lead to the blob: by a relative link as the hub's own
-// library does, or where links are not allowed by moving the blob there.
-func link(relative, blob, pointer string) error {
-	if _, err := os.Stat(pointer); err == nil {
-		return nil // another process was faster
-	}
-	_ = os.Remove(pointer) // a link that leads nowhere
-	if err := os.Symlink(relative, pointer); err == nil || errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	return os.Rename(blob, pointer)
-}
-
-// writeFile writes a small file at once or not at all.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
 }
