@@ -2,8 +2,10 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"image"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,23 +71,13 @@ func generate(t *rapid.T, c *client, pictures [][]byte) *http.Request {
 			"overlay", "heat", "sheet", "map", "attention", "json", "png", "jpeg", "npy", "grid", "class", "50", "%", "ä", "\x00",
 		}),
 		rapid.StringN(0, 8, 20))
-	name := rapid.SampledFrom([]string{
-		"model", "top_k", "min_score", "logits", "exif", "preprocess", "priority", "method", "layer", "head", "fusion", "discard", "start", "queries", "mass",
-		"compat", "colors", "alpha", "upsample", "topk", "file", "class", "evidence", "window", "keep", "resize", "seed", "versus", "steps",
-		"classes", "picture", "values", "format", "quality", "pool", "l2",
-	})
+	name := rapid.SampledFrom(append(parametersOf(c.spec), "topk", "file", "masses", "Model", ""))
 	query := url.Values{}
 	for range max(0, rapid.IntRange(-2, 3).Draw(t, "parameters")) {
 		query.Add(name.Draw(t, "name"), value.Draw(t, "value"))
 	}
-	path := rapid.SampledFrom([]string{
-		"/v1/classify", "/v1/classify", "/v1/classify", "/v1/explain", "/v1/explain", "/v1/explain", "/v1/embed", "/v1/embed", "/v1/preprocess", "/v1/models", "/v1/models/starter", "/v1/models/x",
-		"/v1/models/starter/load", "/v1/models/x/unload", "/healthz", "/readyz", "/version", "/docs", "/openapi.json", "/metrics", "/v1", "/v1/classify/x",
-	}).Draw(t, "path")
-	method := "GET"
-	if strings.Contains(path, "ify") || strings.Contains(path, "explain") || strings.Contains(path, "embed") || strings.Contains(path, "preprocess") || strings.Contains(path, "load") {
-		method = "POST"
-	}
+	way := rapid.SampledFrom(waysOf(c.spec)).Draw(t, "path")
+	method, path := way.method, strings.ReplaceAll(way.path, "{id}", rapid.SampledFrom([]string{"starter", "starter", "x", "a%2Fb"}).Draw(t, "id"))
 	if rapid.IntRange(0, 9).Draw(t, "other method") == 0 {
 		method = rapid.SampledFrom([]string{"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}).Draw(t, "method")
 	}
@@ -165,36 +157,120 @@ func TestEveryAnswerHasASchema(t *testing.T) {
 	require.Equal(t, []string{"400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}, errorCodes(doc.Paths.Value("/v1/classify").Post.Responses.Map()))
 }
 
-// TestGenerated makes sure that routes and parameters of the contract are
-// those that are served: generated code that is not current does not compile
-// or does not answer.
-func TestGenerated(t *testing.T) {
+// TestParameters: every parameter is understood in the query, in a form and in
+// JSON, and named to whoever uses another.
+func TestParameters(t *testing.T) {
 	doc, _ := contract(t)
 	c := start(t, nil)
 	for path, item := range doc.Paths.Map() {
-		for method := range item.Operations() {
-			r, err := c.try(c.request(method, strings.ReplaceAll(path, "{id}", "starter"), nil))
-			require.NoError(t, err)
-			require.NotEqual(t, http.StatusNotFound, r.status, "%s %s", method, path)
-			require.NotEqual(t, http.StatusMethodNotAllowed, r.status, "%s %s", method, path)
+		if item.Post == nil || item.Post.RequestBody == nil {
+			continue
 		}
-	}
-	// Every parameter is understood in the query, in a form and in JSON.
-	for path, schemas := range map[string][2]string{"/v1/classify": {"ClassifyForm", "ClassifyRequest"}, "/v1/explain": {"ExplainForm", "ExplainRequest"},
-		"/v1/embed": {"EmbedForm", "EmbedRequest"}, "/v1/preprocess": {"PreprocessForm", "PreprocessRequest"}} {
-		var names []string
-		for _, p := range doc.Paths.Value(path).Post.Parameters {
-			names = append(names, p.Value.Name)
-			unknown := c.post(path+"?no-such=1", photo(t, "banana.jpg"))
-			require.Contains(t, unknown.problem(t).Detail, p.Value.Name)
-		}
-		for _, schema := range schemas {
-			for _, name := range names {
-				require.Contains(t, doc.Components.Schemas[schema].Value.Properties, name, schema)
+		unknown := c.post(path+"?no-such=1", photo(t, "banana.jpg")).problem(t).Detail
+		content := item.Post.RequestBody.Value.Content
+		for _, media := range []string{"multipart/form-data", "application/json"} {
+			properties := content[media].Schema.Value.Properties
+			require.Len(t, properties, len(item.Post.Parameters)+1, "%s %s", path, media)
+			for _, p := range item.Post.Parameters {
+				require.Contains(t, properties, p.Value.Name, "%s %s", path, media)
+				require.Contains(t, unknown, p.Value.Name)
 			}
-			require.Len(t, doc.Components.Schemas[schema].Value.Properties, len(names)+1, schema)
 		}
 	}
+}
+
+// TestContractExamples sends the examples of the contract: each is answered,
+// and with the members and labels that the example of its answer shows.
+func TestContractExamples(t *testing.T) {
+	doc, _ := contract(t)
+	c := start(t, nil)
+	sent := 0
+	for _, way := range waysOf(doc) {
+		op := doc.Paths.Value(way.path).GetOperation(way.method)
+		ok := op.Responses.Value("200").Value.Content.Get("application/json")
+		if ok == nil || ok.Schema.Value.Type.Is("object") && len(ok.Schema.Value.Properties) == 0 {
+			continue // the description itself
+		}
+		require.NotNil(t, ok.Example, "%s %s: no example of an answer", way.method, way.path)
+		var body []byte
+		if op.RequestBody != nil {
+			example := op.RequestBody.Value.Content.Get("application/json").Example
+			require.NotNil(t, example, "%s %s: no example of a request", way.method, way.path)
+			body = []byte(jsonOf(t, example))
+		}
+		if strings.HasSuffix(way.path, "/unload") {
+			continue // its answer is that of load, but for the state
+		}
+		r := c.do(c.request(way.method, strings.ReplaceAll(way.path, "{id}", "starter"), bytes.NewReader(body), "Content-Type", "application/json"))
+		require.Equal(t, http.StatusOK, r.status, "%s: %s", way.path, r.body)
+		var answer any
+		require.NoError(t, json.Unmarshal(r.body, &answer))
+		requireLike(t, way.path, ok.Example, answer)
+		sent++
+	}
+	require.Greater(t, sent, 8)
+}
+
+// requireLike holds an answer to an example of it: the same members, labels
+// and whole numbers, and other numbers nearby. What differs from run to run
+// (timings, builds, memory) only needs to be there, as does what an example
+// leaves out of a long list.
+func requireLike(t *testing.T, at string, example, answer any) {
+	t.Helper()
+	switch want := example.(type) {
+	case map[string]any:
+		got, ok := answer.(map[string]any)
+		require.True(t, ok, "%s: %v is no object", at, answer)
+		for name, v := range got {
+			require.Contains(t, want, name, "%s: the example lacks a member", at)
+			if slices.Contains([]string{"timings_ms", "version", "commit", "go", "backend", "memory_bytes", "b64"}, name) {
+				continue
+			}
+			requireLike(t, at+"."+name, want[name], v)
+		}
+		for name := range want {
+			if name != "commit" {
+				require.Contains(t, got, name, "%s: the answer lacks a member", at)
+			}
+		}
+	case []any:
+		got, ok := answer.([]any)
+		require.True(t, ok, "%s: %v is no list", at, answer)
+		require.LessOrEqual(t, len(want), len(got), at)
+		for i := range want {
+			requireLike(t, at+"."+strconv.Itoa(i), want[i], got[i])
+		}
+	case float64:
+		require.InDelta(t, want, answer, 1e-3*(1+math.Abs(want)), at)
+	default:
+		require.Equal(t, example, answer, at)
+	}
+}
+
+// way is an operation of the contract.
+type way struct{ method, path string }
+
+func waysOf(doc *openapi3.T) (all []way) {
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			all = append(all, way{method, path})
+		}
+	}
+	slices.SortFunc(all, func(a, b way) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	return all
+}
+
+// parametersOf returns the names of all parameters in the contract.
+func parametersOf(doc *openapi3.T) (names []string) {
+	for _, way := range waysOf(doc) {
+		for _, p := range doc.Paths.Value(way.path).GetOperation(way.method).Parameters {
+			if p.Value.In == "query" {
+				names = append(names, p.Value.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func errorCodes(responses map[string]*openapi3.ResponseRef) (codes []string) {

@@ -13,13 +13,13 @@ var docsPage []byte
 //go:embed docs/docs.js
 var docsCode []byte
 
-// Openapi is GET /openapi.json.
-func (s *Server) Openapi(c echo.Context) error {
+// openapi is GET /openapi.json.
+func (s *Server) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.spec)
 }
 
-// Docs is GET /docs.
-func (s *Server) Docs(c echo.Context) error {
+// docs is GET /docs.
+func (s *Server) docs(c echo.Context) error {
 	c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
 		"default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	return c.Blob(http.StatusOK, echo.MIMETextHTMLCharsetUTF8, docsPage)

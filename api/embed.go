@@ -13,7 +13,7 @@ import (
 )
 
 // Embed is POST /v1/embed.
-func (s *Server) Embed(c echo.Context, _ v1.EmbedParams) error {
+func (s *Server) Embed(c echo.Context) error {
 	// A value takes four bytes, and as text about twelve.
 	const value, text = 4, 12
 	r, ctx, err := s.receive(c)
@@ -92,7 +92,7 @@ func EmbeddingOf(values []float32, shape []int) (vector []float32, grid [][][]fl
 }
 
 // Preprocess is POST /v1/preprocess.
-func (s *Server) Preprocess(c echo.Context, _ v1.PreprocessParams) error {
+func (s *Server) Preprocess(c echo.Context) error {
 	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 )
 
 // Explain is POST /v1/explain.
-func (s *Server) Explain(c echo.Context, _ v1.ExplainParams) error {
+func (s *Server) Explain(c echo.Context) error {
 	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err

@@ -219,7 +219,7 @@ func (r *request) release() {
 }
 
 // Classify is POST /v1/classify.
-func (s *Server) Classify(c echo.Context, _ v1.ClassifyParams) error {
+func (s *Server) Classify(c echo.Context) error {
 	r, ctx, err := s.receive(c)
 	if err != nil {
 		return err

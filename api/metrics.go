@@ -108,8 +108,8 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Metrics is GET /metrics.
-func (s *Server) Metrics(c echo.Context) error {
+// metrics is GET /metrics.
+func (s *Server) metrics(c echo.Context) error {
 	s.met.handler().ServeHTTP(c.Response(), c.Request())
 	return nil
 }

@@ -111,16 +111,11 @@ func (s *Server) cors() echo.MiddlewareFunc {
 	})
 }
 
-// open are the routes that need no key and have no limit.
-var openRoutes = map[string]bool{
-	"/": true, "/healthz": true, "/readyz": true, "/version": true, "/openapi.json": true, "/docs": true, "/docs/docs.js": true,
-}
-
 // authorize asks for a key where keys are configured, and holds each key, or
 // each address, to its rate.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if openRoutes[c.Path()] {
+		if isOpen(c.Path()) {
 			return next(c)
 		}
 		who, rate := c.RealIP(), s.cfg.RateLimit
@@ -166,23 +161,21 @@ func (s *Server) key(r *http.Request) (Key, error) {
 	return *found, nil
 }
 
-// understand reads the query by the table of parameters, which refuses with
-// words of our own, before the generated code binds it.
-func understand(r route) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			// echo's own reading leaves out what it cannot read.
-			query, err := url.ParseQuery(c.Request().URL.RawQuery)
-			if err != nil {
-				return fmt.Errorf("%w: query: %v", errSyntax, err)
-			}
-			a := newAsk(r)
-			if err := a.query(query); err != nil {
-				return err
-			}
-			c.Set(keyAsk, a)
-			return next(c)
+// pictures handles a request about pictures once its query is understood. The
+// table of parameters refuses what it does not know with words of our own.
+func pictures(r route, handle func(*Server, echo.Context) error) func(*Server, echo.Context) error {
+	return func(s *Server, c echo.Context) error {
+		// echo's own reading leaves out what it cannot read.
+		query, err := url.ParseQuery(c.Request().URL.RawQuery)
+		if err != nil {
+			return fmt.Errorf("%w: query: %v", errSyntax, err)
 		}
+		a := newAsk(r)
+		if err := a.query(query); err != nil {
+			return err
+		}
+		c.Set(keyAsk, a)
+		return handle(s, c)
 	}
 }
 

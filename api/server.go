@@ -1,6 +1,6 @@
 // Package api serves Vision Transformers over HTTP: what is in a picture and
-// where the model looked. The contract is api/v1/openapi.yaml; routes are
-// generated from it. Only this package knows echo.
+// where the model looked. The contract is api/v1/openapi.yaml; routes.go is the
+// table of its operations. Only this package knows echo.
 package api
 
 import (
@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -42,8 +43,6 @@ type Server struct {
 	draining atomic.Bool
 	closed   sync.Once
 }
-
-var _ ServerInterface = (*Server)(nil)
 
 // New makes a Server. Its models are loaded by Serve, or by Preload.
 func New(cfg Config) (*Server, error) {
@@ -198,41 +197,13 @@ func (s *Server) shutdown(srv *http.Server, empty func()) error {
 	return nil
 }
 
-// routes builds the handler.
-func (s *Server) routes() *echo.Echo {
-	e := echo.New()
-	e.HTTPErrorHandler = s.fail
-	// A client's X-Forwarded-For must not choose its own rate limit.
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
-	router := heads{e}
-	understanding := map[string][]echo.MiddlewareFunc{}
-	for name, r := range operations {
-		understanding[name] = []echo.MiddlewareFunc{understand(r)}
-	}
-	RegisterHandlersWithOptions(router, s, RegisterHandlersOptions{OperationMiddlewares: understanding})
-	router.GET("/docs/docs.js", s.docsScript)
-	router.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "docs") })
-	return e
-}
-
-// heads answers HEAD wherever GET is answered: RFC 9110, 9.1. net/http leaves
-// the content out.
-type heads struct{ *echo.Echo }
-
-// GET is of EchoRouter.
-func (r heads) GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
-	r.HEAD(path, h, m...)
-	return r.Echo.GET(path, h, m...)
-}
-
-// Health is GET /healthz.
-func (s *Server) Health(c echo.Context) error {
+// health is GET /healthz.
+func (s *Server) health(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.Status{Status: "ok"})
 }
 
-// Ready is GET /readyz.
-func (s *Server) Ready(c echo.Context) error {
+// ready is GET /readyz.
+func (s *Server) ready(c echo.Context) error {
 	if s.draining.Load() {
 		return errDraining
 	}
@@ -242,8 +213,8 @@ func (s *Server) Ready(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.Status{Status: "ready"})
 }
 
-// Version is GET /version.
-func (s *Server) Version(c echo.Context) error {
+// version is GET /version.
+func (s *Server) version(c echo.Context) error {
 	v := v1.Version{Version: s.cfg.Version, Go: runtime.Version(), Backend: s.backend.Name()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" {
@@ -258,13 +229,17 @@ func (s *Server) Version(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v)
 }
 
-// ListModels is GET /v1/models.
-func (s *Server) ListModels(c echo.Context) error {
+// listModels is GET /v1/models.
+func (s *Server) listModels(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.ModelList{Models: s.models.cards()})
 }
 
-// GetModel is GET /v1/models/{id}.
-func (s *Server) GetModel(c echo.Context, id string) error {
+// getModel is GET /v1/models/{id}.
+func (s *Server) getModel(c echo.Context) error {
+	id, err := named(c)
+	if err != nil {
+		return err
+	}
 	card, err := s.models.one(id)
 	if err != nil {
 		return err
@@ -272,18 +247,22 @@ func (s *Server) GetModel(c echo.Context, id string) error {
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, card)
 }
 
-// LoadModel is POST /v1/models/{id}/load.
-func (s *Server) LoadModel(c echo.Context, id string) error {
-	return s.change(c, id, s.models.reload)
+// loadModel is POST /v1/models/{id}/load.
+func (s *Server) loadModel(c echo.Context) error {
+	return s.change(c, s.models.reload)
 }
 
-// UnloadModel is POST /v1/models/{id}/unload.
-func (s *Server) UnloadModel(c echo.Context, id string) error {
-	return s.change(c, id, s.models.unload)
+// unloadModel is POST /v1/models/{id}/unload.
+func (s *Server) unloadModel(c echo.Context) error {
+	return s.change(c, s.models.unload)
 }
 
-func (s *Server) change(c echo.Context, id string, f func(context.Context, string) error) error {
+func (s *Server) change(c echo.Context, f func(context.Context, string) error) error {
 	if err := s.admin(c); err != nil {
+		return err
+	}
+	id, err := named(c)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), s.cfg.RequestTimeout.std())
@@ -291,5 +270,14 @@ func (s *Server) change(c echo.Context, id string, f func(context.Context, strin
 	if err := f(ctx, id); err != nil {
 		return err
 	}
-	return s.GetModel(c, id)
+	return s.getModel(c)
+}
+
+// named returns the model id of a path; slashes in it are escaped.
+func named(c echo.Context) (string, error) {
+	id, err := url.PathUnescape(c.Param("id"))
+	if err != nil {
+		return "", fmt.Errorf("%w: model id %s: %v", errSyntax, clip(c.Param("id")), err)
+	}
+	return id, nil
 }

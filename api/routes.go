@@ -1,0 +1,66 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// endpoint is one way into the server.
+type endpoint struct {
+	id     string // operationId in the contract; "": the contract is silent
+	method string
+	path   string
+	open   bool // needs no key and has no limit
+	handle func(*Server, echo.Context) error
+}
+
+// endpoints are all of them. A test holds them to the contract.
+var endpoints = []endpoint{
+	{id: "classify", method: http.MethodPost, path: "/v1/classify", handle: pictures(toClassify, (*Server).Classify)},
+	{id: "explain", method: http.MethodPost, path: "/v1/explain", handle: pictures(toExplain, (*Server).Explain)},
+	{id: "embed", method: http.MethodPost, path: "/v1/embed", handle: pictures(toEmbed, (*Server).Embed)},
+	{id: "preprocess", method: http.MethodPost, path: "/v1/preprocess", handle: pictures(toPreprocess, (*Server).Preprocess)},
+
+	{id: "listModels", method: http.MethodGet, path: "/v1/models", handle: (*Server).listModels},
+	{id: "getModel", method: http.MethodGet, path: "/v1/models/:id", handle: (*Server).getModel},
+	{id: "loadModel", method: http.MethodPost, path: "/v1/models/:id/load", handle: (*Server).loadModel},
+	{id: "unloadModel", method: http.MethodPost, path: "/v1/models/:id/unload", handle: (*Server).unloadModel},
+
+	{id: "health", method: http.MethodGet, path: "/healthz", open: true, handle: (*Server).health},
+	{id: "ready", method: http.MethodGet, path: "/readyz", open: true, handle: (*Server).ready},
+	{id: "version", method: http.MethodGet, path: "/version", open: true, handle: (*Server).version},
+	{id: "metrics", method: http.MethodGet, path: "/metrics", handle: (*Server).metrics},
+	{id: "openapi", method: http.MethodGet, path: "/openapi.json", open: true, handle: (*Server).openapi},
+	{id: "docs", method: http.MethodGet, path: "/docs", open: true, handle: (*Server).docs},
+	{method: http.MethodGet, path: "/docs/docs.js", open: true, handle: (*Server).docsScript},
+	{method: http.MethodGet, path: "/", open: true, handle: func(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }},
+}
+
+// isOpen reports whether whoever asks for a path needs no key.
+func isOpen(path string) bool {
+	for _, e := range endpoints {
+		if e.path == path && e.open {
+			return true
+		}
+	}
+	return false
+}
+
+// routes builds the handler.
+func (s *Server) routes() *echo.Echo {
+	e := echo.New()
+	e.HTTPErrorHandler = s.fail
+	// A client's X-Forwarded-For must not choose its own rate limit.
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
+	for _, at := range endpoints {
+		handle := func(c echo.Context) error { return at.handle(s, c) }
+		e.Add(at.method, at.path, handle)
+		if at.method == http.MethodGet {
+			// HEAD is answered wherever GET is: RFC 9110, 9.1. net/http leaves the content out.
+			e.HEAD(at.path, handle)
+		}
+	}
+	return e
+}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	v1 "github.com/vitserve/vitserve/api/v1"
+)
+
+// contract is what these tests look at of the description.
+type contract struct {
+	Paths map[string]map[string]struct {
+		OperationID string
+		Security    []map[string]any
+		Parameters  []struct {
+			Name, In string
+			Schema   struct{ Type string }
+		}
+	}
+}
+
+func readContract(t *testing.T) (c contract) {
+	b, err := v1.OpenAPI()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &c))
+	return c
+}
+
+// TestRoutes holds the table of endpoints to the contract: the same methods,
+// paths and operations, and the same of them without a key.
+func TestRoutes(t *testing.T) {
+	type row struct {
+		method, path string
+		open         bool
+	}
+	served, promised := map[string]row{}, map[string]row{}
+	for _, e := range endpoints {
+		if e.id != "" {
+			require.NotContains(t, served, e.id)
+			served[e.id] = row{e.method, e.path, e.open}
+		}
+	}
+	for path, item := range readContract(t).Paths {
+		for method, op := range item {
+			path := strings.NewReplacer("{", ":", "}", "").Replace(path)
+			promised[op.OperationID] = row{strings.ToUpper(method), path, op.Security != nil && len(op.Security) == 0}
+		}
+	}
+	require.Equal(t, promised, served)
+}
+
+// TestParameterTable holds the table of parameters to the contract: the same
+// names, kinds and operations.
+func TestParameterTable(t *testing.T) {
+	type row struct {
+		kind kind
+		list bool
+	}
+	kinds := map[string]row{"string": {text, false}, "integer": {number, false}, "number": {number, false}, "boolean": {flag, false}, "array": {text, true}}
+	promised, understood := map[string]map[string]row{}, map[string]map[string]row{}
+	for _, item := range readContract(t).Paths {
+		for _, op := range item {
+			if _, aboutPictures := operations[op.OperationID]; !aboutPictures {
+				continue
+			}
+			promised[op.OperationID] = map[string]row{}
+			for _, p := range op.Parameters {
+				require.Equal(t, "query", p.In)
+				promised[op.OperationID][p.Name] = kinds[p.Schema.Type]
+			}
+		}
+	}
+	for id, r := range operations {
+		understood[id] = map[string]row{}
+		for _, p := range parameters {
+			if p.of&r != 0 {
+				understood[id][p.name] = row{p.kind, p.list != nil}
+			}
+		}
+	}
+	require.Equal(t, promised, understood)
+}
