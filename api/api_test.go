@@ -72,7 +72,7 @@ func (b gatedBackend) NewStream(o backend.StreamOptions) (backend.Stream, error)
 // pairBackend is "gated" with two threads, as a server counts them.
 type pairBackend struct{ gatedBackend }
 
-func (pairBackend) Threads() int { return 2 }
+func (pairBackend) Info() backend.Info { return backend.Info{Device: "pair", Threads: 2} }
 
 type gatedStream struct{ backend.Stream }
 

@@ -31,7 +31,7 @@ type resident struct {
 
 	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[focusIn, focusOut]
-	threads  int     // of the backend; 1 where that means nothing
+	threads  int     // of the backend
 	passes   []*lane // of classify
 	probes   *lane   // of explain
 }
@@ -47,10 +47,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	if err != nil {
 		return nil, err
 	}
-	threads := 1
-	if t, ok := b.(interface{ Threads() int }); ok {
-		threads = t.Threads()
-	}
+	threads := b.Info().Threads
 	lanes := min(threads, cfg.MaxBatch)
 	if cfg.BatchDelay > 0 {
 		lanes = 1 // who waits for company wants it in one batch

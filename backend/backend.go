@@ -13,11 +13,7 @@
 package backend
 
 import (
-	"errors"
-	"fmt"
-	"sort"
-	"strings"
-	"sync"
+	"time"
 
 	"gorgonia.org/tensor"
 )
@@ -28,6 +24,16 @@ type Backend interface {
 	// Name says what computes, and in which precision, for people:
 	// "cpu/avx512 int8, attention bf16", "ref".
 	Name() string
+
+	// Info says what was opened.
+	Info() Info
+
+	// Peak is the physical limit beside which a model's speed is read: the
+	// float32 GFLOP/s, a multiplication and an addition each, that the opened
+	// threads of the device reach when they do nothing else, measured for
+	// about d. Devices are shared and clocks move, so it is measured between
+	// the runs that it is compared with.
+	Peak(d time.Duration) float64
 
 	// Upload copies a small constant (a norm's vectors, positions, prefix
 	// tokens) to the device. It is float32 in every precision.
@@ -184,158 +190,4 @@ type Gradients interface {
 	// PoolGrad writes dx (B, N, C) from dy (B, 1, len(spans)·C); tokens in no
 	// span get zero.
 	PoolGrad(dx, dy Tensor, spans ...Span)
-}
-
-// PatchEmbed are the constants of the operation of the same name.
-type PatchEmbed struct {
-	Patch  [2]int // height and width of a patch, pixels
-	Proj   Linear // (C, 3·height·width), inputs ordered channel, row, column; Exact
-	Prefix Tensor // (P, C) prefix tokens with their positions added; zero: none
-	Pos    Tensor // (N, C) positions of the patches; zero: none
-}
-
-// Norm is a layer norm over the last dimension.
-type Norm struct {
-	Weight, Bias Tensor  // (C)
-	Eps          float32 // never defaulted: 1e-6 in timm, 1e-12 in transformers
-}
-
-// Activation is the function between a Linear's product and its residual.
-type Activation uint8
-
-// The activations of the field. The three GELUs differ by up to 2e-2 and are
-// never taken for one another.
-const (
-	Identity  Activation = iota
-	GELU                 // x·Φ(x), exact (erf)
-	GELUTanh             // 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))
-	QuickGELU            // x·σ(1.702x)
-	SwiGLU               // gate·σ(gate)·value; needs LinearOptions.Gated
-)
-
-// String returns the name that configuration files use.
-func (a Activation) String() string {
-	names := [...]string{"identity", "gelu", "gelu_tanh", "quick_gelu", "swiglu"}
-	if int(a) < len(names) {
-		return names[a]
-	}
-	return fmt.Sprintf("Activation(%d)", a)
-}
-
-// Epilogue is what a Linear does to its product while it is close by.
-type Epilogue struct {
-	Act      Activation
-	Residual Tensor // of y's shape, added after the activation; may be y; zero: none
-	Pre      Tensor // (B, N, Out) keeps the value before the activation; zero: not kept
-}
-
-// Attention are the parameters of the operation of the same name.
-type Attention struct {
-	Heads int
-	Scale float32
-	Rope  *Rope  // rotary positions of q and k; nil: none. Needs as many rows in q as in k
-	Bias  Tensor // (H, N, N) added before the softmax; zero: none. Needs as many rows in q as in k
-	Rows  []int  // which rows of q are captured in Probs; nil: all
-	Probs Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
-	Spend bool   // k and v are not needed any more: their contents are undefined afterwards, and the backend need not have written them
-
-	// For Gradients.AttentionGrad only.
-	// R is the number of rows of q.
-	ProbsGrad Tensor // (B, H, R, N) keeps ∂L/∂probabilities; zero: not kept
-	Relevance Tensor // (B, R, N) keeps the heads' mean of max(0, probs ∘ ∂L/∂probs); zero: not kept
-}
-
-// Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for each pair of a head.
-type Rope struct {
-	Cos, Sin    Tensor // (N-Prefix, D), a patch a row
-	Prefix      int    // the first tokens, which are left as they are
-	Interleaved bool   // pairs are (2i, 2i+1), as EVA-02 has them; else (i, i+D/2), as DINOv3
-}
-
-// Span is a half-open range of tokens.
-type Span struct{ Lo, Hi int }
-
-// Precision is the arithmetic of the layers that are not Exact.
-type Precision uint8
-
-// Precisions a backend may be opened with. One it cannot run is refused.
-const (
-	F32 Precision = iota
-	BF16
-	Int8
-)
-
-var precisions = [...]string{"f32", "bf16", "int8"}
-
-// String returns "f32", "bf16" or "int8".
-func (p Precision) String() string {
-	if int(p) < len(precisions) {
-		return precisions[p]
-	}
-	return fmt.Sprintf("Precision(%d)", p)
-}
-
-// ParsePrecision is the inverse of String.
-func ParsePrecision(s string) (Precision, error) {
-	for i, name := range precisions {
-		if s == name {
-			return Precision(i), nil
-		}
-	}
-	return 0, fmt.Errorf("backend: precision %q, want one of %s", s, strings.Join(precisions[:], ", "))
-}
-
-// Options open a backend.
-type Options struct {
-	Precision Precision
-	Threads   int // worker threads on a CPU; 0: as many as it may use
-}
-
-// ErrUnsupported is in the chain of the error of Open when the machine lacks
-// what the options ask for; the message names the missing feature.
-var ErrUnsupported = errors.New("not supported by this machine")
-
-var registry struct {
-	sync.Mutex
-	open map[string]func(Options) (Backend, error)
-}
-
-// Register makes a backend available under a name. Backends call it in init.
-func Register(name string, open func(Options) (Backend, error)) {
-	registry.Lock()
-	defer registry.Unlock()
-	if registry.open == nil {
-		registry.open = map[string]func(Options) (Backend, error){}
-	}
-	if registry.open[name] != nil {
-		panic("backend: " + name + " registered twice")
-	}
-	registry.open[name] = open
-}
-
-// Names returns the registered names in order.
-func Names() []string {
-	registry.Lock()
-	defer registry.Unlock()
-	var names []string
-	for name := range registry.open {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
-
-// Open opens a backend by its registered name.
-func Open(name string, o Options) (Backend, error) {
-	registry.Lock()
-	open := registry.open[name]
-	registry.Unlock()
-	if open == nil {
-		return nil, fmt.Errorf("backend: no backend %q in this binary, want one of %s", name, strings.Join(Names(), ", "))
-	}
-	b, err := open(o)
-	if err != nil {
-		return nil, fmt.Errorf("backend: open %s: %w", name, err)
-	}
-	return b, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/backend"
@@ -49,6 +50,9 @@ const worst = 12
 func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	s := suite{b: b, p: p}
 	require.NotEmpty(t, b.Name())
+	require.NotEmpty(t, b.Info().Device)
+	require.GreaterOrEqual(t, b.Info().Threads, 1)
+	require.Greater(t, b.Peak(time.Millisecond), 0.01, "GFLOP/s")
 	t.Run("PatchEmbed", s.patchEmbed)
 	t.Run("LayerNorm", s.layerNorm)
 	t.Run("Linear", s.linear)

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vitserve/vitserve/backend"
 	"gorgonia.org/tensor"
@@ -53,7 +54,13 @@ func New(o backend.Options) (*Backend, error) {
 	return open(o, k)
 }
 
+// device names the only one there is.
+const device = "cpu"
+
 func open(o backend.Options, k *kernels) (*Backend, error) {
+	if o.Device != "" && o.Device != device {
+		return nil, fmt.Errorf("cpu: device %q, want %q: %w", o.Device, device, backend.ErrUnsupported)
+	}
 	if int(o.Precision) >= len(k.missing) {
 		return nil, fmt.Errorf("cpu: %v: %w", o.Precision, backend.ErrUnsupported)
 	}
@@ -83,8 +90,14 @@ func (b *Backend) Name() string {
 	return name
 }
 
-// Threads returns how many threads compute.
-func (b *Backend) Threads() int { return len(b.pool.workers) }
+// Info implements backend.Backend.
+func (b *Backend) Info() backend.Info {
+	return backend.Info{Device: device, Threads: len(b.pool.workers)}
+}
+
+// Peak implements backend.Backend: the best of the vector widths that the
+// machine has, whichever computes here, and of all turns that fit in about d.
+func (b *Backend) Peak(d time.Duration) float64 { return peak(len(b.pool.workers), d) }
 
 // Bytes returns how much memory the backend holds: weights, workers' scratch
 // and the activations of open streams.

@@ -58,6 +58,15 @@ func TestAttention(t *testing.T) {
 	}
 }
 
+// TestDevice tests that the processor is one device, of so many threads.
+func TestDevice(t *testing.T) {
+	b := openTest(t, available()[0], backend.Options{Device: "cpu", Threads: 3})
+	require.Equal(t, backend.Info{Device: "cpu", Threads: 3}, b.Info())
+	_, err := open(backend.Options{Device: "1"}, available()[0])
+	require.ErrorIs(t, err, backend.ErrUnsupported)
+	require.ErrorContains(t, err, `device "1", want "cpu"`)
+}
+
 // TestConformance holds every implementation that this machine can run, in
 // every precision, with one thread and with several, to backend/ref.
 func TestConformance(t *testing.T) {

@@ -29,7 +29,7 @@ func (l *linear) transposed() (*linear, error) {
 	t.piece = own(t, piece{arena: &l.owner.gradients, block: blk})
 	var next atomic.Int32
 	var wait sync.WaitGroup
-	for range min(l.owner.Threads(), l.panels) {
+	for range min(l.owner.Info().Threads, l.panels) {
 		wait.Go(func() {
 			for i := int(next.Add(1)) - 1; i < l.panels; i = int(next.Add(1)) - 1 {
 				l.transposePanel(t, i)

@@ -146,7 +146,7 @@ func (l *linear) Close() error {
 func (l *linear) packAll(w, bias []float32) {
 	var next atomic.Int32
 	var wait sync.WaitGroup
-	for range min(l.owner.Threads(), l.panels) {
+	for range min(l.owner.Info().Threads, l.panels) {
 		wait.Go(func() {
 			for p := int(next.Add(1)) - 1; p < l.panels; p = int(next.Add(1)) - 1 {
 				l.pack(p, w, bias)

@@ -7,18 +7,9 @@ import (
 	"time"
 )
 
-// Peak returns the float32 GFLOP/s that threads of this machine reach at the
-// same time when they do nothing but multiply and add: the physical limit
-// beside which a model's speed is read. It is the best of the vector widths
-// the machine has and of all turns that fit in about d. Threads 0 or less
-// means one a core.
-//
-// Cores are shared and clocks move, so measure it between the runs that it is
-// compared with.
-func Peak(threads int, d time.Duration) float64 {
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
+// peak is the best GFLOP/s that so many threads reach at the same time with
+// any kernels of this machine.
+func peak(threads int, d time.Duration) float64 {
 	best := 0.0
 	kernels := available()
 	for _, k := range kernels {

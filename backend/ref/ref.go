@@ -8,6 +8,7 @@ package ref
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/vitserve/vitserve/backend"
 	"gorgonia.org/tensor"
@@ -17,6 +18,9 @@ func init() {
 	backend.Register("ref", func(o backend.Options) (backend.Backend, error) {
 		if o.Precision != backend.F32 {
 			return nil, fmt.Errorf("precision %v, want %v: %w", o.Precision, backend.F32, backend.ErrUnsupported)
+		}
+		if o.Device != "" && o.Device != device {
+			return nil, fmt.Errorf("device %q, want %q: %w", o.Device, device, backend.ErrUnsupported)
 		}
 		return Backend{}, nil
 	})
@@ -32,6 +36,28 @@ var (
 
 // Name returns "ref".
 func (Backend) Name() string { return "ref" }
+
+// device names the only one there is.
+const device = "cpu"
+
+// Info says that there is one thread.
+func (Backend) Info() backend.Info { return backend.Info{Device: device, Threads: 1} }
+
+// Peak times the scalar product that all of ref's are made of.
+func (Backend) Peak(d time.Duration) float64 {
+	x, best := make([]float64, 1<<10), 0.0
+	for end := time.Now().Add(d); ; {
+		const turns = 100
+		begin := time.Now()
+		for range turns {
+			x[0] = dot(x, x)
+		}
+		best = max(best, float64(turns*2*len(x))/float64(time.Since(begin).Nanoseconds()))
+		if time.Now().After(end) {
+			return best
+		}
+	}
+}
 
 // Close does nothing: memory is the garbage collector's.
 func (Backend) Close() error { return nil }

@@ -72,6 +72,9 @@ func TestOpen(t *testing.T) {
 	require.NoError(t, b.Close())
 	_, err = backend.Open("ref", backend.Options{Precision: backend.Int8})
 	require.ErrorIs(t, err, backend.ErrUnsupported)
+	_, err = backend.Open("ref", backend.Options{Device: "cuda:0"})
+	require.ErrorIs(t, err, backend.ErrUnsupported)
+	require.ErrorContains(t, err, `"cuda:0", want "cpu"`)
 }
 
 func TestPatchEmbedByHand(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -267,17 +266,14 @@ func (b *bench) measure(ctx context.Context, precision string, threads, batch in
 		return nil, err
 	}
 	defer e.backend.Close()
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
 	row := &measured{
-		Model: e.Name, Precision: o.Precision.String(), Threads: threads, Batch: batch, Backend: e.backend.Name(),
+		Model: e.Name, Precision: o.Precision.String(), Threads: e.backend.Info().Threads, Batch: batch, Backend: e.backend.Name(),
 		GFLOPPerImage: float64(vit.FLOPs(e.Config)) / 1e9,
 	}
 	if b.wants != "none" {
 		row.Attention = b.wants
 	}
-	t := timer{runs: b.runs, atLeast: time.Duration(b.seconds * float64(time.Second)), threads: threads}
+	t := timer{runs: b.runs, atLeast: time.Duration(b.seconds * float64(time.Second)), device: e.backend}
 	images := batch
 	if b.sources != nil {
 		images, row.Images = len(b.sources), len(b.sources)

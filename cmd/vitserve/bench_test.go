@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/backend"
 )
 
 func TestBenchJSON(t *testing.T) {
@@ -81,7 +82,10 @@ func TestBenchUsage(t *testing.T) {
 
 func TestTimer(t *testing.T) {
 	calls := 0
-	w := timer{runs: 5, atLeast: 30 * time.Millisecond, threads: 1}
+	device, err := backend.Open("cpu", backend.Options{Threads: 1})
+	require.NoError(t, err)
+	defer device.Close()
+	w := timer{runs: 5, atLeast: 30 * time.Millisecond, device: device}
 	require.NoError(t, w.time(t.Context(), func() error {
 		calls++
 		time.Sleep(time.Millisecond)

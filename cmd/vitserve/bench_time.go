@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vitserve/vitserve/backend/cpu"
+	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
@@ -16,7 +16,7 @@ import (
 type timer struct {
 	runs    int           // at least so many
 	atLeast time.Duration // and at least so long
-	threads int
+	device  backend.Backend
 	times   []time.Duration
 	peak    float64 // GFLOP/s
 }
@@ -40,7 +40,7 @@ func (t *timer) time(ctx context.Context, run func() error) error {
 			break
 		}
 	}
-	look := func() { t.peak = max(t.peak, cpu.Peak(t.threads, peakTime)) }
+	look := func() { t.peak = max(t.peak, t.device.Peak(peakTime)) }
 	look()
 	start := time.Now()
 	for looks := 1; len(t.times) < t.runs || time.Since(start) < t.atLeast; {

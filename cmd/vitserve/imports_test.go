@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -131,11 +135,40 @@ func TestImports(t *testing.T) {
 				continue
 			}
 			short, _ := folder(imported)
+			if name == "cmd/vitserve" && strings.HasPrefix(short, "backend/") {
+				require.Equal(t, []string{"_"}, namesOf(t, name, imported), "%s chooses %s and calls nothing of it", name, short)
+			}
 			may := slices.ContainsFunc(rooms[i].may, func(pattern string) bool { return matches(pattern, short) })
 			require.True(t, may, "%s imports %s: not in its row of the table", name, imported)
 		}
 	}
 	require.Greater(t, seen, 6, "go list found too little of the project")
+}
+
+// namesOf returns by which names the production files of a package import
+// another, each once.
+func namesOf(t *testing.T, name, imported string) (names []string) {
+	files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(name), "*.go"))
+	require.NoError(t, err)
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		for _, i := range tree.Imports {
+			if i.Path.Value != strconv.Quote(imported) {
+				continue
+			}
+			as := path.Base(imported)
+			if i.Name != nil {
+				as = i.Name.Name
+			}
+			names = append(names, as)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // TestSeen holds the sentences beside the table, over everything a package

@@ -11,7 +11,6 @@ import (
 	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/backend"
-	"github.com/vitserve/vitserve/backend/cpu"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -25,7 +24,7 @@ var photoStep = flag.Int("photostep", 25, "every how many-th photo TestFastAnswe
 // are decoded.
 func TestFastAnswers(t *testing.T) {
 	dir := shared(t)
-	b, err := cpu.New(backend.Options{})
+	b, err := backend.Open("cpu", backend.Options{})
 	require.NoError(t, err)
 	defer b.Close()
 	c, err := models.Open(filepath.Join(dir, "models", "deit_tiny_patch16_224"), models.Options{})

@@ -1,0 +1,72 @@
+package backend
+
+import "fmt"
+
+// PatchEmbed are the constants of the operation of the same name.
+type PatchEmbed struct {
+	Patch  [2]int // height and width of a patch, pixels
+	Proj   Linear // (C, 3·height·width), inputs ordered channel, row, column; Exact
+	Prefix Tensor // (P, C) prefix tokens with their positions added; zero: none
+	Pos    Tensor // (N, C) positions of the patches; zero: none
+}
+
+// Norm is a layer norm over the last dimension.
+type Norm struct {
+	Weight, Bias Tensor  // (C)
+	Eps          float32 // never defaulted: 1e-6 in timm, 1e-12 in transformers
+}
+
+// Activation is the function between a Linear's product and its residual.
+type Activation uint8
+
+// The activations of the field. The three GELUs differ by up to 2e-2 and are
+// never taken for one another.
+const (
+	Identity  Activation = iota
+	GELU                 // x·Φ(x), exact (erf)
+	GELUTanh             // 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))
+	QuickGELU            // x·σ(1.702x)
+	SwiGLU               // gate·σ(gate)·value; needs LinearOptions.Gated
+)
+
+// String returns the name that configuration files use.
+func (a Activation) String() string {
+	names := [...]string{"identity", "gelu", "gelu_tanh", "quick_gelu", "swiglu"}
+	if int(a) < len(names) {
+		return names[a]
+	}
+	return fmt.Sprintf("Activation(%d)", a)
+}
+
+// Epilogue is what a Linear does to its product while it is close by.
+type Epilogue struct {
+	Act      Activation
+	Residual Tensor // of y's shape, added after the activation; may be y; zero: none
+	Pre      Tensor // (B, N, Out) keeps the value before the activation; zero: not kept
+}
+
+// Attention are the parameters of the operation of the same name.
+type Attention struct {
+	Heads int
+	Scale float32
+	Rope  *Rope  // rotary positions of q and k; nil: none. Needs as many rows in q as in k
+	Bias  Tensor // (H, N, N) added before the softmax; zero: none. Needs as many rows in q as in k
+	Rows  []int  // which rows of q are captured in Probs; nil: all
+	Probs Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
+	Spend bool   // k and v are not needed any more: their contents are undefined afterwards, and the backend need not have written them
+
+	// For Gradients.AttentionGrad only.
+	// R is the number of rows of q.
+	ProbsGrad Tensor // (B, H, R, N) keeps ∂L/∂probabilities; zero: not kept
+	Relevance Tensor // (B, R, N) keeps the heads' mean of max(0, probs ∘ ∂L/∂probs); zero: not kept
+}
+
+// Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for each pair of a head.
+type Rope struct {
+	Cos, Sin    Tensor // (N-Prefix, D), a patch a row
+	Prefix      int    // the first tokens, which are left as they are
+	Interleaved bool   // pairs are (2i, 2i+1), as EVA-02 has them; else (i, i+D/2), as DINOv3
+}
+
+// Span is a half-open range of tokens.
+type Span struct{ Lo, Hi int }
