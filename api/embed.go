@@ -130,7 +130,7 @@ func (s *Server) preprocess(ctx context.Context, r *request, up upload, room *ro
 	a := &answer{}
 	release, err := s.decode(ctx, r, up.data, func(o patch.Options) (err error) {
 		start := time.Now()
-		a.receipt, err = r.see.Receipt(up.data, o)
+		a.receipt, err = r.see.Receipt(ctx, up.data, o)
 		a.timings.Decode = ms(time.Since(start))
 		return err
 	})

@@ -53,7 +53,7 @@ func directly(t testing.TB, path string, data []byte, e vit.Embedding) *tensor.D
 	defer s.Close()
 	h, w := ck.Config.Image[0], ck.Config.Image[1]
 	x := tensor.New(tensor.WithShape(1, 3, h, w), tensor.Of(tensor.Float32))
-	_, err = ck.Transform.Pixels(tensor.New(tensor.WithShape(3, h, w), tensor.WithBacking(x.Float32s())), data, patch.Options{})
+	_, err = ck.Transform.Pixels(t.Context(), tensor.New(tensor.WithShape(3, h, w), tensor.WithBacking(x.Float32s())), data, patch.Options{})
 	require.NoError(t, err)
 	out, err := s.Forward(x, e.Wants())
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestPreprocess(t *testing.T) {
 	} {
 		tr, err := ck.Transform.With(e.preprocess)
 		require.NoError(t, err)
-		want, err := tr.Receipt(photo(t, e.photo), e.o)
+		want, err := tr.Receipt(t.Context(), photo(t, e.photo), e.o)
 		require.NoError(t, err)
 		r := c.post("/v1/preprocess"+e.query, photo(t, e.photo)).preprocessed(t).Results[0]
 		require.Equal(t, want.Steps, r.Steps)

@@ -40,7 +40,7 @@ func direct(t testing.TB, data []byte, method string, o focus.Options) (*focus.M
 	if o.Compat != "" {
 		transform = focus.VitExplainTransform(transform)
 	}
-	_, err = transform.Pixels(one, data, patch.Options{})
+	_, err = transform.Pixels(t.Context(), one, data, patch.Options{})
 	require.NoError(t, err)
 	if o.Compat != "" {
 		focus.VitExplainPixels(one, transform.Mean, transform.Std)
@@ -155,7 +155,7 @@ func TestOverlay(t *testing.T) {
 		got, err := png.Decode(bytes.NewReader(r.body))
 		require.NoError(t, err)
 		m, _ := direct(t, bus, "rollout", focus.Options{})
-		p, err := patch.Decode(bus, patch.Options{})
+		p, err := patch.Decode(t.Context(), bus, patch.Options{})
 		require.NoError(t, err)
 		want, err := focus.Overlay(p, patch.Geometry{
 			Photo: [2]int{320, 240}, Input: [2]int{64, 64}, Orientation: 1, Coverage: g.Coverage, Seen: patch.Rect{X: g.Seen.X, Y: g.Seen.Y, W: g.Seen.W, H: g.Seen.H},

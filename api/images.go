@@ -37,11 +37,11 @@ type seen struct {
 func (s *Server) decode(ctx context.Context, r *request, data []byte, f func(o patch.Options) error) (release func(), err error) {
 	o := r.ask.decode
 	o.MaxPixels = s.cfg.MaxPixels
-	w, h, err := patch.Declared(data, o)
+	d, err := patch.Declared(data, o)
 	if err != nil {
 		return nil, err
 	}
-	room := int64(w) * int64(h)
+	room := int64(d.Width) * int64(d.Height)
 	if err := s.pixels.Acquire(ctx, room); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *Server) decode(ctx context.Context, r *request, data []byte, f func(o p
 // look decodes a picture and prepares it for a model.
 func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (*seen, error) {
 	v := &seen{pixels: r.model.blank()}
-	release, err := s.decode(ctx, r, data, func(o patch.Options) error { return v.decode(r.see, o, data, keep) })
+	release, err := s.decode(ctx, r, data, func(o patch.Options) error { return v.decode(ctx, r.see, o, data, keep) })
 	if err != nil {
 		return nil, err
 	}
@@ -83,20 +83,20 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	return v, nil
 }
 
-func (v *seen) decode(t patch.Transform, o patch.Options, data []byte, keep bool) (err error) {
+func (v *seen) decode(ctx context.Context, t patch.Transform, o patch.Options, data []byte, keep bool) (err error) {
 	start := time.Now()
 	if !keep && bytes.HasPrefix(data, []byte("\xff\xd8\xff")) {
 		// A JPEG that nobody draws on need not become a picture: package
 		// patch prepares it as it decodes.
-		v.geometry, err = t.Pixels(v.pixels, data, o)
+		v.geometry, err = t.Pixels(ctx, v.pixels, data, o)
 		v.timings.Decode = ms(time.Since(start))
 		return err
 	}
-	if v.photo, err = patch.Decode(data, o); err != nil {
+	if v.photo, err = patch.Decode(ctx, data, o); err != nil {
 		return err
 	}
 	decoded := time.Now()
-	v.geometry, err = t.PhotoPixels(v.pixels, v.photo)
+	v.geometry, err = t.PhotoPixels(ctx, v.pixels, v.photo)
 	v.timings.Decode, v.timings.Preprocess = ms(decoded.Sub(start)), ms(time.Since(decoded))
 	return err
 }

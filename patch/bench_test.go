@@ -117,7 +117,7 @@ func BenchmarkPixels(b *testing.B) {
 		for _, resize := range []Resize{ResizeExact, ResizeFast} {
 			b.Run(string(resize), func(b *testing.B) {
 				best(b, func() {
-					_, err := good().Pixels(dst, data, Options{Resize: resize})
+					_, err := good().Pixels(b.Context(), dst, data, Options{Resize: resize})
 					require.NoError(b, err)
 				})
 			})
@@ -132,7 +132,7 @@ func BenchmarkPixelsParallel(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
 			for pb.Next() {
-				if _, err := good().Pixels(dst, data, Options{}); err != nil {
+				if _, err := good().Pixels(b.Context(), dst, data, Options{}); err != nil {
 					b.Error(err)
 				}
 			}

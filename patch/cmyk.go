@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -43,9 +44,9 @@ func jpegInks(data []byte) (f inks, ok bool) {
 // chroma samples and convert YCCK with other roundings, and refuses a file
 // without Adobe's segment; a segment of our own, which says CMYK, makes it
 // return the samples as they are, inverted.
-func (f inks) decode(data []byte) (*image.NRGBA, error) {
+func (f inks) decode(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	const plainInks = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
-	m, err := jpeg.Decode(io.MultiReader(bytes.NewReader(data[:f.scan]), bytes.NewReader([]byte(plainInks)), bytes.NewReader(data[f.scan:])))
+	m, err := jpeg.Decode(io.MultiReader(newReader(ctx, data[:f.scan]), bytes.NewReader([]byte(plainInks)), newReader(ctx, data[f.scan:])))
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,16 @@
 package patch
 
-// Declared returns the size that a picture's header declares, which costs no
-// memory, so that a caller can make room before Decode. Its errors are those
-// that Decode would give without decoding.
-func Declared(data []byte, o Options) (width, height int, err error) {
-	_, width, height, err = check(data, o)
-	return width, height, err
+// Declaration is what the header of a picture says of it.
+type Declaration struct {
+	Format        string // as in Photo
+	Width, Height int    // pixels as they are stored, before an EXIF orientation is undone
+	Bytes         int64  // memory that Decode needs at its peak, its Photo included; Transform.Pixels needs no more
+}
+
+// Declared reads a picture's header, which costs no memory, so that a caller
+// can make room before Decode. Its errors are those that Decode would give
+// without decoding.
+func Declared(data []byte, o Options) (Declaration, error) {
+	_, d, err := check(data, o)
+	return d, err
 }

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,17 +23,18 @@ type format struct {
 	name   string
 	magics []string // "?" matches any byte
 	config func([]byte) (image.Config, error)
-	decode func([]byte) (*image.NRGBA, error)
+	bytes  func(data []byte, pixels int64) int64 // Declaration's
+	decode func(context.Context, []byte) (*image.NRGBA, error)
 }
 
 // formats are told apart by their first bytes, never by name or media type.
 var formats = []format{
-	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, decodeJPEG},
-	{"png", []string{"\x89PNG\r\n\x1a\n"}, configWith(png.DecodeConfig), decodeWith(png.Decode)},
-	{"webp", []string{"RIFF????WEBP"}, webpConfig, decodeWebP},
-	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), decodeGIF},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, decodeWith(bmp.Decode)},
-	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, decodeTIFF},
+	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegBytes, decodeJPEG},
+	{"png", []string{"\x89PNG\r\n\x1a\n"}, configWith(png.DecodeConfig), perPixel(16), decodeWith(png.Decode)},
+	{"webp", []string{"RIFF????WEBP"}, webpConfig, perPixel(13), decodeWebP},
+	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), perPixel(10), decodeGIF},
+	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, perPixel(8), decodeWith(bmp.Decode)},
+	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, perPixel(36), decodeTIFF},
 }
 
 // known are formats that people send and that are not decoded: naming them
@@ -76,25 +78,35 @@ func sniff(data []byte) (format, error) {
 
 // check sniffs data and reads its declared size, which costs no memory, and
 // refuses what is beyond the limit.
-func check(data []byte, o Options) (f format, width, height int, err error) {
+func check(data []byte, o Options) (f format, d Declaration, err error) {
 	if f, err = sniff(data); err != nil {
-		return f, 0, 0, err
+		return f, d, err
 	}
 	err = guard(f.name, func() error {
 		c, err := f.config(data)
-		width, height = c.Width, c.Height
+		d = Declaration{Format: f.name, Width: c.Width, Height: c.Height}
 		return err
 	})
 	if err != nil {
-		return f, 0, 0, err
+		return f, d, err
 	}
-	if width <= 0 || height <= 0 {
-		return f, 0, 0, fmt.Errorf("patch: %s declares %d×%d pixels: %w", f.name, width, height, ErrImage)
+	if d.Width <= 0 || d.Height <= 0 {
+		return f, d, fmt.Errorf("patch: %s declares %d×%d pixels: %w", f.name, d.Width, d.Height, ErrImage)
 	}
-	if limit := o.maxPixels(); width > limit/height || max(width, height) > maxEdge {
-		return f, 0, 0, fmt.Errorf("patch: %s declares %d×%d pixels, the limit is %d and %d an edge: %w", f.name, width, height, limit, maxEdge, ErrSize)
+	if limit := o.maxPixels(); d.Width > limit/d.Height || max(d.Width, d.Height) > maxEdge {
+		return f, d, fmt.Errorf("patch: %s declares %d×%d pixels, the limit is %d and %d an edge: %w", f.name, d.Width, d.Height, limit, maxEdge, ErrSize)
 	}
-	return f, width, height, nil
+	pixels := int64(d.Width) * int64(d.Height)
+	d.Bytes = f.bytes(data, pixels)
+	if !o.IgnoreEXIF && storage[orientation(f.name, data)].transposed {
+		d.Bytes = max(d.Bytes, 8*pixels)
+	}
+	return f, d, nil
+}
+
+// perPixel is a format whose memory depends on the number of pixels only.
+func perPixel(n int64) func([]byte, int64) int64 {
+	return func(_ []byte, pixels int64) int64 { return n * pixels }
 }
 
 // guard turns a decoder's failure into ErrImage, or into ErrFormat where it is
@@ -126,22 +138,26 @@ func lacks(err error) bool {
 }
 
 // Decode reads a picture by its content. Bytes after the picture are ignored.
-// The errors are ErrFormat, ErrImage and ErrSize.
-func Decode(data []byte, o Options) (*Photo, error) {
-	f, width, height, err := check(data, o)
+// The errors are ErrFormat, ErrImage, ErrSize and those of ctx, with which
+// decoding ends.
+func Decode(ctx context.Context, data []byte, o Options) (*Photo, error) {
+	f, d, err := check(data, o)
 	if err != nil {
 		return nil, err
 	}
 	var m *image.NRGBA
 	err = guard(f.name, func() (err error) {
-		m, err = f.decode(data)
+		m, err = f.decode(ctx, data)
 		return err
 	})
+	if cause := ended(ctx); cause != nil {
+		return nil, cause
+	}
 	if err != nil {
 		return nil, err
 	}
-	if b := m.Bounds(); b.Dx() != width || b.Dy() != height {
-		return nil, fmt.Errorf("patch: decode %s: declared %d×%d pixels, found %d×%d: %w", f.name, width, height, b.Dx(), b.Dy(), ErrImage)
+	if b := m.Bounds(); b.Dx() != d.Width || b.Dy() != d.Height {
+		return nil, fmt.Errorf("patch: decode %s: declared %d×%d pixels, found %d×%d: %w", f.name, d.Width, d.Height, b.Dx(), b.Dy(), ErrImage)
 	}
 	p := &Photo{Image: m, Format: f.name, Orientation: 1}
 	if !o.IgnoreEXIF {
@@ -151,9 +167,32 @@ func Decode(data []byte, o Options) (*Photo, error) {
 	return p, nil
 }
 
-func decodeWith(decode func(io.Reader) (image.Image, error)) func([]byte) (*image.NRGBA, error) {
-	return func(data []byte) (*image.NRGBA, error) {
-		m, err := decode(bytes.NewReader(data))
+// ended says that ctx is done, if it is.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("patch: %w", err)
+	}
+	return nil
+}
+
+// reader reads data as long as ctx lasts.
+type reader struct {
+	ctx  context.Context
+	data *bytes.Reader
+}
+
+func newReader(ctx context.Context, data []byte) reader { return reader{ctx, bytes.NewReader(data)} }
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.data.Read(p)
+}
+
+func decodeWith(decode func(io.Reader) (image.Image, error)) func(context.Context, []byte) (*image.NRGBA, error) {
+	return func(ctx context.Context, data []byte) (*image.NRGBA, error) {
+		m, err := decode(newReader(ctx, data))
 		if err != nil {
 			return nil, err
 		}
@@ -186,17 +225,36 @@ func isFrame(marker byte) bool {
 	return marker >= sof0 && marker <= sof15 && marker != dht && marker != jpg && marker != dac
 }
 
-func decodeJPEG(data []byte) (*image.NRGBA, error) {
+// jpegBytes is what a JPEG's planes take beside the picture, and of those that
+// image/jpeg decodes the coefficients, of four bytes each, and the samples of
+// four inks.
+func jpegBytes(data []byte, pixels int64) int64 {
+	const sof0, sof1 = 0xc0, 0xc1
+	planes, coefficients := int64(3), int64(4) // bytes a pixel and component
+	eachSegment(data, func(_ int, marker byte, body []byte) bool {
+		if !isFrame(marker) || len(body) < 6 {
+			return false
+		}
+		planes = int64(body[5])
+		if (marker == sof0 || marker == sof1) && planes <= 3 {
+			coefficients = 0
+		}
+		return true
+	})
+	return pixels * (4 + planes + planes*coefficients + 4*(planes/4))
+}
+
+func decodeJPEG(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	m := jpegImages.Get().(*jpegImage)
 	defer jpegImages.Put(m)
 	if m.decode(data, 8) == nil {
 		return m.rgb(), nil
 	}
 	if f, ok := jpegInks(data); ok {
-		return f.decode(data)
+		return f.decode(ctx, data)
 	}
 	// Something unusual, or something wrong: image/jpeg knows.
-	std, err := jpeg.Decode(bytes.NewReader(data))
+	std, err := jpeg.Decode(newReader(ctx, data))
 	if err != nil {
 		return nil, err
 	}

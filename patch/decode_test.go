@@ -61,7 +61,7 @@ func difference(t testing.TB, want, got *image.NRGBA) (mean float64, greatest in
 func TestDecode(t *testing.T) {
 	for name, data := range fixtures(t) {
 		t.Run(name, func(t *testing.T) {
-			p, err := Decode(data, Options{})
+			p, err := Decode(t.Context(), data, Options{})
 			require.NoError(t, err)
 			ext := strings.NewReplacer("jpg", "jpeg", "tif", "tiff").Replace(strings.TrimPrefix(filepath.Ext(name), "."))
 			require.Equal(t, ext, p.Format)
@@ -113,7 +113,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"png of no width", patched(files["rgb8.png"], 16, 0, 0, 0, 0), ErrImage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Decode(c.data, Options{})
+			_, err := Decode(t.Context(), c.data, Options{})
 			require.ErrorIs(t, err, c.want)
 		})
 	}
@@ -128,19 +128,19 @@ func patched(data []byte, at int, b ...byte) []byte {
 
 func TestDecodeLimit(t *testing.T) {
 	data := fixtures(t)["420.jpg"] // 67×45
-	_, err := Decode(data, Options{MaxPixels: 67*45 - 1})
+	_, err := Decode(t.Context(), data, Options{MaxPixels: 67*45 - 1})
 	require.ErrorIs(t, err, ErrSize)
 	require.ErrorContains(t, err, "67×45")
-	_, err = Decode(data, Options{MaxPixels: 67 * 45})
+	_, err = Decode(t.Context(), data, Options{MaxPixels: 67 * 45})
 	require.NoError(t, err)
 }
 
 func TestDecodeTrailingData(t *testing.T) {
 	for _, name := range []string{"420.jpg", "rgb8.png", "plain.gif", "lossy67x45.webp", "rgb.bmp", "rgb_lzw.tif"} {
 		data := append(bytes.Clone(fixtures(t)[name]), "and more"...)
-		p, err := Decode(data, Options{})
+		p, err := Decode(t.Context(), data, Options{})
 		require.NoError(t, err, name)
-		want, err := Decode(fixtures(t)[name], Options{})
+		want, err := Decode(t.Context(), fixtures(t)[name], Options{})
 		require.NoError(t, err)
 		require.Equal(t, want.Image.Pix, p.Image.Pix, name)
 	}
@@ -213,7 +213,7 @@ func TestDecodeGray16(t *testing.T) {
 	m.SetGray16(1, 0, color.Gray16{0xfeff})
 	var buf bytes.Buffer
 	require.NoError(t, png.Encode(&buf, m))
-	p, err := Decode(buf.Bytes(), Options{})
+	p, err := Decode(t.Context(), buf.Bytes(), Options{})
 	require.NoError(t, err)
 	require.Equal(t, []byte{0x12, 0x12, 0x12, 255, 0xfe, 0xfe, 0xfe, 255}, p.Image.Pix)
 }

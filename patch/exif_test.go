@@ -23,17 +23,17 @@ func TestOrientation(t *testing.T) {
 	files := fixtures(t)
 	for n := 1; n <= 8; n++ {
 		name := fmt.Sprintf("exif%d.png", n)
-		p, err := Decode(files[name], Options{})
+		p, err := Decode(t.Context(), files[name], Options{})
 		require.NoError(t, err)
 		require.Equal(t, n, p.Orientation)
-		asIs, err := Decode(files[name], Options{IgnoreEXIF: true})
+		asIs, err := Decode(t.Context(), files[name], Options{IgnoreEXIF: true})
 		require.NoError(t, err)
 		require.Equal(t, 1, asIs.Orientation)
 		require.Equal(t, 7, asIs.Image.Rect.Dx())
 		require.Equal(t, upright(asIs.Image, n).Pix, p.Image.Pix)
 	}
 	for _, name := range []string{"exif6.jpg", "exif6.webp", "exif6.tif"} {
-		p, err := Decode(files[name], Options{})
+		p, err := Decode(t.Context(), files[name], Options{})
 		require.NoError(t, err)
 		require.Equal(t, 6, p.Orientation, name)
 		require.Equal(t, 30, p.Image.Rect.Dx(), name)

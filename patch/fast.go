@@ -1,5 +1,7 @@
 package patch
 
+import "context"
+
 // The fast way with a JPEG: blocks are decoded no larger than the model can
 // use, and the planes are resized one by one, chroma from the few samples that
 // it has, so that colours are converted for the model's pixels only.
@@ -25,13 +27,15 @@ func (p plan) worthFast(w, h, hs, vs int, transposed bool) bool {
 }
 
 // sampleFast is sample for the planes of m.
-func (p plan) sampleFast(out []float32, m *jpegImage, w, h, orientation int) {
+func (p plan) sampleFast(ctx context.Context, out []float32, m *jpegImage, w, h, orientation int) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	n := p.inside.w * p.inside.h
 	for i := range m.color {
 		s.planes[i] = grow(s.planes[i], n+rowSlack)
-		s.samplePlane(s.planes[i][:n], p, m, &m.comps[i], storage[orientation])
+		if err := s.samplePlane(ctx, s.planes[i][:n], p, m, &m.comps[i], storage[orientation]); err != nil {
+			return err
+		}
 	}
 	s.window = grow(s.window, 4*n)
 	if m.color == 1 {
@@ -40,11 +44,12 @@ func (p plan) sampleFast(out []float32, m *jpegImage, w, h, orientation int) {
 		yccRow(s.window, s.planes[0], s.planes[1], s.planes[2], n)
 	}
 	p.write(out, s.window, storage[orientation].transposed)
+	return nil
 }
 
 // samplePlane resizes one component, columns first: that pass is one of whole
 // rows, and leaves little for the other.
-func (s *scratch) samplePlane(dst []byte, p plan, m *jpegImage, c *jpegComponent, at stored) {
+func (s *scratch) samplePlane(ctx context.Context, dst []byte, p plan, m *jpegImage, c *jpegComponent, at stored) error {
 	// A sample is a whole number of pixels wide; the picture may end within
 	// the last one.
 	set := func(a *axis, in, pixels, factor, largest int, flip bool, out, from, n int) {
@@ -67,8 +72,11 @@ func (s *scratch) samplePlane(dst []byte, p plan, m *jpegImage, c *jpegComponent
 	left, cols := s.h.rebase()
 	top, _ := s.v.rebase()
 	s.mid = grow(s.mid, cols*in.h+rowSlack)
-	verticals(s.mid, c.plane[top*c.stride+left:], c.stride, cols, &s.v)
+	if err := verticals(ctx, s.mid, c.plane[top*c.stride+left:], c.stride, cols, &s.v); err != nil {
+		return err
+	}
 	for y := range in.h {
 		line(dst[y*in.w:][:in.w], s.mid[y*cols:], &s.h)
 	}
+	return nil
 }

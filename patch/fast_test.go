@@ -41,9 +41,9 @@ func TestFast(t *testing.T) {
 			for _, how := range []Interpolation{Bilinear, Bicubic, Lanczos} {
 				tr := good()
 				tr.Interpolation = how
-				g1, err := tr.Pixels(exact, data, Options{})
+				g1, err := tr.Pixels(t.Context(), exact, data, Options{})
 				require.NoError(t, err)
-				g2, err := tr.Pixels(fast, data, Options{Resize: ResizeFast})
+				g2, err := tr.Pixels(t.Context(), fast, data, Options{Resize: ResizeFast})
 				require.NoError(t, err)
 				require.Equal(t, g1, g2)
 				mean, greatest := apart(exact, fast)

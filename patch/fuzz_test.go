@@ -51,15 +51,16 @@ func decodes(t *testing.T, data []byte) {
 	o := Options{MaxPixels: maxPixels}
 	var p *Photo
 	var err error
-	used := allocated(func() { p, err = Decode(data, o) })
+	used := allocated(func() { p, err = Decode(t.Context(), data, o) })
 	// Pixels as in TestMutated, and what a file's own length makes of it.
 	require.Less(t, used, uint64(64*maxPixels+4<<20+16*len(data)))
 	if err != nil {
 		require.True(t, wraps(err, ErrFormat, ErrImage, ErrSize), err)
 		return
 	}
-	w, h, err := Declared(data, o)
+	d, err := Declared(data, o)
 	require.NoError(t, err)
+	w, h := d.Width, d.Height
 	got := p.Image.Rect
 	require.Equal(t, image.Point{}, got.Min)
 	if storage[p.Orientation].transposed {

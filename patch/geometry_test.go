@@ -13,7 +13,7 @@ import (
 func TestGeometry(t *testing.T) {
 	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
 	geometry := func(tr Transform, w, h int) Geometry {
-		g, err := tr.PhotoPixels(dst, &Photo{Image: image.NewNRGBA(image.Rect(0, 0, w, h)), Orientation: 6})
+		g, err := tr.PhotoPixels(t.Context(), dst, &Photo{Image: image.NewNRGBA(image.Rect(0, 0, w, h)), Orientation: 6})
 		require.NoError(t, err)
 		return g
 	}
@@ -57,7 +57,7 @@ func TestGeometryRoundTrip(t *testing.T) {
 			}
 		}
 		dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 48, 64))
-		g, err := tr.PhotoPixels(dst, &Photo{Image: m, Orientation: 1})
+		g, err := tr.PhotoPixels(t.Context(), dst, &Photo{Image: m, Orientation: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/color"
@@ -11,12 +12,12 @@ import (
 // decodeGIF returns the first frame on the file's whole canvas. What the
 // frame leaves free has the transparent colour if there is one and the first
 // colour otherwise, as Pillow has it.
-func decodeGIF(data []byte) (*image.NRGBA, error) {
+func decodeGIF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	c, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	m, err := gif.Decode(bytes.NewReader(data))
+	m, err := gif.Decode(newReader(ctx, data))
 	if err != nil {
 		return nil, err
 	}

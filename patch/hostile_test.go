@@ -33,7 +33,7 @@ func TestBomb(t *testing.T) {
 	used := allocated(func() {
 		for range 5 {
 			start := time.Now()
-			_, err = Decode(bomb, Options{})
+			_, err = Decode(t.Context(), bomb, Options{})
 			best = min(best, time.Since(start))
 		}
 	})
@@ -53,15 +53,15 @@ func TestHiddenFrame(t *testing.T) {
 		length := string([]byte{0, byte(2 + len(large))})
 		data := []byte("\xff\xd8\xff" + string(marker) + length + large + small)
 		used := allocated(func() {
-			_, err := Decode(data, Options{})
+			_, err := Decode(t.Context(), data, Options{})
 			require.Error(t, err)
 		})
 		require.Less(t, used, uint64(1<<20), "marker %#x", marker)
-		w, h, err := Declared(data, Options{})
+		d, err := Declared(data, Options{})
 		if err == nil {
 			c, err := jpeg.DecodeConfig(bytes.NewReader(data))
 			require.NoError(t, err)
-			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{w, h}, "marker %#x", marker)
+			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{d.Width, d.Height}, "marker %#x", marker)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestMutated(t *testing.T) {
 			for i := range 1000 {
 				data := hostile.Mutate(rng, files[i%len(files)])
 				var err error
-				used := allocated(func() { _, err = Decode(data, Options{MaxPixels: maxPixels}) })
+				used := allocated(func() { _, err = Decode(t.Context(), data, Options{MaxPixels: maxPixels}) })
 				// Eight bytes a pixel, twice, and the decoders' tables.
 				require.Less(t, used, uint64(64*maxPixels+4<<20))
 				if err == nil {

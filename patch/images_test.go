@@ -12,7 +12,7 @@ func TestImages(t *testing.T) {
 	decode := func(name string) (*Photo, error) {
 		data, err := os.ReadFile("../testdata/images/" + name)
 		require.NoError(t, err)
-		return Decode(data, Options{})
+		return Decode(t.Context(), data, Options{})
 	}
 	for _, name := range []string{
 		"banana.jpg", "basketball.jpg", "beacon.jpg", "gray.jpg", "jellyfish.jpg", "ladybug.png",

@@ -109,7 +109,7 @@ func TestPixelsAllocate(t *testing.T) {
 	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
 	for _, r := range []Resize{ResizeExact, ResizeFast} {
 		ask := func() {
-			_, err := good().Pixels(dst, data, Options{Resize: r})
+			_, err := good().Pixels(t.Context(), dst, data, Options{Resize: r})
 			require.NoError(t, err)
 		}
 		ask()
@@ -131,12 +131,12 @@ func FuzzJPEG(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, w, h, err := check(data, Options{MaxPixels: 1 << 18})
+		_, d, err := check(data, Options{MaxPixels: 1 << 18})
 		if err != nil {
 			return
 		}
 		if c, err := jpeg.DecodeConfig(bytes.NewReader(data)); err == nil {
-			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{w, h}, "the size that was checked is not the size that is decoded")
+			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{d.Width, d.Height}, "the size that was checked is not the size that is decoded")
 		}
 		for _, size := range []int{1, 2, 4} {
 			_ = new(jpegImage).decode(data, size) // no panic

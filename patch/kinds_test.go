@@ -64,7 +64,7 @@ func TestKinds(t *testing.T) {
 		{"png of no such depth", patched(files["gray8.png"], 24, 3), ErrImage, "bit depth 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Decode(c.data, Options{})
+			_, err := Decode(t.Context(), c.data, Options{})
 			require.ErrorIs(t, err, c.want)
 			require.ErrorContains(t, err, c.says)
 		})

@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"context"
 	"image"
 	"sync"
 )
@@ -48,7 +49,7 @@ var storage = [9]stored{
 // src holds in its orientation, to out (3, H, W). The weights are the upright
 // photo's, read from the other end or along the other axis as need be, so that
 // the result is that of turning the photo first.
-func (p plan) sample(out []float32, src rgbaSource, w, h, orientation int) {
+func (p plan) sample(ctx context.Context, out []float32, src rgbaSource, w, h, orientation int) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	at := storage[orientation]
@@ -61,8 +62,11 @@ func (p plan) sample(out []float32, src rgbaSource, w, h, orientation int) {
 	s.orient(at, w, h)
 	s.window = grow(s.window, p.inside.w*p.inside.h*4)
 	columns := h > p.rh && h-p.rh > 2*(w-p.rw)
-	s.run(s.window, src, &s.h, &s.v, columns != at.transposed)
+	if err := s.run(ctx, s.window, src, &s.h, &s.v, columns != at.transposed); err != nil {
+		return err
+	}
 	p.write(out, s.window, at.transposed)
+	return nil
 }
 
 // orient turns the axes that are flipped; w and h are upright.

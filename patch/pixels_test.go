@@ -35,15 +35,15 @@ func TestPixelsJPEG(t *testing.T) {
 		tr.Fit = rapid.SampledFrom([]Fit{FitShort, FitSquash, FitLong, FitCrop}).Draw(t, "fit")
 		want := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, tr.Size[0], tr.Size[1]))
 		got := want.Clone().(*tensor.Dense)
-		p, err := Decode(data, Options{})
+		p, err := Decode(t.Context(), data, Options{})
 		require.NoError(t, err)
-		g1, err := tr.PhotoPixels(want, p)
+		g1, err := tr.PhotoPixels(t.Context(), want, p)
 		require.NoError(t, err)
-		g2, err := tr.Pixels(got, data, Options{})
+		g2, err := tr.Pixels(t.Context(), got, data, Options{})
 		require.NoError(t, err)
 		require.Equal(t, g1, g2)
 		require.Equal(t, want.Float32s(), got.Float32s())
-		_, err = tr.Pixels(got, data, Options{Resize: ResizeFast}) // no panic, whatever the sizes
+		_, err = tr.Pixels(t.Context(), got, data, Options{Resize: ResizeFast}) // no panic, whatever the sizes
 		require.NoError(t, err)
 	})
 }
@@ -55,7 +55,7 @@ func TestPixelsConcurrent(t *testing.T) {
 	pixels := func(i int) ([]float32, error) {
 		dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
 		o := Options{Resize: []Resize{ResizeExact, ResizeFast}[i/len(files)%2]}
-		_, err := good().Pixels(dst, files[i%len(files)], o)
+		_, err := good().Pixels(t.Context(), dst, files[i%len(files)], o)
 		return dst.Float32s(), err
 	}
 	want := make([][]float32, 2*len(files))

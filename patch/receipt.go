@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -21,11 +22,11 @@ type Receipt struct {
 
 // Receipt preprocesses a picture and normalises it as the reference does,
 // (x - mean)/std with x in [0, 1]: the tensor that timm or transformers would
-// hand to the model.
-func (t Transform) Receipt(data []byte, o Options) (*Receipt, error) {
+// hand to the model. It ends with ctx.
+func (t Transform) Receipt(ctx context.Context, data []byte, o Options) (*Receipt, error) {
 	h, w := t.Size[0], t.Size[1]
 	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, h, w))
-	g, how, err := t.pixels(dst, data, o)
+	g, how, err := t.pixels(ctx, dst, data, o)
 	if err != nil {
 		return nil, err
 	}

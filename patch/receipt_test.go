@@ -23,7 +23,7 @@ func TestReceipt(t *testing.T) {
 	for _, c := range cases {
 		data, err := os.ReadFile(filepath.Join("testdata/photos", c.Photo))
 		require.NoError(t, err)
-		r, err := c.Transform.Receipt(data, Options{})
+		r, err := c.Transform.Receipt(t.Context(), data, Options{})
 		require.NoError(t, err)
 		require.Equal(t, c.SHA256, r.SHA256, c.Photo)
 		require.Equal(t, [3]int{3, 24, 24}, r.Shape)
@@ -34,7 +34,7 @@ func TestReceiptSteps(t *testing.T) {
 	tr := good()
 	tr.Fit, tr.Size = FitLong, [2]int{32, 32}
 	tr.Resize = [2]int{24, 24}
-	r, err := tr.Receipt(fixtures(t)["exif6.jpg"], Options{})
+	r, err := tr.Receipt(t.Context(), fixtures(t)["exif6.jpg"], Options{})
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"decode jpeg, drop alpha",
@@ -47,7 +47,7 @@ func TestReceiptSteps(t *testing.T) {
 	}, r.Steps)
 	require.True(t, strings.HasPrefix(string(r.NPY), "\x93NUMPY\x01\x00"))
 
-	r, err = good().Receipt(photo(t, 1100, 1400), Options{Resize: ResizeFast})
+	r, err = good().Receipt(t.Context(), photo(t, 1100, 1400), Options{Resize: ResizeFast})
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"decode jpeg, drop alpha",
@@ -56,6 +56,6 @@ func TestReceiptSteps(t *testing.T) {
 		"resize luma and chroma by themselves to 256×325, bicubic, antialiased, then convert to RGB",
 	}, r.Steps[:4])
 
-	_, err = tr.Receipt([]byte("text"), Options{})
+	_, err = tr.Receipt(t.Context(), []byte("text"), Options{})
 	require.ErrorIs(t, err, ErrFormat)
 }

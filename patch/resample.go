@@ -1,6 +1,9 @@
 package patch
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // The resampling is Pillow's (src/libImaging/Resample.c): a filter as wide as
 // the scale, so antialiased; weights in float64, normalised, then rounded to
@@ -178,14 +181,18 @@ type rgbaSource interface {
 // rowSlack is how far vector code reads beyond the last pixel of a row.
 const rowSlack = 64
 
-// run resizes src by h and v to len(v.first) rows of len(h.first) pixels.
-func (s *scratch) run(dst []byte, src rgbaSource, h, v *axis, verticalFirst bool) {
+// run resizes src by h and v to len(v.first) rows of len(h.first) pixels. It
+// looks at ctx once a row.
+func (s *scratch) run(ctx context.Context, dst []byte, src rgbaSource, h, v *axis, verticalFirst bool) error {
 	left, cols := h.rebase()
 	top, rows := v.rebase()
 	w := len(h.first) * 4
 	switch {
 	case h.keep && v.keep:
 		for y := range rows {
+			if err := ended(ctx); err != nil {
+				return err
+			}
 			copy(dst[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols))
 		}
 	case v.keep, !h.keep && !verticalFirst:
@@ -195,34 +202,46 @@ func (s *scratch) run(dst []byte, src rgbaSource, h, v *axis, verticalFirst bool
 			out = s.mid
 		}
 		for y := range rows {
+			if err := ended(ctx); err != nil {
+				return err
+			}
 			horizontal(out[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols), h)
 		}
 		if !v.keep {
-			verticals(dst, s.mid, w, w, v)
+			return verticals(ctx, dst, s.mid, w, w, v)
 		}
 	default:
 		// The whole of what is read, then the columns, then the rows.
 		s.whole = grow(s.whole, rows*cols*4)
 		for y := range rows {
+			if err := ended(ctx); err != nil {
+				return err
+			}
 			copy(s.whole[y*cols*4:][:cols*4], src.pixels(s.row(cols), top+y, left, cols))
 		}
 		if h.keep {
-			verticals(dst, s.whole, cols*4, w, v)
-			return
+			return verticals(ctx, dst, s.whole, cols*4, w, v)
 		}
 		s.mid = grow(s.mid, cols*len(v.first)*4+rowSlack)
-		verticals(s.mid, s.whole, cols*4, cols*4, v)
+		if err := verticals(ctx, s.mid, s.whole, cols*4, cols*4, v); err != nil {
+			return err
+		}
 		for y := range v.first {
 			horizontal(dst[y*w:][:w], s.mid[y*cols*4:], h)
 		}
 	}
+	return nil
 }
 
 // verticals resizes columns of src, n bytes of each row, to len(a.first) rows.
-func verticals(dst, src []byte, stride, n int, a *axis) {
+func verticals(ctx context.Context, dst, src []byte, stride, n int, a *axis) error {
 	for y, first := range a.first {
+		if err := ended(ctx); err != nil {
+			return err
+		}
 		vertical(dst[y*n:][:n], src[first*stride:], stride, a.weight[y*a.size:][:a.count[y]])
 	}
+	return nil
 }
 
 // horizontalGo writes one row of pixels, each a weighted sum of neighbours.

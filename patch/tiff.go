@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 
@@ -47,7 +48,7 @@ func tiffConfig(data []byte) (image.Config, error) {
 // white and black runs. Written as numbers white is 0, whatever the file says
 // of 0 (libtiff, tif_fax3.c); x/image makes white 1 where the file says that 0
 // is black, which turns the picture into its negative.
-func decodeTIFF(data []byte) (*image.NRGBA, error) {
+func decodeTIFF(_ context.Context, data []byte) (*image.NRGBA, error) {
 	m, err := tiff.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err

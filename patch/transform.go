@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -114,9 +115,10 @@ func (t Transform) With(p Preprocess) (Transform, error) {
 }
 
 // Pixels decodes a picture and writes what the model sees of it to dst, a
-// contiguous (3, H, W) of float32 in [0, 1] with H, W = t.Size.
-func (t Transform) Pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, error) {
-	g, _, err := t.pixels(dst, data, o)
+// contiguous (3, H, W) of float32 in [0, 1] with H, W = t.Size. It ends with
+// ctx.
+func (t Transform) Pixels(ctx context.Context, dst *tensor.Dense, data []byte, o Options) (Geometry, error) {
+	g, _, err := t.pixels(ctx, dst, data, o)
 	return g, err
 }
 
@@ -126,28 +128,28 @@ type way struct {
 	block  int // edge of the decoded blocks of a JPEG read the fast way; 0: exact
 }
 
-func (t Transform) pixels(dst *tensor.Dense, data []byte, o Options) (Geometry, way, error) {
-	f, w, h, err := check(data, o)
+func (t Transform) pixels(ctx context.Context, dst *tensor.Dense, data []byte, o Options) (Geometry, way, error) {
+	f, d, err := check(data, o)
 	if err != nil {
 		return Geometry{}, way{}, err
 	}
 	if f.name == "jpeg" {
-		if g, block, ok, err := t.jpegPixels(dst, data, o, w, h); ok {
+		if g, block, ok, err := t.jpegPixels(ctx, dst, data, o, d.Width, d.Height); ok {
 			return g, way{f.name, block}, err
 		}
 	}
-	p, err := Decode(data, o)
+	p, err := Decode(ctx, data, o)
 	if err != nil {
 		return Geometry{}, way{}, err
 	}
-	g, err := t.PhotoPixels(dst, p)
+	g, err := t.PhotoPixels(ctx, dst, p)
 	return g, way{format: f.name}, err
 }
 
 // jpegPixels is Pixels for a JPEG of w × h stored pixels without a picture in
 // between; ok is false if the file is not for this package's decoder, and
 // block is way's.
-func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, block int, ok bool, err error) {
+func (t Transform) jpegPixels(ctx context.Context, dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, block int, ok bool, err error) {
 	turned := 1
 	if !o.IgnoreEXIF {
 		turned = orientation("jpeg", data)
@@ -171,24 +173,24 @@ func (t Transform) jpegPixels(dst *tensor.Dense, data []byte, o Options, w, h in
 		return g, 0, false, nil
 	}
 	if fast && (size < 8 || p.worthFast(uw, uh, m.hs, m.vs, storage[turned].transposed)) {
-		p.sampleFast(t.output(dst), m, uw, uh, turned)
+		err = p.sampleFast(ctx, t.output(dst), m, uw, uh, turned)
 		block = size
 	} else {
-		p.sample(t.output(dst), m, uw, uh, turned)
+		err = p.sample(ctx, t.output(dst), m, uw, uh, turned)
 	}
-	return p.geometry(uw, uh, turned), block, true, nil
+	return p.geometry(uw, uh, turned), block, true, err
 }
 
-// PhotoPixels is Pixels for a photo that is decoded already. Its only error
-// is ErrShape, of FitNone.
-func (t Transform) PhotoPixels(dst *tensor.Dense, p *Photo) (Geometry, error) {
-	g, err := t.source(dst, picture{p.Image}, p.Image.Rect.Dx(), p.Image.Rect.Dy(), 1)
+// PhotoPixels is Pixels for a photo that is decoded already. Its only errors
+// are ErrShape, of FitNone, and those of ctx.
+func (t Transform) PhotoPixels(ctx context.Context, dst *tensor.Dense, p *Photo) (Geometry, error) {
+	g, err := t.source(ctx, dst, picture{p.Image}, p.Image.Rect.Dx(), p.Image.Rect.Dy(), 1)
 	g.Orientation = p.Orientation
 	return g, err
 }
 
 // source brings w × h stored pixels to dst.
-func (t Transform) source(dst *tensor.Dense, src rgbaSource, w, h, orientation int) (Geometry, error) {
+func (t Transform) source(ctx context.Context, dst *tensor.Dense, src rgbaSource, w, h, orientation int) (Geometry, error) {
 	out := t.output(dst)
 	if storage[orientation].transposed {
 		w, h = h, w
@@ -197,8 +199,7 @@ func (t Transform) source(dst *tensor.Dense, src rgbaSource, w, h, orientation i
 	if err != nil {
 		return Geometry{}, err
 	}
-	p.sample(out, src, w, h, orientation)
-	return p.geometry(w, h, orientation), nil
+	return p.geometry(w, h, orientation), p.sample(ctx, out, src, w, h, orientation)
 }
 
 // output is dst's memory after a check of its shape.

@@ -3,6 +3,7 @@ package patch
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/json"
 	"image"
 	"io"
@@ -33,7 +34,10 @@ func noise(w, h int) *image.NRGBA {
 // resample brings m to rw × rh and keeps win of it.
 func resample(m *image.NRGBA, rw, rh int, win window, how Interpolation) []float32 {
 	out := make([]float32, 3*win.w*win.h)
-	plan{rw: rw, rh: rh, how: how, crop: win, inside: win}.sample(out, picture{m}, m.Rect.Dx(), m.Rect.Dy(), 1)
+	err := plan{rw: rw, rh: rh, how: how, crop: win, inside: win}.sample(context.Background(), out, picture{m}, m.Rect.Dx(), m.Rect.Dy(), 1)
+	if err != nil {
+		panic(err)
+	}
 	return out
 }
 
@@ -65,7 +69,7 @@ func TestTransform(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join("testdata/photos", c.Photo))
 			require.NoError(t, err)
 			dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, h, w))
-			_, err = c.Transform.Pixels(dst, data, Options{})
+			_, err = c.Transform.Pixels(t.Context(), dst, data, Options{})
 			require.NoError(t, err)
 			for i, v := range dst.Float32s() {
 				require.Equal(t, float32(want[i])/255, v, "value %d", i)
@@ -127,9 +131,9 @@ func TestSampleOrientation(t *testing.T) {
 		tr.Fit = rapid.SampledFrom([]Fit{FitShort, FitSquash, FitLong, FitCrop}).Draw(t, "fit")
 		want := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, tr.Size[0], tr.Size[1]))
 		got := want.Clone().(*tensor.Dense)
-		g1, err := tr.source(want, picture{upright(m, n)}, upright(m, n).Rect.Dx(), upright(m, n).Rect.Dy(), 1)
+		g1, err := tr.source(t.Context(), want, picture{upright(m, n)}, upright(m, n).Rect.Dx(), upright(m, n).Rect.Dy(), 1)
 		require.NoError(t, err)
-		g2, err := tr.source(got, picture{m}, m.Rect.Dx(), m.Rect.Dy(), n)
+		g2, err := tr.source(t.Context(), got, picture{m}, m.Rect.Dx(), m.Rect.Dy(), n)
 		require.NoError(t, err)
 		require.Equal(t, want.Float32s(), got.Float32s())
 		g1.Orientation = n
@@ -177,10 +181,10 @@ func TestWith(t *testing.T) {
 	none, err := good().With(PreprocessNone)
 	require.NoError(t, err)
 	dst := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
-	_, err = none.PhotoPixels(dst, &Photo{Image: noise(224, 223), Orientation: 1})
+	_, err = none.PhotoPixels(t.Context(), dst, &Photo{Image: noise(224, 223), Orientation: 1})
 	require.ErrorIs(t, err, ErrShape)
 	m := noise(224, 224)
-	g, err := none.PhotoPixels(dst, &Photo{Image: m, Orientation: 1})
+	g, err := none.PhotoPixels(t.Context(), dst, &Photo{Image: m, Orientation: 1})
 	require.NoError(t, err)
 	require.Equal(t, Rect{0, 0, 224, 224}, g.Seen)
 	require.Equal(t, float32(m.Pix[4*777+1])/255, dst.Float32s()[224*224+777])
@@ -188,6 +192,10 @@ func TestWith(t *testing.T) {
 
 func TestPixelsShape(t *testing.T) {
 	p := &Photo{Image: noise(30, 30), Orientation: 1}
-	require.Panics(t, func() { good().PhotoPixels(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 225)), p) })
-	require.Panics(t, func() { good().PhotoPixels(tensor.New(tensor.Of(tensor.Float64), tensor.WithShape(3, 224, 224)), p) })
+	require.Panics(t, func() {
+		good().PhotoPixels(t.Context(), tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 225)), p)
+	})
+	require.Panics(t, func() {
+		good().PhotoPixels(t.Context(), tensor.New(tensor.Of(tensor.Float64), tensor.WithShape(3, 224, 224)), p)
+	})
 }

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"image"
@@ -13,10 +14,10 @@ func webpConfig(data []byte) (image.Config, error) { return webp.DecodeConfig(by
 
 // decodeWebP reads a still picture or the first frame of an animation, which
 // is placed on its canvas over black, as PIL has it after dropping alpha.
-func decodeWebP(data []byte) (*image.NRGBA, error) {
+func decodeWebP(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	f, moving := webpFrame(data)
 	if !moving {
-		return webpStill(data)
+		return webpStill(ctx, data)
 	}
 	c, err := webpConfig(data)
 	if err != nil {
@@ -29,7 +30,7 @@ func decodeWebP(data []byte) (*image.NRGBA, error) {
 	if f.x+m.Width > c.Width || f.y+m.Height > c.Height {
 		return nil, fmt.Errorf("frame %d×%d at (%d, %d) leaves the canvas %d×%d", m.Width, m.Height, f.x, f.y, c.Width, c.Height)
 	}
-	n, err := webpStill(f.file)
+	n, err := webpStill(ctx, f.file)
 	if err != nil || n.Rect == image.Rect(0, 0, c.Width, c.Height) {
 		return n, err
 	}
@@ -70,8 +71,8 @@ func webpFrame(data []byte) (frame, bool) {
 	return frame{append(append(riff, "WEBP"...), out...), 2 * u24(body), 2 * u24(body[3:])}, true
 }
 
-func webpStill(data []byte) (*image.NRGBA, error) {
-	m, err := webp.Decode(bytes.NewReader(data))
+func webpStill(ctx context.Context, data []byte) (*image.NRGBA, error) {
+	m, err := webp.Decode(newReader(ctx, data))
 	if err != nil {
 		return nil, err
 	}

@@ -177,7 +177,7 @@ func TestFocusReport(t *testing.T) {
 			require.NoError(t, err)
 			size := c.Transform.Size
 			pixels := tensor.New(tensor.WithShape(1, 3, size[0], size[1]), tensor.Of(tensor.Float32))
-			_, err = c.Transform.Pixels(tensor.New(tensor.WithShape(3, size[0], size[1]), tensor.WithBacking(pixels.Float32s())), data, patch.Options{})
+			_, err = c.Transform.Pixels(t.Context(), tensor.New(tensor.WithShape(3, size[0], size[1]), tensor.WithBacking(pixels.Float32s())), data, patch.Options{})
 			require.NoError(t, err)
 			out, err := s.Forward(pixels, vit.Wants{AttnFull: true, Gram: true})
 			require.NoError(t, err)

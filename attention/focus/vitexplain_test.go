@@ -49,7 +49,7 @@ func look(t testing.TB, c *models.Checkpoint, s *vit.Session, p *patch.Photo, th
 	transform := focus.VitExplainTransform(c.Transform)
 	pixels := tensor.New(tensor.WithShape(1, 3, transform.Size[0], transform.Size[1]), tensor.Of(tensor.Float32))
 	one := tensor.New(tensor.WithShape(3, transform.Size[0], transform.Size[1]), tensor.WithBacking(pixels.Float32s()))
-	g, err := transform.PhotoPixels(one, p)
+	g, err := transform.PhotoPixels(t.Context(), one, p)
 	require.NoError(t, err)
 	if theirs {
 		focus.VitExplainPixels(one, transform.Mean, transform.Std)
@@ -103,7 +103,7 @@ func TestVitExplainPictures(t *testing.T) {
 		t.Run(want.file, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(dir, "data", "vit-explain", want.photo))
 			require.NoError(t, err)
-			photo, err := patch.Decode(data, patch.Options{})
+			photo, err := patch.Decode(t.Context(), data, patch.Options{})
 			require.NoError(t, err)
 			picture, err := imaging.Open(filepath.Join(dir, "data", "vit-explain", want.file))
 			require.NoError(t, err)

@@ -186,7 +186,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 		return nil, err
 	}
 	x := &explanation{}
-	if x.photo, err = patch.Decode(data, o); err != nil {
+	if x.photo, err = patch.Decode(ctx, data, o); err != nil {
 		return nil, err
 	}
 	c, t, r := e.Config, e.Transform, record(e)
@@ -195,7 +195,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 	}
 	pixels := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32))
 	one := tensor.New(tensor.WithShape(3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels.Float32s()))
-	if x.geom, err = t.PhotoPixels(one, x.photo); err != nil {
+	if x.geom, err = t.PhotoPixels(ctx, one, x.photo); err != nil {
 		return nil, err
 	}
 	x.geom = focus.OnPatches(x.geom, r.Grid, c.Patch)

@@ -103,7 +103,7 @@ func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, o patch.Op
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.image, err)
 	}
-	r, err := t.Receipt(data, o)
+	r, err := t.Receipt(cmd.Context(), data, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.image, err)
 	}

@@ -96,7 +96,7 @@ func (p *pipeline) run(ctx context.Context, sources []source, emit func(result) 
 func (ph *photo) decode(ctx context.Context, t patch.Transform, o patch.Options) {
 	data, err := ph.read(ctx)
 	if err == nil {
-		ph.geom, err = t.Pixels(ph.pixels, data, o)
+		ph.geom, err = t.Pixels(ctx, ph.pixels, data, o)
 	}
 	ph.err = err
 }

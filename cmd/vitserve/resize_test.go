@@ -38,7 +38,7 @@ func TestFastAnswers(t *testing.T) {
 	pixels := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
 	batch := tensor.New(tensor.WithShape(1, 3, 224, 224), tensor.WithBacking(pixels.Float32s()))
 	first := func(data []byte, o patch.Options) (label int, x []float32) {
-		_, err := c.Transform.Pixels(pixels, data, o)
+		_, err := c.Transform.Pixels(t.Context(), pixels, data, o)
 		require.NoError(t, err)
 		x = slices.Clone(pixels.Float32s())
 		out, err := s.Forward(batch, vit.Wants{})
