@@ -1,13 +1,11 @@
 // Package hostile makes the files that tests throw at decoders and at the
-// server: spoilt pictures, one that is small as a file and huge as a picture,
-// and weights that are numbers and whose sums are not.
+// server: spoilt pictures, pictures of every format that are small as files and
+// cost much (Bombs), bodies that are not what they seem (Bodies), and weights
+// that are numbers and whose sums are not.
 package hostile
 
 import (
 	"bytes"
-	"compress/zlib"
-	"encoding/binary"
-	"hash/crc32"
 	"math/rand/v2"
 )
 
@@ -38,29 +36,6 @@ func Mutate(rng *rand.Rand, data []byte) []byte {
 		}
 	}
 	return data
-}
-
-// Bomb is a PNG of about 300 kB that declares edge × edge pixels of three
-// bytes and whose data, as far as they go, are 300 MB of zeros.
-func Bomb(edge uint32) []byte {
-	var packed bytes.Buffer
-	z, err := zlib.NewWriterLevel(&packed, zlib.BestCompression)
-	if err != nil {
-		panic(err) // no such level
-	}
-	zeros := make([]byte, 1<<20)
-	for range 300 {
-		_, _ = z.Write(zeros) // to memory
-	}
-	_ = z.Close()
-	chunk := func(kind string, body []byte) []byte {
-		out := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-		out = append(append(out, kind...), body...)
-		return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[4:]))
-	}
-	header := binary.BigEndian.AppendUint32(nil, edge)
-	header = append(binary.BigEndian.AppendUint32(header, edge), 8, 2, 0, 0, 0)
-	return bytes.Join([][]byte{[]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", header), chunk("IDAT", packed.Bytes()), chunk("IEND", nil)}, nil)
 }
 
 // Overflow returns a copy of a file of float32 weights whose latter half is
