@@ -143,7 +143,9 @@ type Stream interface {
 
 	// Attention is o = softmax(q kᵀ·Scale + Bias) v for each head. q and o
 	// are (B, R, C), k and v (B, N, C), C = H·D; q, k and v may be column
-	// views of one packed tensor and q may have fewer rows than k and v.
+	// views of one packed tensor and q may have fewer rows than k and v. A
+	// probe that pools an image is a q of batch stride 0, which all images
+	// share; Probs are then its map.
 	Attention(o, q, k, v Tensor, a Attention)
 
 	// Pool writes the means of spans of tokens side by side: x is (B, N, C),

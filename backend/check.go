@@ -141,21 +141,32 @@ func checkHeads(op string, q, k, v Tensor, a Attention) (b, r, n int) {
 	if a.Heads < 1 || c%a.Heads != 0 {
 		panic(fmt.Sprintf("backend: %s: %d heads, q %v", op, a.Heads, q.Shape))
 	}
-	if (a.Rope != nil || !a.Bias.IsZero()) && r != n {
-		panic(fmt.Sprintf("backend: %s: q %v, k %v with rope or bias, want as many rows", op, q.Shape, k.Shape))
+	if (a.Rope != nil || a.Causal) && r > n {
+		panic(fmt.Sprintf("backend: %s: q %v, k %v with rope or a causal mask, want no more rows in q", op, q.Shape, k.Shape))
 	}
 	if a.Rope != nil {
 		d := c / a.Heads
 		if d%2 != 0 || a.Rope.Prefix < 0 || a.Rope.Prefix > n {
-			panic(fmt.Sprintf("backend: %s: rope after %d tokens for heads of %d, q %v", op, a.Rope.Prefix, d, q.Shape))
+			panic(fmt.Sprintf("backend: %s: rope after %d tokens for heads of %d, k %v", op, a.Rope.Prefix, d, k.Shape))
 		}
-		checkShape(op, "cos", a.Rope.Cos, n-a.Rope.Prefix, d)
-		checkShape(op, "sin", a.Rope.Sin, n-a.Rope.Prefix, d)
+		checkAngles(op, "cos", a.Rope.Cos, b, n-a.Rope.Prefix, d)
+		checkAngles(op, "sin", a.Rope.Sin, b, n-a.Rope.Prefix, d)
 	}
-	if !a.Bias.IsZero() {
-		checkShape(op, "bias", a.Bias, a.Heads, n, n)
+	if len(a.Bias.Shape) == 4 {
+		checkShape(op, "bias", a.Bias, b, a.Heads, r, n)
+	} else if !a.Bias.IsZero() {
+		checkShape(op, "bias", a.Bias, a.Heads, r, n)
 	}
 	return b, r, n
+}
+
+// checkAngles checks rotary positions of all images or of each.
+func checkAngles(op, name string, t Tensor, b, n, d int) {
+	if len(t.Shape) == 3 {
+		checkShape(op, name, t, b, n, d)
+		return
+	}
+	checkShape(op, name, t, n, d)
 }
 
 // CheckPool panics unless the operands fit.

@@ -45,25 +45,35 @@ type Epilogue struct {
 	Pre      Tensor // (B, N, Out) keeps the value before the activation; zero: not kept
 }
 
-// Attention are the parameters of the operation of the same name.
+// Attention are the parameters of the operation of the same name. R is the
+// number of rows of q, N that of k and v. Where places count, for Rope and
+// Causal, the queries are those of the first R of the N tokens.
+//
+// A bias of -Inf hides a key from a query: its probability is below 1e-37. No
+// query may have all keys hidden. What hides keys from all queries, as padding
+// does, needs one row for all heads and queries: a row stride of 0.
 type Attention struct {
-	Heads int
-	Scale float32
-	Rope  *Rope  // rotary positions of q and k; nil: none. Needs as many rows in q as in k
-	Bias  Tensor // (H, N, N) added before the softmax; zero: none. Needs as many rows in q as in k
-	Rows  []int  // which rows of q are captured in Probs; nil: all
-	Probs Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
-	Spend bool   // k and v are not needed any more: their contents are undefined afterwards, and the backend need not have written them
+	Heads  int
+	Scale  float32
+	Rope   *Rope  // rotary positions of q and k; nil: none
+	Bias   Tensor // (H, R, N) or, an image its own, (B, H, R, N), added before the softmax; zero: none
+	Causal bool   // query r sees keys 0 to r alone: the probabilities of the others are 0
+	Rows   []int  // which rows of q are captured in Probs; nil: all
+	Probs  Tensor // (B, H, len(Rows), N) keeps those rows of the softmax; zero: nothing is materialised
+	Spend  bool   // k and v are not needed any more: their contents are undefined afterwards, and the backend need not have written them
 
 	// For Gradients.AttentionGrad only.
-	// R is the number of rows of q.
 	ProbsGrad Tensor // (B, H, R, N) keeps ∂L/∂probabilities; zero: not kept
 	Relevance Tensor // (B, R, N) keeps the heads' mean of max(0, probs ∘ ∂L/∂probs); zero: not kept
 }
 
-// Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for each pair of a head.
+// Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for
+// each pair of a head. Images that keep different tokens have Cos and Sin of
+// their own, with the rows of the tokens that they keep (see Stream.Gather).
+//
+// Su et al., "RoFormer", https://arxiv.org/abs/2104.09864, equation 34.
 type Rope struct {
-	Cos, Sin    Tensor // (N-Prefix, D), a patch a row
+	Cos, Sin    Tensor // (N-Prefix, D) or, an image its own, (B, N-Prefix, D): a patch a row
 	Prefix      int    // the first tokens, which are left as they are
 	Interleaved bool   // pairs are (2i, 2i+1), as EVA-02 has them; else (i, i+D/2), as DINOv3
 }

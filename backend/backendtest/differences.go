@@ -148,6 +148,15 @@ func derivatives() map[string]func(r *rig) derivative {
 			return attentionDerivative(r, b, n, n, dim, backend.Attention{Heads: 2, Scale: 0.6, Rope: r.rope(n, 1, 4, interleaved)})
 		}
 	}
+	for name, place := range places {
+		for _, rows := range []int{2, n} {
+			cases[fmt.Sprintf("Attention with %s, %d rows", name, rows)] = func(r *rig) derivative {
+				a := place(r, b, rows, n, 2, 4)
+				a.Heads, a.Scale = 2, 0.6
+				return attentionDerivative(r, b, rows, n, dim, a)
+			}
+		}
+	}
 	return cases
 }
 

@@ -20,6 +20,7 @@ func (s suite) gradients(t *testing.T) {
 	t.Run("PatchEmbedGrad", s.patchEmbedGrad)
 	t.Run("LayerNormGrad", s.layerNormGrad)
 	t.Run("AttentionGrad", s.attentionGrad)
+	t.Run("PlacesGrad", s.placesGrad)
 	t.Run("Relevance", s.relevance)
 	t.Run("PoolGrad", s.poolGrad)
 	t.Run("GradPanics", s.gradPanics)

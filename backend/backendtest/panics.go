@@ -62,10 +62,20 @@ func (s suite) panics(t *testing.T) {
 		"keys without values":      {func() { r.Attention(x, x, x, short, heads) }, []string{"(2, 4, 32)", "(2, 5, 32)"}},
 		"keys of another width":    {func() { r.Attention(x, x, y, y, heads) }, []string{"(2, 5, 48)", "(2, 5, 32)"}},
 		"attention of other rows":  {func() { r.Attention(short, x, x, x, heads) }, []string{"(2, 4, 32)", "(2, 5, 32)"}},
-		"rope for fewer queries":   {func() { r.Attention(short, short, x, x, with(func(a *backend.Attention) { a.Rope = rope })) }, []string{"(2, 4, 32)", "(2, 5, 32)"}},
+		"rope for more queries":    {func() { r.Attention(x, x, short, short, with(func(a *backend.Attention) { a.Rope = rope })) }, []string{"(2, 5, 32)", "(2, 4, 32)", "rope"}},
+		"causal with more queries": {func() { r.Attention(x, x, short, short, with(func(a *backend.Attention) { a.Causal = true })) }, []string{"(2, 5, 32)", "(2, 4, 32)", "causal"}},
 		"rope of another grid":     {func() { r.Attention(short, short, short, short, with(func(a *backend.Attention) { a.Rope = rope })) }, []string{"(4, 8)", "(3, 8)"}},
-		"bias of another shape":    {func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Bias = x })) }, []string{"(2, 5, 32)", "(4, 5, 5)"}},
-		"probs of another shape":   {func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Probs = r.Alloc(2, 4, 1, 5) })) }, []string{"(2, 4, 1, 5)", "(2, 4, 5, 5)"}},
+		"rope of other images": {func() {
+			r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Rope = r.keptRope(3, 5, 1, 8, false) }))
+		}, []string{"(3, 4, 8)", "(2, 4, 8)"}},
+		"bias of fewer queries": {func() {
+			r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Bias = r.Alloc(4, 4, 5) }))
+		}, []string{"(4, 4, 5)", "(4, 5, 5)"}},
+		"bias of other images": {func() {
+			r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Bias = r.Alloc(3, 4, 5, 5) }))
+		}, []string{"(3, 4, 5, 5)", "(2, 4, 5, 5)"}},
+		"bias of another shape":  {func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Bias = x })) }, []string{"(2, 5, 32)", "(4, 5, 5)"}},
+		"probs of another shape": {func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Probs = r.Alloc(2, 4, 1, 5) })) }, []string{"(2, 4, 1, 5)", "(2, 4, 5, 5)"}},
 		"captured row outside": {func() {
 			r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Rows, a.Probs = []int{5}, r.Alloc(2, 4, 1, 5) }))
 		}, []string{"row 5", "(2, 5, 32)"}},

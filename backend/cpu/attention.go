@@ -19,8 +19,10 @@ type attention struct {
 	bf16          bool    // products of bf16; the softmax is float32
 	scale         float32 // given to the softmax; 1 where the queries are scaled
 	scaled        float32 // what copies of the queries are multiplied with; 0: none are made
-	bias          view
-	cos, sin      view
+	bias          view    // (H, R, N); of each image (B, H·R, N)
+	each          bool    // that is so
+	causal        bool    // row r sees keys 0 to r
+	cos, sin      view    // of one image for all, or of each
 	unturned      int
 	interleaved   bool
 	probs         view
@@ -57,11 +59,8 @@ func (p layout) bytes() int { return roundUp(p.at(p.count()), line) }
 // each packs a head for itself just before it reads it; where not, all pack
 // what is theirs into memory of the stream. There they wait for one another.
 func (c *compiler) attention(o, l *op) error {
-	a := &attention{
-		heads: o.heads, d: o.x.c / o.heads, o: o.y, q: o.x, k: o.k, v: o.v, scale: o.scale,
-		bias: o.bias, cos: o.cos, sin: o.sin, unturned: o.unturned, interleaved: o.interleaved,
-		probs: o.probs, captured: c.p.ints[o.lo:o.hi], all: o.all,
-	}
+	a := newAttention(o)
+	a.o, a.probs, a.captured, a.all = o.y, o.probs, c.p.ints[o.lo:o.hi], o.all
 	if !a.bias.none() || !a.cos.none() || a.scale <= 0 {
 		a.scale, a.scaled = 1, o.scale
 	}
@@ -103,6 +102,14 @@ func (c *compiler) attention(o, l *op) error {
 	}
 	c.add((*sharedAttention)(a), a.stripBytes(c.k), append(constants, access{o.y, true, ownRows}, probs, access{o.x, false, ownRows}, read)...)
 	return nil
+}
+
+// newAttention returns what the operation and its gradient have in common.
+func newAttention(o *op) *attention {
+	return &attention{
+		heads: o.heads, d: o.x.c / o.heads, q: o.x, k: o.k, v: o.v, scale: o.scale, bias: o.bias, each: o.each, causal: o.causal,
+		cos: o.cos, sin: o.sin, unturned: o.unturned, interleaved: o.interleaved,
+	}
 }
 
 // shared returns memory for the keys and values of every second layer, so
@@ -220,7 +227,7 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 	q := a.q.at(p.b, p.lo).from(0, h*a.d)
 	turned, low := a.queries(w.k, strip)
 	if a.scaled != 0 {
-		a.turn(w.k, turned, q, p.lo, r, a.scaled)
+		a.turn(w.k, turned, q, p.b, p.lo, r, a.scaled)
 		q = turned
 	}
 	if a.bf16 {
@@ -230,11 +237,11 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 	g := &w.args
 	g.a, g.lda, g.k, g.bias, g.acc = q.p, q.ld, uintptr(a.keys.depth), nil, 0
 	if !a.bias.none() {
-		copyRows(scores, a.bias.at(h, p.lo), r, a.keys.n)
+		copyRows(scores, a.biases(p.b, h, p.lo), r, a.keys.n)
 		g.acc = 1
 	}
 	g.ldc = scores.ld
-	for i := range a.keys.count() {
+	for i := range a.panels(p) {
 		g.b = unsafe.Add(head, a.keys.at(i))
 		g.next = g.b
 		g.c = scores.from(0, i*a.keys.cols).p
@@ -278,19 +285,22 @@ func (a *attention) gemm(w *worker, r, width int) {
 // asked for, and returns the rows of the second product.
 func (a *attention) softmax(w *worker, scores rows, strip unsafe.Pointer, h int, p part) rows {
 	r, n := p.hi-p.lo, a.keys.n
-	if !a.bf16 {
+	switch {
+	case a.causal:
+		w.k.causal(scores, p.lo, r, n, a.scale)
+	case a.bf16 && !a.captures(p):
+		probs := a.probabilities(w.k, strip)
+		w.k.softmaxBF16(probs.p, probs.ld, scores.p, scores.ld, r, n, a.scale)
+		return probs
+	default:
 		w.k.softmax(scores.p, scores.ld, r, n, a.scale)
-		a.capture(scores, h, p)
+	}
+	a.capture(scores, h, p)
+	if !a.bf16 {
 		return scores
 	}
 	probs := a.probabilities(w.k, strip)
-	if a.captures(p) {
-		w.k.softmax(scores.p, scores.ld, r, n, a.scale)
-		a.capture(scores, h, p)
-		w.k.toBF16(probs.p, probs.ld, scores.p, scores.ld, r, n)
-	} else {
-		w.k.softmaxBF16(probs.p, probs.ld, scores.p, scores.ld, r, n, a.scale)
-	}
+	w.k.toBF16(probs.p, probs.ld, scores.p, scores.ld, r, n)
 	return probs
 }
 
@@ -312,28 +322,4 @@ func (a *attention) capture(scores rows, h int, p part) {
 			}
 		}
 	}
-}
-
-// turn copies n rows of queries or keys, of token t and those behind it,
-// turned by their rotary positions and scaled.
-func (a *attention) turn(k *kernels, dst, src rows, t, n int, scale float32) {
-	still := n // rows that have no position
-	if !a.cos.none() {
-		still = min(max(a.unturned-t, 0), n)
-	}
-	for i := range still {
-		y := floats(dst.row(i), a.d)
-		for j, x := range floats(src.row(i), a.d) {
-			y[j] = x * scale
-		}
-	}
-	if still == n {
-		return
-	}
-	rotate := k.rotate
-	if a.interleaved {
-		rotate = k.rotatePairs
-	}
-	cos, sin := a.cos.at(0, t+still-a.unturned), a.sin.at(0, t+still-a.unturned)
-	rotate(dst.row(still), dst.ld, src.row(still), src.ld, cos.p, cos.ld, sin.p, sin.ld, n-still, a.d, scale)
 }

@@ -33,11 +33,8 @@ const gradBlock = 128
 
 func (c *compiler) attentionGrad(o *op) {
 	g := &attentionGrad{
-		attention: attention{
-			heads: o.heads, d: o.x.c / o.heads, q: o.x, k: o.k, v: o.v, scale: o.scale,
-			bias: o.bias, cos: o.cos, sin: o.sin, unturned: o.unturned, interleaved: o.interleaved,
-		},
-		do: o.dy, dq: o.y, dk: o.dk, dv: o.dv, dprobs: o.probs, share: o.share,
+		attention: *newAttention(o),
+		do:        o.dy, dq: o.y, dk: o.dk, dv: o.dv, dprobs: o.probs, share: o.share,
 	}
 	g.tokens = layout{g.k.n, g.d, c.k.cols}
 	g.deep = layout{g.d, g.k.n, c.k.cols}
@@ -144,7 +141,7 @@ func (g *attentionGrad) head(w *worker, b, h int) {
 		if queries {
 			dq := g.dq.at(b, lo).from(0, col)
 			w.times(dq, m.dprobs, n, m.deep, g.deep, false, false)
-			g.unturn(dq, lo, n)
+			g.unturn(dq, b, lo, n)
 		}
 		if keys {
 			w.k.transpose(m.flipped.p, m.flipped.ld, m.dprobs.p, m.dprobs.ld, n, g.k.n)
@@ -153,18 +150,22 @@ func (g *attentionGrad) head(w *worker, b, h int) {
 		}
 	}
 	if keys {
-		g.unturn(g.dk.at(b, 0).from(0, col), 0, g.k.n)
+		g.unturn(g.dk.at(b, 0).from(0, col), b, 0, g.k.n)
 	}
 }
 
 // softmaxRows computes the probabilities of n queries from lo on in m.scores,
 // and leaves the queries, turned and scaled, in m.turned.
 func (g *attentionGrad) softmaxRows(w *worker, m gradMemory, b, h, lo, n int) {
-	g.turn(w.k, m.turned, g.q.at(b, lo).from(0, h*g.d), lo, n, g.scale)
+	g.turn(w.k, m.turned, g.q.at(b, lo).from(0, h*g.d), b, lo, n, g.scale)
 	if !g.bias.none() {
-		copyRows(m.scores, g.bias.at(h, lo), n, g.k.n)
+		copyRows(m.scores, g.biases(b, h, lo), n, g.k.n)
 	}
 	w.times(m.scores, m.turned, n, m.keys, g.tokens, !g.bias.none(), true)
+	if g.causal {
+		w.k.causal(m.scores, lo, n, g.k.n, 1)
+		return
+	}
 	w.k.softmax(m.scores.p, m.scores.ld, n, g.k.n, 1)
 }
 
@@ -176,7 +177,7 @@ func (g *attentionGrad) packKeys(w *worker, m gradMemory, b, col int, queries bo
 		lo := i * g.tokens.cols
 		n := min(g.tokens.cols, g.k.n-lo)
 		if queries {
-			g.turn(w.k, m.turned, k.from(lo, 0), lo, n, g.scale)
+			g.turn(w.k, m.turned, k.from(lo, 0), b, lo, n, g.scale)
 			for j := range g.deep.count() {
 				width := g.deep.width(j)
 				panel := unsafe.Add(m.deep, g.deep.at(j)+lo*width*4)
@@ -185,7 +186,7 @@ func (g *attentionGrad) packKeys(w *worker, m gradMemory, b, col int, queries bo
 		}
 		x := k.from(lo, 0)
 		if !g.cos.none() {
-			g.turn(w.k, m.turned, x, lo, n, 1)
+			g.turn(w.k, m.turned, x, b, lo, n, 1)
 			x = m.turned
 		}
 		w.k.transpose(unsafe.Add(m.keys, g.tokens.at(i)), uintptr(g.tokens.width(i))*4, x.p, x.ld, n, g.d)
@@ -209,9 +210,9 @@ func (g *attentionGrad) packDeep(to unsafe.Pointer, x rows, p layout) {
 	}
 }
 
-// unturn turns gradients at n turned queries or keys, of token t and those
-// behind it, back.
-func (g *attentionGrad) unturn(x rows, t, n int) {
+// unturn turns gradients at n turned queries or keys, of token t of image b
+// and those behind it, back.
+func (g *attentionGrad) unturn(x rows, b, t, n int) {
 	if g.cos.none() {
 		return
 	}
@@ -221,10 +222,10 @@ func (g *attentionGrad) unturn(x rows, t, n int) {
 	}
 	for i := max(g.unturned-t, 0); i < n; i++ {
 		v := floats(x.row(i), g.d)
-		cos, sin := floats(g.cos.at(0, t+i-g.unturned).p, g.d), floats(g.sin.at(0, t+i-g.unturned).p, g.d)
+		cos, sin := floats(g.cos.at(b, t+i-g.unturned).p, g.d), floats(g.sin.at(b, t+i-g.unturned).p, g.d)
 		for pair := range g.d / 2 {
-			a, b := pair*step, pair*step+apart
-			v[a], v[b] = v[a]*cos[a]+v[b]*sin[b], v[b]*cos[b]-v[a]*sin[a]
+			p, q := pair*step, pair*step+apart
+			v[p], v[q] = v[p]*cos[p]+v[q]*sin[q], v[q]*cos[q]-v[p]*sin[p]
 		}
 	}
 }

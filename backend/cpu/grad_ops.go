@@ -42,13 +42,9 @@ func (s *stream) AttentionGrad(dq, dk, dv, do, q, k, v backend.Tensor, a backend
 	backend.CheckAttentionGrad(dq, dk, dv, do, q, k, v, a)
 	r := op{
 		code: opAttentionGrad, y: newView(dq), dk: newView(dk), dv: newView(dv), dy: newView(do),
-		x: newView(q), k: newView(k), v: newView(v), heads: a.Heads, scale: a.Scale, bias: newView(a.Bias),
-		probs: newView(a.ProbsGrad), share: newView(a.Relevance),
+		x: newView(q), k: newView(k), v: newView(v), probs: newView(a.ProbsGrad), share: newView(a.Relevance),
 	}
-	if a.Rope != nil {
-		r.cos, r.sin = newView(a.Rope.Cos), newView(a.Rope.Sin)
-		r.unturned, r.interleaved = a.Rope.Prefix, a.Rope.Interleaved
-	}
+	r.scores(a)
 	s.ops = append(s.ops, r)
 }
 

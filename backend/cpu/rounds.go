@@ -58,9 +58,20 @@ func alike(ops []op) (n, b int) {
 	return len(ops), b
 }
 
-// batched returns the views of an operation that have its images.
-func (o *op) batched() [11]*view {
-	return [...]*view{&o.y, &o.x, &o.res, &o.pre, &o.k, &o.v, &o.probs, &o.dy, &o.dk, &o.dv, &o.share}
+// batched returns the views of an operation that have its images; in the
+// place of a bias or angles that all images share there is none.
+func (o *op) batched() [14]*view {
+	bias, cos, sin := &o.bias, &o.cos, &o.sin
+	if !o.each {
+		bias = &view{}
+	}
+	if o.cos.b == 1 {
+		cos = &view{}
+	}
+	if o.sin.b == 1 {
+		sin = &view{}
+	}
+	return [...]*view{&o.y, &o.x, &o.res, &o.pre, &o.k, &o.v, &o.probs, &o.dy, &o.dk, &o.dv, &o.share, bias, cos, sin}
 }
 
 // images returns o for n images from first on.

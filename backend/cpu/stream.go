@@ -48,6 +48,8 @@ type op struct {
 	cos, sin    view // zero: no rope
 	unturned    int  // first tokens that rope leaves alone
 	interleaved bool
+	each        bool // bias is an image's own
+	causal      bool
 	spend       bool // k and v are undefined afterwards
 
 	dy            view // LayerNormGrad, AttentionGrad: the gradient that comes in
@@ -200,17 +202,24 @@ func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
 	lo := len(s.ints)
 	r := op{
 		code: opAttention, y: newView(o), x: newView(q), k: newView(k), v: newView(v),
-		heads: a.Heads, scale: a.Scale, bias: newView(a.Bias), probs: newView(a.Probs), all: a.Rows == nil, spend: a.Spend,
+		probs: newView(a.Probs), all: a.Rows == nil, spend: a.Spend,
 	}
+	r.scores(a)
 	if !a.Probs.IsZero() {
 		s.ints = append(s.ints, a.Rows...)
 	}
 	r.lo, r.hi = lo, len(s.ints)
-	if a.Rope != nil {
-		r.cos, r.sin = newView(a.Rope.Cos), newView(a.Rope.Sin)
-		r.unturned, r.interleaved = a.Rope.Prefix, a.Rope.Interleaved
-	}
 	s.ops = append(s.ops, r)
+}
+
+// scores sets what the scores of attention are made of beside q and k.
+func (o *op) scores(a backend.Attention) {
+	o.heads, o.scale, o.causal = a.Heads, a.Scale, a.Causal
+	o.bias, o.each = newView(a.Bias), len(a.Bias.Shape) == 4
+	if a.Rope != nil {
+		o.cos, o.sin = newView(a.Rope.Cos), newView(a.Rope.Sin)
+		o.unturned, o.interleaved = a.Rope.Prefix, a.Rope.Interleaved
+	}
 }
 
 // Pool implements backend.Stream.

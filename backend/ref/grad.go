@@ -101,21 +101,16 @@ func (s *stream) AttentionGrad(dq, dk, dv, do, q, k, v backend.Tensor, a backend
 				head := func(x backend.Tensor, r int) []float64 { return wide(row(x, b, r)[lo:hi]) }
 				keys := make([][]float64, tokens)
 				for i := range keys {
-					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, i)
+					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i)
 				}
 				dQuery, dKey, dValue := matrix(queries, d), matrix(tokens, d), matrix(tokens, d)
 				for r := range queries {
-					query := rotate(row(q, b, r)[lo:hi], a.Rope, r)
+					query := rotate(row(q, b, r)[lo:hi], a.Rope, b, r)
 					dOut := head(do, r)
-					logits, dProbs := make([]float64, tokens), make([]float64, tokens)
-					for i, key := range keys {
-						logits[i] = dot(query, key) * float64(a.Scale)
-						if !a.Bias.IsZero() {
-							logits[i] += float64(row(a.Bias, h, r)[i])
-						}
+					probs, dProbs := softmax(logits(a, b, h, r, query, keys)), make([]float64, tokens)
+					for i := range keys {
 						dProbs[i] = dot(dOut, head(v, i))
 					}
-					probs := softmax(logits)
 					mean := dot(probs, dProbs)
 					for i, p := range probs {
 						dLogit := p * (dProbs[i] - mean) * float64(a.Scale)
@@ -131,10 +126,10 @@ func (s *stream) AttentionGrad(dq, dk, dv, do, q, k, v backend.Tensor, a backend
 					}
 				}
 				for r := range queries {
-					keep(dq, b, r, lo, rotateGrad(dQuery[r], a.Rope, r))
+					keep(dq, b, r, lo, rotateGrad(dQuery[r], a.Rope, b, r))
 				}
 				for i := range tokens {
-					keep(dk, b, i, lo, rotateGrad(dKey[i], a.Rope, i))
+					keep(dk, b, i, lo, rotateGrad(dKey[i], a.Rope, b, i))
 					keep(dv, b, i, lo, dValue[i])
 				}
 			}
@@ -220,12 +215,12 @@ var activationGrads = [...]func(x float64) float64{
 }
 
 // rotateGrad is the transpose of rotate.
-func rotateGrad(dy []float64, p *backend.Rope, i int) []float64 {
+func rotateGrad(dy []float64, p *backend.Rope, b, i int) []float64 {
 	if p == nil || i < p.Prefix {
 		return dy
 	}
 	dx := make([]float64, len(dy))
-	cos, sin := row(p.Cos, 0, i-p.Prefix), row(p.Sin, 0, i-p.Prefix)
+	cos, sin := angles(p.Cos, b, i-p.Prefix), angles(p.Sin, b, i-p.Prefix)
 	half := len(dy) / 2
 	for pair := range half {
 		j1, j2 := pair, pair+half

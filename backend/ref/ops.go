@@ -107,19 +107,11 @@ func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
 				lo, hi := h*d, (h+1)*d
 				keys := make([][]float64, n)
 				for i := range keys {
-					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, i)
+					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i)
 				}
 				probs := make([][]float64, q.Shape[1])
 				for r := range probs {
-					query := rotate(row(q, b, r)[lo:hi], a.Rope, r)
-					logits := make([]float64, n)
-					for i, key := range keys {
-						logits[i] = dot(query, key) * float64(a.Scale)
-						if !a.Bias.IsZero() {
-							logits[i] += float64(row(a.Bias, h, r)[i])
-						}
-					}
-					probs[r] = softmax(logits)
+					probs[r] = softmax(logits(a, b, h, r, rotate(row(q, b, r)[lo:hi], a.Rope, b, r), keys))
 					out := make([]float64, d)
 					for i, p := range probs[r] {
 						for j, v := range row(v, b, i)[lo:hi] {
@@ -241,10 +233,26 @@ var activations = [...]func(x float64) float64{
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
-// rotate returns x, the head of token i, at its rotary position.
-//
-// Su et al., "RoFormer", https://arxiv.org/abs/2104.09864, equation 34.
-func rotate(x []float32, p *backend.Rope, i int) []float64 {
+// logits returns q kᵀ·Scale + Bias of query r of head h of image b, -Inf for
+// keys that a causal mask hides.
+func logits(a backend.Attention, b, h, r int, query []float64, keys [][]float64) []float64 {
+	x := make([]float64, len(keys))
+	for i, key := range keys {
+		x[i] = dot(query, key) * float64(a.Scale)
+		if len(a.Bias.Shape) == 4 {
+			x[i] += float64(row(a.Bias, b, h*a.Bias.Shape[2]+r)[i])
+		} else if !a.Bias.IsZero() {
+			x[i] += float64(row(a.Bias, h, r)[i])
+		}
+		if a.Causal && i > r {
+			x[i] = math.Inf(-1)
+		}
+	}
+	return x
+}
+
+// rotate returns x, the head of token i of image b, at its rotary position.
+func rotate(x []float32, p *backend.Rope, b, i int) []float64 {
 	y := make([]float64, len(x))
 	for j, v := range x {
 		y[j] = float64(v)
@@ -252,7 +260,7 @@ func rotate(x []float32, p *backend.Rope, i int) []float64 {
 	if p == nil || i < p.Prefix {
 		return y
 	}
-	cos, sin := row(p.Cos, 0, i-p.Prefix), row(p.Sin, 0, i-p.Prefix)
+	cos, sin := angles(p.Cos, b, i-p.Prefix), angles(p.Sin, b, i-p.Prefix)
 	half := len(x) / 2
 	for pair := range half {
 		j1, j2 := pair, pair+half
@@ -264,6 +272,14 @@ func rotate(x []float32, p *backend.Rope, i int) []float64 {
 		y[j2] = x2*float64(cos[j2]) + x1*float64(sin[j2])
 	}
 	return y
+}
+
+// angles returns row i of cosines or sines of all images, or of image b.
+func angles(t backend.Tensor, b, i int) []float32 {
+	if len(t.Shape) == 2 {
+		b = 0
+	}
+	return row(t, b, i)
 }
 
 // softmax returns exp(x) / Σ exp(x), of logits shifted by their maximum.
