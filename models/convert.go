@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/nlpodyssey/gopickle/types"
 )
 
 // Converted says what Convert wrote.
@@ -202,7 +200,8 @@ func (a *archive) stateDict() (map[string]strided, *Converted, error) {
 		}
 	}
 	if len(tensors) == 0 {
-		return nil, nil, fmt.Errorf("no tensors at the top, nor under one of %s; it holds %s", strings.Join(stateKeys, ", "), strings.Join(slices.Sorted(maps.Keys(others)), ", "))
+		holds := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
+		return nil, nil, fmt.Errorf("no tensors at the top, nor under one of %s; it holds %.1000s", strings.Join(stateKeys, ", "), holds)
 	}
 	return tensors, &Converted{Key: key, Skipped: slices.Sorted(maps.Keys(others))}, nil
 }
@@ -210,26 +209,16 @@ func (a *archive) stateDict() (map[string]strided, *Converted, error) {
 // tensorsOf divides a dictionary into tensors and others, by name.
 func tensorsOf(v any) (map[string]strided, map[string]any) {
 	tensors, others := map[string]strided{}, map[string]any{}
-	add := func(key, value any) {
-		name, ok := key.(string)
-		if !ok {
-			return
-		}
-		if t, ok := value.(strided); ok {
-			tensors[name] = t
-		} else {
-			others[name] = value
-		}
-	}
-	switch d := v.(type) {
-	case *types.Dict:
-		for _, e := range *d {
-			add(e.Key, e.Value)
-		}
-	case *types.OrderedDict:
-		for e := d.List.Front(); e != nil; e = e.Next() {
-			entry := e.Value.(*types.OrderedDictEntry)
-			add(entry.Key, entry.Value)
+	if d, ok := v.(*dict); ok {
+		for _, e := range d.entries {
+			// A name may be set twice; the last time counts.
+			if t, ok := e.value.(strided); ok {
+				tensors[e.name] = t
+				delete(others, e.name)
+			} else {
+				others[e.name] = e.value
+				delete(tensors, e.name)
+			}
 		}
 	}
 	return tensors, others
@@ -291,9 +280,21 @@ func (a *archive) copy(w io.Writer, t strided) error {
 		}
 		return err
 	}
-	all := make([]byte, s.Size())
-	if _, err := io.ReadFull(s, all); err != nil {
-		return err
+	// What lies between the first element and the last is read at once, where
+	// the elements are a good part of it: tensors of a few elements each must
+	// not read a large storage again and again.
+	first, last := t.offset, t.last()
+	element := func(at int64) ([]byte, error) {
+		one := make([]byte, size)
+		_, err := s.ReadAt(one, at*size)
+		return one, err
+	}
+	if last-first < sparse*t.count() {
+		all := make([]byte, (last-first+1)*size)
+		if _, err := s.ReadAt(all, first*size); err != nil {
+			return err
+		}
+		element = func(at int64) ([]byte, error) { return all[(at-first)*size : (at-first+1)*size], nil }
 	}
 	index := make([]int64, len(t.shape))
 	for {
@@ -301,7 +302,11 @@ func (a *archive) copy(w io.Writer, t strided) error {
 		for i, n := range index {
 			at += n * t.stride[i]
 		}
-		if _, err := w.Write(all[at*size : (at+1)*size]); err != nil {
+		bytes, err := element(at)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(bytes); err != nil {
 			return err
 		}
 		i := len(index) - 1
@@ -316,3 +321,7 @@ func (a *archive) copy(w io.Writer, t strided) error {
 		}
 	}
 }
+
+// sparse is how many elements of a storage may lie between two of a tensor
+// that is read at once.
+const sparse = 64

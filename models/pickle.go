@@ -1,19 +1,10 @@
 package models
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/nlpodyssey/gopickle/pickle"
-	"github.com/nlpodyssey/gopickle/types"
 )
-
-// maxPickle bounds the pickle of a checkpoint, which names the tensors and
-// holds none of their values: a ViT-L's takes 60 kB.
-const maxPickle = 32 << 20
 
 // storageDtypes are PyTorch's storage classes and their element types.
 var storageDtypes = map[string]dtype{
@@ -39,21 +30,10 @@ type strided struct {
 // unpickle reads what a PyTorch checkpoint pickles. Nothing of it is
 // executed: names of classes and functions stand for the few things below,
 // and any other name is refused.
-func unpickle(data []byte) (value any, err error) {
-	if err := checkPickle(data); err != nil {
-		return nil, fmt.Errorf("pickle: %w", err)
-	}
-	// The reader trusts its input not to use a list as a key and the like.
-	defer func() {
-		if r := recover(); r != nil {
-			value, err = nil, fmt.Errorf("pickle: %v", r)
-		}
-	}()
-	u := pickle.NewUnpickler(bytes.NewReader(data))
-	u.FindClass = findClass
-	u.PersistentLoad = findStorage
-	u.GetExtension = func(code int) (any, error) { return nil, fmt.Errorf("extension %d", code) }
-	if value, err = u.Load(); err != nil {
+func unpickle(data []byte) (any, error) {
+	u := &unpickler{rest: string(data), memo: map[uint32]any{}}
+	value, err := u.run()
+	if err != nil {
 		return nil, fmt.Errorf("pickle: %w", err)
 	}
 	return value, nil
@@ -63,48 +43,65 @@ func unpickle(data []byte) (value any, err error) {
 func findClass(module, name string) (any, error) {
 	switch module + "." + name {
 	case "torch._utils._rebuild_tensor_v2":
-		return call(rebuildTensor), nil
+		return callee(rebuildTensor), nil
 	case "torch._utils._rebuild_parameter":
-		return call(func(args []any) (any, error) {
+		return callee(func(_ *unpickler, args tuple) (any, error) {
 			if len(args) == 0 {
 				return nil, errors.New("a parameter without its tensor")
 			}
 			return args[0], nil
 		}), nil
+	case "collections.OrderedDict":
+		return callee(orderedDict), nil
 	// These stand beside weights and are not looked at.
-	case "argparse.Namespace", "torch.Size", "torch.device":
+	case "argparse.Namespace", "torch.Size", "torch.device", "builtins.list", "builtins.dict", "__builtin__.object", "array._array_reconstructor", "copy_reg._reconstructor":
 		return bystander{}, nil
 	}
 	if dtype := storageDtypes[name]; dtype != "" && module == "torch" {
 		return dtype, nil
 	}
-	return nil, fmt.Errorf("it names %s.%s, which no state dict needs; it was not run", module, name)
+	// A name may be as long as the file.
+	return nil, fmt.Errorf("it names %.80s.%.80s, which no state dict needs; it was not run", module, name)
 }
 
-// call is a function that a pickle may call.
-type call func(args []any) (any, error)
-
-// Call implements types.Callable.
-func (c call) Call(args ...any) (any, error) { return c(args) }
-
-// bystander is a class whose instances say nothing to us.
-type bystander struct{}
-
-// Call implements types.Callable, PyNew types.PyNewable and PySetState
-// types.PyStateSettable.
-func (b bystander) Call(...any) (any, error)  { return b, nil }
-func (b bystander) PyNew(...any) (any, error) { return b, nil }
-func (bystander) PySetState(any) error        { return nil }
+// orderedDict makes a dictionary of nothing or, as Python 2 does, of a list
+// of pairs.
+func orderedDict(u *unpickler, args tuple) (any, error) {
+	d := &dict{}
+	if len(args) == 0 {
+		return d, nil
+	}
+	pairs, ok := args[0].(*list)
+	if !ok || len(args) > 1 {
+		return nil, fmt.Errorf("a dictionary of %s, want a list of pairs", kindOf(args[0]))
+	}
+	if err := u.spend(len(pairs.items)); err != nil { // the list may be used again and again
+		return nil, err
+	}
+	for _, p := range pairs.items {
+		pair, ok := p.(tuple)
+		if l, isList := p.(*list); isList {
+			pair, ok = l.items, true
+		}
+		if !ok || len(pair) != 2 {
+			return nil, fmt.Errorf("a dictionary of %s, want pairs", kindOf(p))
+		}
+		if err := d.set(pair); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
 
 // findStorage reads ("storage", class, key, location, count).
 func findStorage(id any) (any, error) {
-	t, ok := id.(*types.Tuple)
-	if !ok || t.Len() != 5 || t.Get(0) != "storage" {
+	t, ok := id.(tuple)
+	if !ok || len(t) != 5 || t[0] != "storage" {
 		return nil, errors.New("a persistent id that is no storage")
 	}
-	dtype, ok1 := t.Get(1).(dtype)
-	key, ok2 := t.Get(2).(string)
-	count, ok3 := t.Get(4).(int)
+	dtype, ok1 := t[1].(dtype)
+	key, ok2 := t[2].(string)
+	count, ok3 := t[4].(int)
 	if !ok1 || !ok2 || !ok3 || count < 0 || int64(count) > math.MaxInt64/dtypeSizes[dtype] {
 		return nil, errors.New("a storage that is none")
 	}
@@ -112,7 +109,7 @@ func findStorage(id any) (any, error) {
 }
 
 // rebuildTensor reads (storage, offset, shape, stride, requires_grad, hooks…).
-func rebuildTensor(args []any) (any, error) {
+func rebuildTensor(_ *unpickler, args tuple) (any, error) {
 	if len(args) < 4 {
 		return nil, errors.New("a tensor of too few parts")
 	}
@@ -120,7 +117,7 @@ func rebuildTensor(args []any) (any, error) {
 	offset, ok2 := args[1].(int)
 	shape, ok3 := whole(args[2])
 	stride, ok4 := whole(args[3])
-	if !ok1 || !ok2 || !ok3 || !ok4 || offset < 0 || len(shape) != len(stride) || len(shape) > maxRank {
+	if !ok1 || !ok2 || !ok3 || !ok4 || offset < 0 || len(shape) != len(stride) {
 		return nil, errors.New("a tensor that is none")
 	}
 	t := strided{s, int64(offset), shape, stride}
@@ -130,15 +127,15 @@ func rebuildTensor(args []any) (any, error) {
 	return t, nil
 }
 
-// whole reads a tuple of non-negative numbers.
+// whole reads a tuple of non-negative numbers, a shape.
 func whole(v any) ([]int64, bool) {
-	t, ok := v.(*types.Tuple)
-	if !ok {
+	t, ok := v.(tuple)
+	if !ok || len(t) > maxRank {
 		return nil, false
 	}
-	out := make([]int64, t.Len())
-	for i := range out {
-		n, ok := t.Get(i).(int)
+	out := make([]int64, len(t))
+	for i, v := range t {
+		n, ok := v.(int)
 		if !ok || n < 0 {
 			return nil, false
 		}
@@ -173,6 +170,15 @@ func (t strided) check() error {
 	return nil
 }
 
+// last is the place of the last element in the storage; the tensor has one.
+func (t strided) last() int64 {
+	at := t.offset
+	for i, n := range t.shape {
+		at += (n - 1) * t.stride[i]
+	}
+	return at
+}
+
 // contiguous reports whether the elements lie in order.
 func (t strided) contiguous() bool {
 	want := int64(1)
@@ -192,59 +198,4 @@ func (t strided) count() int64 {
 		n *= d
 	}
 	return n
-}
-
-// pickleArgs are the bytes that follow an opcode: a fixed number, or with a
-// negative sign the bytes of a length that is followed by so many. Opcodes
-// that are not there have none. Those of lines of text belong to protocol 0,
-// which no checkpoint of PyTorch uses, except GLOBAL.
-//
-// https://github.com/python/cpython/blob/main/Lib/pickletools.py
-var pickleArgs = map[byte]int{
-	0x80: 1, 'K': 1, 'M': 2, 'J': 4, 'G': 8, 'q': 1, 'r': 4, 'h': 1, 'j': 4, 0x82: 1, 0x83: 2, 0x84: 4,
-	'U': -1, 'T': -4, 'X': -4, 0x8c: -1, 0x8d: -8, 'C': -1, 'B': -4, 0x8e: -8, 0x96: -8, 0x8a: -1, 0x8b: -4,
-}
-
-// checkPickle walks the opcodes and proves that every length they tell is
-// within the data: the reader allocates what it is told.
-func checkPickle(data []byte) error {
-	for rest := data; len(rest) > 0; {
-		op := rest[0]
-		rest = rest[1:]
-		var n uint64
-		switch args := pickleArgs[op]; {
-		case op == '.':
-			return nil
-		case op == 'c':
-			for range 2 {
-				i := bytes.IndexByte(rest, '\n')
-				if i < 0 {
-					return errors.New("truncated")
-				}
-				rest = rest[i+1:]
-			}
-		case op == 0x95: // FRAME: a length, and the opcodes of the frame
-			if len(rest) < 8 || binary.LittleEndian.Uint64(rest) > uint64(len(rest)-8) {
-				return errors.New("truncated frame")
-			}
-			n = 8
-		case bytes.IndexByte([]byte("FILSVPgpi"), op) >= 0:
-			return fmt.Errorf("opcode %q of protocol 0", op)
-		case args < 0:
-			if len(rest) < -args {
-				return errors.New("truncated")
-			}
-			var length [8]byte
-			copy(length[:], rest[:-args])
-			rest = rest[-args:]
-			n = binary.LittleEndian.Uint64(length[:])
-		default:
-			n = uint64(args)
-		}
-		if n > uint64(len(rest)) {
-			return errors.New("truncated")
-		}
-		rest = rest[n:]
-	}
-	return errors.New("truncated")
 }

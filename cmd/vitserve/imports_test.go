@@ -49,9 +49,9 @@ var rooms = []room{
 	{folder: ".", may: []string{"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor"}},
 	{folder: "models", may: []string{
 		"vit", "patch", "backend", "models/*", "gorgonia.org/tensor",
-		"github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*",
+		"github.com/x448/float16", "golang.org/x/sys/*",
 	}},
-	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/nlpodyssey/gopickle/*", "github.com/x448/float16", "golang.org/x/sys/*"}},
+	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/x448/float16", "golang.org/x/sys/*"}},
 	{folder: "vit", may: []string{"attention", "backend", "gorgonia.org/tensor"}},
 	{folder: "attention", may: []string{"backend"}},
 	{folder: "attention/focus", may: []string{
@@ -185,7 +185,7 @@ func TestSeen(t *testing.T) {
 			switch {
 			case strings.HasPrefix(dep, "github.com/labstack/echo"):
 				require.Contains(t, []string{"api", "cmd/vitserve"}, name, "only api sees echo")
-			case short == "models/safetensors" || short == "models/mmap" || strings.HasPrefix(dep, "github.com/nlpodyssey/gopickle"):
+			case short == "models/safetensors" || short == "models/mmap":
 				require.True(t, name == "api" || name == "cmd/vitserve" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
 			case short == "backend/cpu" || short == "backend/ref":
 				require.True(t, name == "cmd/vitserve" || strings.HasPrefix(name, "backend/"), "only the command chooses backends, but %s needs %s", name, dep)
