@@ -1,0 +1,40 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// finding is a difference between the two.
+type finding struct {
+	kind      string // verdict, size or pixels
+	file      []byte
+	ours, ref string // errors; "": a picture
+}
+
+// reason is a difference that is meant, and how it is known.
+type reason struct {
+	name string
+	is   func(f finding) bool
+}
+
+// reasons are at most ten for a format; the first that holds counts.
+func reasons(format string) []reason {
+	lacks := func(f finding) bool {
+		return f.ref == "" && strings.HasSuffix(f.ours, "not an image of a supported format")
+	}
+	both := []reason{
+		{"a kind of file that the decoder lacks (415)", lacks},
+		{"the reference died or ran out of memory", func(f finding) bool {
+			return f.ours == "" && (f.ref == died || strings.HasPrefix(f.ref, "MemoryError"))
+		}},
+	}
+	if format != "jpeg" {
+		return both
+	}
+	both[0] = reason{"arithmetic coding, lossless or 12 bits (415)", func(f finding) bool {
+		other := func(p piece) bool { return isFrame(p) && (p.marker > 0xc2 || p.body[0] != 8) }
+		return lacks(f) && slices.ContainsFunc(split(f.file), other)
+	}}
+	return both
+}
