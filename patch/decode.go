@@ -9,7 +9,6 @@ import (
 	"image"
 	"image/gif"
 	"image/jpeg"
-	"image/png"
 	"io"
 	"strings"
 
@@ -23,14 +22,14 @@ type format struct {
 	name   string
 	magics []string // "?" matches any byte
 	config func([]byte) (image.Config, error)
-	bytes  func(data []byte, pixels int64) int64 // Declaration's
+	cost   func(data []byte, w, h int) (bytes int64, err error) // Declaration.Bytes; or why the file cannot be whole
 	decode func(context.Context, []byte) (*image.NRGBA, error)
 }
 
 // formats are told apart by their first bytes, never by name or media type.
 var formats = []format{
-	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegBytes, decodeJPEG},
-	{"png", []string{"\x89PNG\r\n\x1a\n"}, configWith(png.DecodeConfig), perPixel(16), decodeWith(png.Decode)},
+	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, decodeJPEG},
+	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, perPixel(13), decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), perPixel(10), decodeGIF},
 	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, perPixel(8), decodeWith(bmp.Decode)},
@@ -97,7 +96,13 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 		return f, d, fmt.Errorf("patch: %s declares %d×%d pixels, the limit is %d and %d an edge: %w", f.name, d.Width, d.Height, limit, maxEdge, ErrSize)
 	}
 	pixels := int64(d.Width) * int64(d.Height)
-	d.Bytes = f.bytes(data, pixels)
+	err = guard(f.name, func() (err error) {
+		d.Bytes, err = f.cost(data, d.Width, d.Height)
+		return err
+	})
+	if err != nil {
+		return f, d, err
+	}
 	if !o.IgnoreEXIF && storage[orientation(f.name, data)].transposed {
 		d.Bytes = max(d.Bytes, 8*pixels)
 	}
@@ -105,8 +110,8 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 }
 
 // perPixel is a format whose memory depends on the number of pixels only.
-func perPixel(n int64) func([]byte, int64) int64 {
-	return func(_ []byte, pixels int64) int64 { return n * pixels }
+func perPixel(n int64) func([]byte, int, int) (int64, error) {
+	return func(_ []byte, w, h int) (int64, error) { return n * int64(w) * int64(h), nil }
 }
 
 // guard turns a decoder's failure into ErrImage, or into ErrFormat where it is
@@ -225,10 +230,10 @@ func isFrame(marker byte) bool {
 	return marker >= sof0 && marker <= sof15 && marker != dht && marker != jpg && marker != dac
 }
 
-// jpegBytes is what a JPEG's planes take beside the picture, and of those that
+// jpegCost is what a JPEG's planes take beside the picture, and of those that
 // image/jpeg decodes the coefficients, of four bytes each, and the samples of
 // four inks.
-func jpegBytes(data []byte, pixels int64) int64 {
+func jpegCost(data []byte, w, h int) (int64, error) {
 	const sof0, sof1 = 0xc0, 0xc1
 	planes, coefficients := int64(3), int64(4) // bytes a pixel and component
 	eachSegment(data, func(_ int, marker byte, body []byte) bool {
@@ -241,7 +246,7 @@ func jpegBytes(data []byte, pixels int64) int64 {
 		}
 		return true
 	})
-	return pixels * (4 + planes + planes*coefficients + 4*(planes/4))
+	return int64(w) * int64(h) * (4 + planes + planes*coefficients + 4*(planes/4)), nil
 }
 
 func decodeJPEG(ctx context.Context, data []byte) (*image.NRGBA, error) {

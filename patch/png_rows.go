@@ -1,0 +1,111 @@
+package patch
+
+// unfilter undoes a row's filter (PNG, 9.2); pixel is how many bytes back the
+// left neighbour is.
+func unfilter(filter int, row, above []byte, pixel int) {
+	switch filter {
+	case 1: // Sub
+		for i := pixel; i < len(row); i++ {
+			row[i] += row[i-pixel]
+		}
+	case 2: // Up
+		above = above[:len(row)]
+		for i, v := range above {
+			row[i] += v
+		}
+	case 3: // Average
+		above = above[:len(row)]
+		for i := range min(pixel, len(row)) {
+			row[i] += above[i] / 2
+		}
+		for i := pixel; i < len(row); i++ {
+			row[i] += uint8((int(row[i-pixel]) + int(above[i])) / 2)
+		}
+	case 4:
+		for c := range pixel {
+			paeth(row, above, c, pixel)
+		}
+	}
+}
+
+// paeth adds to each byte of one channel the neighbour that is nearest to
+// left + up - corner (9.4).
+func paeth(row, above []byte, channel, step int) {
+	above = above[:len(row)]
+	left, corner := 0, 0
+	for i := channel; i < len(row); i += step {
+		up := int(above[i])
+		// Distances of left + up - corner from left, up and corner.
+		dl, du := up-corner, left-corner
+		dc := dl + du
+		dl, du, dc = max(dl, -dl), max(du, -du), max(dc, -dc)
+		near := corner
+		if dl <= du && dl <= dc {
+			near = left
+		} else if du <= dc {
+			near = up
+		}
+		left = (int(row[i]) + near) & 0xff
+		row[i] = uint8(left)
+		corner = up
+	}
+}
+
+// row converts a row of samples to opaque RGBA. Sixteen bits become eight by
+// their high byte.
+func (p *pngFile) row(dst, src []byte) {
+	switch {
+	case p.depth < 8:
+		p.narrowRow(dst, src)
+		return
+	case p.color == pngPalette:
+		for i := 0; i < len(dst); i += 4 {
+			c := p.palette[src[i/4]]
+			dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
+		}
+		return
+	case p.color == pngRGB && p.depth == 8:
+		rgbRow(dst, src)
+		return
+	}
+	sample := p.depth / 8
+	n := pngSamples[p.color] * sample
+	g, b := sample, 2*sample
+	if p.color == pngGray || p.color == pngGrayAlpha {
+		g, b = 0, 0
+	}
+	for i := 0; i < len(dst); i += 4 {
+		s := src[:b+1]
+		d := dst[i : i+4 : i+4]
+		d[0], d[1], d[2], d[3] = s[0], s[g], s[b], 255
+		src = src[n:]
+	}
+}
+
+// rgbRow spreads three bytes a pixel over four.
+func rgbRow(dst, src []byte) {
+	for i, j := 0, 0; i+4 <= len(dst); i, j = i+4, j+3 {
+		d, s := dst[i:i+4:i+4], src[j:j+3:j+3]
+		d[0], d[1], d[2], d[3] = s[0], s[1], s[2], 255
+	}
+}
+
+// narrowRow is row for 1, 2 or 4 bits a pixel.
+func (p *pngFile) narrowRow(dst, src []byte) {
+	colors := p.palette
+	if p.color == pngGray {
+		for i := range 1 << p.depth {
+			v := uint8(i * 255 / (1<<p.depth - 1))
+			colors[i] = [3]byte{v, v, v}
+		}
+	}
+	mask, bit := byte(1<<p.depth-1), 8
+	for i := 0; i < len(dst); i += 4 {
+		bit -= p.depth
+		c := colors[src[0]>>bit&mask]
+		dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
+		if bit == 0 {
+			bit, src = 8, src[1:]
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package patch
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/png"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/internal/hostile"
+)
+
+// pngKind is a PNG of one colour type.
+type pngKind struct {
+	w, h, depth, color int
+	interlaced         bool
+}
+
+func (k pngKind) file() *pngFile {
+	return &pngFile{width: k.w, height: k.h, depth: k.depth, color: k.color, interlaced: k.interlaced}
+}
+
+// write makes a file whose inflated rows are what fill makes of them; extra is
+// put behind the palette.
+func (k pngKind) write(level int, fill func(row []byte), extra ...[]byte) []byte {
+	var z bytes.Buffer
+	deflate, err := zlib.NewWriterLevel(&z, level)
+	if err != nil {
+		panic(err)
+	}
+	for _, s := range k.file().passes() {
+		w, h, n := k.file().size(s)
+		if w <= 0 {
+			continue
+		}
+		row := make([]byte, n)
+		for range h {
+			fill(row)
+			deflate.Write(row)
+		}
+	}
+	deflate.Close()
+	be := binary.BigEndian
+	header := be.AppendUint32(be.AppendUint32(nil, uint32(k.w)), uint32(k.h))
+	header = append(header, byte(k.depth), byte(k.color), 0, 0, 0)
+	if k.interlaced {
+		header[12] = 1
+	}
+	out := append([]byte("\x89PNG\r\n\x1a\n"), pngChunk("IHDR", header)...)
+	if k.color == pngPalette {
+		colors := make([]byte, 3<<k.depth-3) // one is lacking
+		for i := range colors {
+			colors[i] = byte(i * 7)
+		}
+		out = append(out, pngChunk("PLTE", colors)...)
+	}
+	for _, e := range extra {
+		out = append(out, e...)
+	}
+	for data := z.Bytes(); len(data) > 0; { // parts of odd sizes
+		n := min(len(data), 5003)
+		out = append(out, pngChunk("IDAT", data[:n])...)
+		data = data[n:]
+	}
+	return append(out, pngChunk("IEND", nil)...)
+}
+
+func pngChunk(name string, body []byte) []byte {
+	out := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), name...)
+	out = append(out, body...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[4:]))
+}
+
+// pngKinds are all that exist, at an odd size.
+func pngKinds(w, h int) (kinds []pngKind) {
+	for _, depth := range []int{1, 2, 4, 8, 16} {
+		for color, samples := range pngSamples {
+			if samples == 0 || depth < 8 && color != pngGray && color != pngPalette || depth == 16 && color == pngPalette {
+				continue
+			}
+			kinds = append(kinds, pngKind{w, h, depth, color, false}, pngKind{w, h, depth, color, true})
+		}
+	}
+	return kinds
+}
+
+// likeStandard: the own reader and image/png read the same files of up to 2¹⁸
+// pixels, to the same pixels.
+func likeStandard(t *testing.T, data []byte) {
+	if c, err := png.DecodeConfig(bytes.NewReader(data)); err == nil && c.Width > 1<<18/c.Height {
+		return
+	}
+	std, stdErr := png.Decode(bytes.NewReader(data))
+	var want *image.NRGBA
+	if stdErr == nil {
+		var err error
+		want, err = opaque(std)
+		require.NoError(t, err)
+	}
+	got, err := decodePNG(t.Context(), data)
+	require.Equal(t, stdErr == nil, err == nil, "image/png says %v, this package %v", stdErr, err)
+	if err == nil {
+		require.Equal(t, want, got)
+		_, err = pngCost(data, got.Rect.Dx(), got.Rect.Dy())
+		require.NoError(t, err, "what is whole is not refused by its length")
+	}
+}
+
+func TestPNGLikeStandard(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 5))
+	noise := func(row []byte) {
+		for i := range row {
+			row[i] = byte(rng.Uint32())
+		}
+		row[0] %= 5
+	}
+	var files [][]byte
+	for _, size := range [][2]int{{1, 1}, {3, 9}, {37, 21}, {64, 3}} {
+		for _, k := range pngKinds(size[0], size[1]) {
+			files = append(files, k.write(6, noise))
+			for _, n := range []int{2, 6, 3} {
+				files = append(files, k.write(0, noise, pngChunk("tRNS", make([]byte, n))))
+			}
+		}
+	}
+	k := pngKind{9, 9, 8, pngRGB, false}
+	whole := k.write(6, noise)
+	end := len(whole) - 12
+	files = append(files,
+		k.write(6, noise, pngChunk("PLTE", make([]byte, 9)), pngChunk("tRNS", make([]byte, 6))),
+		k.write(6, noise, pngChunk("tRNS", make([]byte, 6)), pngChunk("PLTE", make([]byte, 9))),
+		k.write(6, noise, pngChunk("IHDR", whole[16:29])),
+		k.write(6, noise, pngChunk("IEND", nil)),
+		k.write(6, func(row []byte) { row[0] = 5 }),
+		k.write(6, noise, pngChunk("IDAT", nil)),
+		append(bytes.Clone(whole[:end]), pngChunk("IDAT", []byte("more"))...),
+		append(append(bytes.Clone(whole[:end]), pngChunk("IDAT", []byte("more"))...), whole[end:]...),
+		append(append(bytes.Clone(whole[:end]), pngChunk("tEXt", nil)...), pngChunk("IEND", []byte{1})...),
+		whole[:end], whole[:end+4],
+	)
+	for _, data := range files {
+		likeStandard(t, data)
+	}
+	for name, data := range fixtures(t) {
+		if f, err := sniff(data); err == nil && f.name == "png" {
+			t.Log(name)
+			likeStandard(t, data)
+			files = append(files, data)
+		}
+	}
+	for i := range 3000 {
+		data := hostile.Mutate(rng, files[i%len(files)])
+		if f, err := sniff(data); err == nil && f.name == "png" {
+			likeStandard(t, resum(data))
+		}
+	}
+}
+
+// resum gives chunks the checksums that they ought to have.
+func resum(data []byte) []byte {
+	data = bytes.Clone(data)
+	for rest := data[8:]; len(rest) >= 12; {
+		n := uint64(binary.BigEndian.Uint32(rest))
+		if n > uint64(len(rest)-12) {
+			break
+		}
+		binary.BigEndian.PutUint32(rest[8+n:], crc32.ChecksumIEEE(rest[4:8+n]))
+		rest = rest[12+n:]
+	}
+	return data
+}
+
+// FuzzPNGLikeStandard compares the readers for any bytes.
+func FuzzPNGLikeStandard(f *testing.F) {
+	for _, k := range pngKinds(11, 7) {
+		f.Add(k.write(6, func(row []byte) { row[0] = 4 }))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if found, err := sniff(data); err != nil || found.name != "png" {
+			return
+		}
+		data = resum(data)
+		likeStandard(t, data)
+	})
+}
+
+// TestPNGRefusedByLength: what no data of its length can become is refused
+// before there is memory for it.
+func TestPNGRefusedByLength(t *testing.T) {
+	k := pngKind{7000, 7000, 16, pngRGBA, true}
+	data := k.write(9, func([]byte) {})
+	_, err := Declared(data, Options{})
+	require.NoError(t, err)
+	first := bytes.Index(data, []byte("IDAT"))
+	second := first + 5003 + 12
+	short := append(bytes.Clone(data[:second-4]), pngChunk("IEND", nil)...)
+	used := allocated(func() {
+		_, err = Decode(t.Context(), short, Options{})
+	})
+	require.ErrorIs(t, err, ErrImage)
+	require.ErrorContains(t, err, "5003 bytes of IDAT inflate to 5163096 at most, 7000×7000 pixels need 392")
+	require.Less(t, used, uint64(1<<20))
+}
