@@ -84,20 +84,47 @@ func rowReader(m image.Image) (func(dst []byte, y int), error) {
 			}
 		}, nil
 	case *image.Paletted:
-		// An index beyond the palette is black: 256 entries bound every byte.
-		var table [256][3]uint8
-		for i, c := range m.Palette[:min(len(m.Palette), 256)] {
-			table[i][0], table[i][1], table[i][2] = opaqueColor(c)
-		}
-		return func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for i := 0; i < len(dst); i += 4 {
-				c := table[src[i/4]]
-				dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
-			}
-		}, nil
+		table := flatPalette(m.Palette)
+		return func(dst []byte, y int) { paletteRow(dst, m.Pix[y*m.Stride:], 8, &table, 256) }, nil
 	}
 	return nil, fmt.Errorf("no conversion from %T", m)
+}
+
+// flatPalette is a palette's colours without their alpha. An index beyond the
+// palette is black: 256 entries bound every byte.
+func flatPalette(p color.Palette) (table [256][3]uint8) {
+	for i, c := range p[:min(len(p), 256)] {
+		table[i][0], table[i][1], table[i][2] = opaqueColor(c)
+	}
+	return table
+}
+
+// paletteRow converts indices of 1, 2, 4 or 8 bits, the first in the highest,
+// to opaque RGBA. It reports whether all are below n.
+func paletteRow(dst, src []byte, bits int, colors *[256][3]uint8, n int) bool {
+	highest := byte(0)
+	if bits == 8 {
+		for i, v := range src[:len(dst)/4] {
+			highest = max(highest, v)
+			c := &colors[v]
+			d := dst[4*i : 4*i+4 : 4*i+4]
+			d[0], d[1], d[2], d[3] = c[0], c[1], c[2], 255
+		}
+		return int(highest) < n
+	}
+	mask, bit := byte(1<<bits-1), 8
+	for i := 0; i < len(dst); i += 4 {
+		bit -= bits
+		v := src[0] >> bit & mask
+		highest = max(highest, v)
+		c := &colors[v]
+		d := dst[i : i+4 : i+4]
+		d[0], d[1], d[2], d[3] = c[0], c[1], c[2], 255
+		if bit == 0 {
+			bit, src = 8, src[1:]
+		}
+	}
+	return int(highest) < n
 }
 
 // divideAlpha undoes a premultiplication with Pillow's rounding (down).

@@ -31,8 +31,8 @@ var formats = []format{
 	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, decodeJPEG},
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, perPixel(13), decodeWebP},
-	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), perPixel(10), decodeGIF},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, perPixel(8), decodeWith(bmp.Decode)},
+	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
+	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, bmpCost, decodeBMP},
 	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, perPixel(36), decodeTIFF},
 }
 

@@ -26,7 +26,7 @@ type pngFile struct {
 	width, height int
 	depth, color  int
 	interlaced    bool
-	palette       [256][3]byte // black beyond what the file has
+	palette       [256][3]byte // black beyond what the file has; of gray of fewer than eight bits, the grays
 	seen          pngStage
 }
 
@@ -162,6 +162,12 @@ func (p *pngFile) readHeader(b []byte) error {
 	}
 	if !ok {
 		return fmt.Errorf("bit depth %d, color type %d", p.depth, p.color)
+	}
+	if p.depth < 8 && p.color == pngGray { // of so few bits, a palette of grays
+		for i := range 1 << p.depth {
+			v := uint8(i * 255 / (1<<p.depth - 1))
+			p.palette[i] = [3]byte{v, v, v}
+		}
 	}
 	return nil
 }

@@ -55,14 +55,8 @@ func paeth(row, above []byte, channel, step int) {
 // their high byte.
 func (p *pngFile) row(dst, src []byte) {
 	switch {
-	case p.depth < 8:
-		p.narrowRow(dst, src)
-		return
-	case p.color == pngPalette:
-		for i := 0; i < len(dst); i += 4 {
-			c := p.palette[src[i/4]]
-			dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
-		}
+	case p.depth < 8 || p.color == pngPalette:
+		paletteRow(dst, src, p.depth, &p.palette, 256)
 		return
 	case p.color == pngRGB && p.depth == 8:
 		rgbRow(dst, src)
@@ -87,25 +81,5 @@ func rgbRow(dst, src []byte) {
 	for i, j := 0, 0; i+4 <= len(dst); i, j = i+4, j+3 {
 		d, s := dst[i:i+4:i+4], src[j:j+3:j+3]
 		d[0], d[1], d[2], d[3] = s[0], s[1], s[2], 255
-	}
-}
-
-// narrowRow is row for 1, 2 or 4 bits a pixel.
-func (p *pngFile) narrowRow(dst, src []byte) {
-	colors := p.palette
-	if p.color == pngGray {
-		for i := range 1 << p.depth {
-			v := uint8(i * 255 / (1<<p.depth - 1))
-			colors[i] = [3]byte{v, v, v}
-		}
-	}
-	mask, bit := byte(1<<p.depth-1), 8
-	for i := 0; i < len(dst); i += 4 {
-		bit -= p.depth
-		c := colors[src[0]>>bit&mask]
-		dst[i], dst[i+1], dst[i+2], dst[i+3] = c[0], c[1], c[2], 255
-		if bit == 0 {
-			bit, src = 8, src[1:]
-		}
 	}
 }

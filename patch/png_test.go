@@ -5,13 +5,10 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
-	"image"
-	"image/png"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vitserve/vitserve/internal/hostile"
 )
 
 // pngKind is a PNG of one colour type.
@@ -88,28 +85,6 @@ func pngKinds(w, h int) (kinds []pngKind) {
 	return kinds
 }
 
-// likeStandard: the own reader and image/png read the same files of up to 2¹⁸
-// pixels, to the same pixels.
-func likeStandard(t *testing.T, data []byte) {
-	if c, err := png.DecodeConfig(bytes.NewReader(data)); err == nil && c.Width > 1<<18/c.Height {
-		return
-	}
-	std, stdErr := png.Decode(bytes.NewReader(data))
-	var want *image.NRGBA
-	if stdErr == nil {
-		var err error
-		want, err = opaque(std)
-		require.NoError(t, err)
-	}
-	got, err := decodePNG(t.Context(), data)
-	require.Equal(t, stdErr == nil, err == nil, "image/png says %v, this package %v", stdErr, err)
-	if err == nil {
-		require.Equal(t, want, got)
-		_, err = pngCost(data, got.Rect.Dx(), got.Rect.Dy())
-		require.NoError(t, err, "what is whole is not refused by its length")
-	}
-}
-
 func TestPNGLikeStandard(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 5))
 	noise := func(row []byte) {
@@ -143,49 +118,9 @@ func TestPNGLikeStandard(t *testing.T) {
 		whole[:end], whole[:end+4],
 	)
 	for _, data := range files {
-		likeStandard(t, data)
+		likeStandard(t, "png", data)
 	}
-	for name, data := range fixtures(t) {
-		if f, err := sniff(data); err == nil && f.name == "png" {
-			t.Log(name)
-			likeStandard(t, data)
-			files = append(files, data)
-		}
-	}
-	for i := range 3000 {
-		data := hostile.Mutate(rng, files[i%len(files)])
-		if f, err := sniff(data); err == nil && f.name == "png" {
-			likeStandard(t, resum(data))
-		}
-	}
-}
-
-// resum gives chunks the checksums that they ought to have.
-func resum(data []byte) []byte {
-	data = bytes.Clone(data)
-	for rest := data[8:]; len(rest) >= 12; {
-		n := uint64(binary.BigEndian.Uint32(rest))
-		if n > uint64(len(rest)-12) {
-			break
-		}
-		binary.BigEndian.PutUint32(rest[8+n:], crc32.ChecksumIEEE(rest[4:8+n]))
-		rest = rest[12+n:]
-	}
-	return data
-}
-
-// FuzzPNGLikeStandard compares the readers for any bytes.
-func FuzzPNGLikeStandard(f *testing.F) {
-	for _, k := range pngKinds(11, 7) {
-		f.Add(k.write(6, func(row []byte) { row[0] = 4 }))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if found, err := sniff(data); err != nil || found.name != "png" {
-			return
-		}
-		data = resum(data)
-		likeStandard(t, data)
-	})
+	mutatedLikeStandard(t, "png", files)
 }
 
 // TestPNGRefusedByLength: what no data of its length can become is refused
