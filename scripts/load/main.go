@@ -1,5 +1,5 @@
 // Load shows that a server does not fall over: throughput, tails, overload,
-// faults and the end under load. It starts the server itself:
+// faults, bombs and the end under load. It starts the server itself:
 //
 //	go build -o vitserve ./cmd/vitserve
 //	go run ./scripts/load -server ./vitserve -doc docs/serving.md -- --model ./deit_tiny_patch16_224
@@ -8,7 +8,10 @@
 // and threads to "vitserve bench". -prefix goes before both: "nice -n 5" lets
 // the clients go first, as those on another machine would, and "taskset -c 0"
 // keeps them apart. It prints a table of what is wanted and what was found,
-// ends with 1 where a bound is broken, and takes about ten minutes.
+// ends with 1 where a bound is broken, and takes about twenty minutes; those of
+// bombs alone are
+//
+//	go run ./scripts/load -only bombs,costs -table bombs -server ./vitserve -doc docs/serving.md -- --model ./deit_tiny_patch16_224
 package main
 
 import (
@@ -34,8 +37,12 @@ type options struct {
 	length  time.Duration
 	over    time.Duration
 	faults  int
+	bombs   int
+	small   bool
+	from    string
 	write   string
 	doc     string
+	marks   string
 	command string // that this is, for the table
 }
 
@@ -50,6 +57,8 @@ var scenarios = []struct {
 	{"overload", overload},
 	{"faults", faults},
 	{"sigterm", sigterm},
+	{"bombs", bombs},
+	{"costs", costs},
 }
 
 func main() {
@@ -61,8 +70,12 @@ func main() {
 	flag.DurationVar(&o.length, "length", 20*time.Second, "length of each measurement")
 	flag.DurationVar(&o.over, "overload", 5*time.Minute, "length of the overload")
 	flag.IntVar(&o.faults, "faults", 10_000, "requests of the crowd that misbehaves")
+	flag.IntVar(&o.bombs, "bombs", 200, "hostile requests, two a second")
+	flag.BoolVar(&o.small, "small", false, "hostile files are small")
+	flag.StringVar(&o.from, "from", "", "address that bombs come from, as 127.0.0.2; that of the honest clients without it")
 	flag.StringVar(&o.write, "write", "", "folder for the pictures, so that vitserve bench --images can take the same; nothing else is done then")
 	flag.StringVar(&o.doc, "doc", "", "document that the table is written into, between its marks")
+	flag.StringVar(&o.marks, "table", "load", "marks in the document between which the table is written: load or bombs")
 	flag.Parse()
 	o.args = flag.Args()
 	o.command = "go run ./scripts/load " + strings.Join(os.Args[1:], " ")
@@ -97,7 +110,7 @@ func run(ctx context.Context, o options) error {
 	table := b.table(time.Since(begin))
 	fmt.Print(table)
 	if o.doc != "" {
-		if err := writeTable(o.doc, table); err != nil {
+		if err := writeTable(o.doc, o.marks, table); err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // Marks in a document between which the table is written.
 const (
-	tableBegin = "<!-- load: begin, written by scripts/load -->"
-	tableEnd   = "<!-- load: end -->"
+	tableBegin = "<!-- %s: begin, written by scripts/load -->"
+	tableEnd   = "<!-- %s: end -->"
 )
 
 // bound is a row of the table.
@@ -51,18 +51,19 @@ func (b *bench) table(took time.Duration) string {
 	return s.String()
 }
 
-// writeTable puts the table between the marks of a document.
-func writeTable(path, table string) error {
+// writeTable puts the table between the marks of a name in a document.
+func writeTable(path, name, table string) error {
 	doc, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(doc, []byte(tableBegin))
-	_, after, ended := bytes.Cut(rest, []byte(tableEnd))
+	first, last := fmt.Sprintf(tableBegin, name), fmt.Sprintf(tableEnd, name)
+	before, rest, ok := bytes.Cut(doc, []byte(first))
+	_, after, ended := bytes.Cut(rest, []byte(last))
 	if !ok || !ended {
-		return fmt.Errorf("%s has no %q and %q after it", path, tableBegin, tableEnd)
+		return fmt.Errorf("%s has no %q and %q after it", path, first, last)
 	}
-	return os.WriteFile(path, fmt.Appendf(nil, "%s%s\n\n%s\n%s%s", before, tableBegin, table, tableEnd, after), 0o644)
+	return os.WriteFile(path, fmt.Appendf(nil, "%s%s\n\n%s\n%s%s", before, first, table, last, after), 0o644)
 }
 
 func processor() string {

@@ -29,6 +29,7 @@ type bench struct {
 	options
 	photos   [][]byte
 	cmd      *exec.Cmd
+	env      []string // of the server, beside this program's own
 	exited   chan error
 	log      *os.File
 	url      string
@@ -57,6 +58,7 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	b.cmd = exec.Command(args[0], args[1:]...)
 	b.cmd.Stderr = b.log
+	b.cmd.Env = append(os.Environ(), b.env...)
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
