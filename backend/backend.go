@@ -133,8 +133,8 @@ type Stream interface {
 	// (B, P+N, C), patches row by row.
 	PatchEmbed(x, pixels Tensor, p *PatchEmbed)
 
-	// LayerNorm is y = (x - mean) / sqrt(variance + Eps) * Weight + Bias over
-	// the last dimension, the variance biased. x and y are (B, N, C).
+	// LayerNorm is the norm of each row, or of each head of a row; see Norm.
+	// x and y are (B, N, C), y may be x.
 	LayerNorm(y, x Tensor, n Norm)
 
 	// Linear is y = act(x Wᵀ + b) + residual. x is (B, N, In), y is

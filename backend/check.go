@@ -79,10 +79,23 @@ func checkEmbed(op string, x, pixels Tensor, p *PatchEmbed) {
 func CheckLayerNorm(y, x Tensor, n Norm) {
 	const op = "LayerNorm"
 	b, rows, c := dims(op, "x", x)
-	checkShape(op, "weight", n.Weight, c)
-	checkShape(op, "bias", n.Bias, c)
+	checkNorm(op, x, n)
 	checkShape(op, "y", y, b, rows, c)
 	checkWritten(op, y)
+}
+
+// checkNorm checks the constants of the norm of x and of its gradient.
+func checkNorm(op string, x Tensor, n Norm) {
+	c, heads := x.Shape[2], max(n.Heads, 1)
+	if n.Heads < 0 || c%heads != 0 {
+		panic(fmt.Sprintf("backend: %s: norm of %d heads, x %v", op, n.Heads, x.Shape))
+	}
+	checkShape(op, "weight", n.Weight, c/heads)
+	if !n.RMS {
+		checkShape(op, "bias", n.Bias, c/heads)
+	} else if !n.Bias.IsZero() {
+		panic(fmt.Sprintf("backend: %s: bias %v of a root mean square, x %v", op, n.Bias.Shape, x.Shape))
+	}
 }
 
 // CheckLinear panics unless the operands fit. gated is what the weight was

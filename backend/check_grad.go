@@ -13,7 +13,7 @@ func CheckPatchEmbedGrad(dpixels, dx Tensor, p *PatchEmbed) {
 func CheckLayerNormGrad(dx, dy, x Tensor, n Norm, residual Tensor) {
 	const op = "LayerNormGrad"
 	b, rows, c := dims(op, "x", x)
-	checkShape(op, "weight", n.Weight, c)
+	checkNorm(op, x, n)
 	checkShape(op, "dy", dy, b, rows, c)
 	checkShape(op, "dx", dx, b, rows, c)
 	checkWritten(op, dx)

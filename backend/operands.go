@@ -10,10 +10,20 @@ type PatchEmbed struct {
 	Pos    Tensor // (N, C) positions of the patches; zero: none
 }
 
-// Norm is a layer norm over the last dimension.
+// Norm is a norm over the last dimension, or over each head of it:
+//
+//	(x - mean(x)) / sqrt(variance(x) + Eps) * Weight + Bias // the variance biased
+//	x / sqrt(mean(x²) + Eps) * Weight                       // with RMS
+//
+// Ba et al., "Layer Normalization", https://arxiv.org/abs/1607.06450, and
+// Zhang and Sennrich, "Root Mean Square Layer Normalization",
+// https://arxiv.org/abs/1910.07467, equation 4.
 type Norm struct {
-	Weight, Bias Tensor  // (C)
-	Eps          float32 // never defaulted: 1e-6 in timm, 1e-12 in transformers
+	Weight Tensor  // (C/Heads)
+	Bias   Tensor  // (C/Heads); zero with RMS
+	Eps    float32 // never defaulted: 1e-6 in timm, 1e-12 in transformers
+	RMS    bool
+	Heads  int // a row is so many heads side by side, each normed by itself, as queries and keys are; 0: 1
 }
 
 // Activation is the function between a Linear's product and its residual.
@@ -49,8 +59,8 @@ type Epilogue struct {
 // number of rows of q, N that of k and v. Where places count, for Rope and
 // Causal, the queries are those of the first R of the N tokens.
 //
-// A bias of -Inf hides a key from a query: its probability is below 1e-37. No
-// query may have all keys hidden. What hides keys from all queries, as padding
+// A bias of -Inf hides a key from a query: its probability is 0. No query may
+// have all keys hidden. What hides keys from all queries, as padding
 // does, needs one row for all heads and queries: a row stride of 0.
 type Attention struct {
 	Heads  int

@@ -55,6 +55,8 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	require.Greater(t, b.Peak(time.Millisecond), 0.01, "GFLOP/s")
 	t.Run("PatchEmbed", s.patchEmbed)
 	t.Run("LayerNorm", s.layerNorm)
+	t.Run("Norms", s.norms)
+	t.Run("HeadByHead", s.headByHead)
 	t.Run("Linear", s.linear)
 	t.Run("Activations", s.activations)
 	t.Run("MLP", s.mlp)

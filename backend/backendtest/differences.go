@@ -117,6 +117,23 @@ func derivatives() map[string]func(r *rig) derivative {
 			}
 		},
 	}
+	for name, norm := range map[string]func(r *rig) backend.Norm{
+		"root mean square":          func(r *rig) backend.Norm { return r.headNorm(0, dim, true) },
+		"norm of heads":             func(r *rig) backend.Norm { return r.headNorm(2, dim/2, false) },
+		"root mean square of heads": func(r *rig) backend.Norm { return r.headNorm(2, dim/2, true) },
+	} {
+		cases[name] = func(r *rig) derivative {
+			norm := norm(r)
+			norm.Eps = 0.1 // small rows are steep
+			return derivative{
+				in: [][]int{{b, n, dim}}, out: []int{b, n, dim},
+				forward: func(y backend.Tensor, x []backend.Tensor) { r.LayerNorm(y, x[0], norm) },
+				grad: func(dx []backend.Tensor, dy backend.Tensor, x []backend.Tensor) {
+					r.LayerNormGrad(dx[0], dy, x[0], norm, backend.Tensor{})
+				},
+			}
+		}
+	}
 	for _, act := range acts {
 		cases["Linear "+act.String()] = func(r *rig) derivative {
 			const half = 6

@@ -19,6 +19,7 @@ func (s suite) gradients(t *testing.T) {
 	}
 	t.Run("PatchEmbedGrad", s.patchEmbedGrad)
 	t.Run("LayerNormGrad", s.layerNormGrad)
+	t.Run("NormsGrad", s.normsGrad)
 	t.Run("AttentionGrad", s.attentionGrad)
 	t.Run("PlacesGrad", s.placesGrad)
 	t.Run("Relevance", s.relevance)

@@ -45,7 +45,22 @@ func (s suite) panics(t *testing.T) {
 			r.PatchEmbed(short, pixels, &backend.PatchEmbed{Patch: [2]int{4, 4}, Proj: proj, Pos: r.upload(zeros(9, 32))})
 		}, []string{"(9, 32)", "(4, 32)"}},
 
-		"norm of another width":     {func() { r.LayerNorm(x, x, wide) }, []string{"(48)", "(32)"}},
+		"norm of another width": {func() { r.LayerNorm(x, x, wide) }, []string{"(48)", "(32)"}},
+		"norm of heads that do not divide": {func() {
+			n := norm
+			n.Heads = 5
+			r.LayerNorm(x, x, n)
+		}, []string{"5 heads", "(2, 5, 32)"}},
+		"norm of heads of another width": {func() {
+			n := norm
+			n.Heads = 4
+			r.LayerNorm(x, x, n)
+		}, []string{"weight", "(32)", "(8)"}},
+		"root mean square with a bias": {func() {
+			n := norm
+			n.RMS = true
+			r.LayerNorm(x, x, n)
+		}, []string{"bias (32)", "(2, 5, 32)"}},
 		"norm into another shape":   {func() { r.LayerNorm(short, x, norm) }, []string{"(2, 4, 32)", "(2, 5, 32)"}},
 		"norm of nothing":           {func() { r.LayerNorm(x, none, norm) }, []string{"LayerNorm"}},
 		"norm into a shared batch":  {func() { r.LayerNorm(shared, x, norm) }, []string{"(2, 5, 32)", "stride 0"}},

@@ -36,6 +36,11 @@ func softmaxAVX512(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 //go:noescape
 func layerNormAVX512(y, x, w, b unsafe.Pointer, n int, eps float32)
 
+// rmsNormAVX512 is kernels.rmsNorm.
+//
+//go:noescape
+func rmsNormAVX512(y, x, w unsafe.Pointer, n int, eps float32)
+
 // addAVX512 is kernels.add.
 //
 //go:noescape
@@ -90,6 +95,11 @@ func softmaxAVX2(x unsafe.Pointer, ldx uintptr, r, n int, scale float32)
 //
 //go:noescape
 func layerNormAVX2(y, x, w, b unsafe.Pointer, n int, eps float32)
+
+// rmsNormAVX2 is kernels.rmsNorm.
+//
+//go:noescape
+func rmsNormAVX2(y, x, w unsafe.Pointer, n int, eps float32)
 
 // addAVX2 is kernels.add.
 //

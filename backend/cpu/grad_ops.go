@@ -21,7 +21,7 @@ func (s *stream) LayerNormGrad(dx, dy, x backend.Tensor, n backend.Norm, residua
 	backend.CheckLayerNormGrad(dx, dy, x, n, residual)
 	s.ops = append(s.ops, op{
 		code: opLayerNormGrad, y: newView(dx), dy: newView(dy), x: newView(x), res: newView(residual),
-		weight: newView(n.Weight), eps: n.Eps,
+		weight: newView(n.Weight), eps: n.Eps, rms: n.RMS, heads: max(n.Heads, 1),
 	})
 }
 

@@ -35,6 +35,11 @@ type gradKernels struct {
 	//
 	// over n values. dx may be dy or the residual, which may be nil.
 	layerNormGrad func(dx, dy, x, w, residual unsafe.Pointer, n int, eps float32)
+
+	// rmsNormGrad is the same of a root mean square:
+	//
+	//	dx = (g - x̂·mean(g ∘ x̂))/sqrt(mean(x²) + eps) + residual
+	rmsNormGrad func(dx, dy, x, w, residual unsafe.Pointer, n int, eps float32)
 }
 
 var gradPortable = gradKernels{
@@ -47,6 +52,7 @@ var gradPortable = gradKernels{
 	softmaxGrad:   softmaxGradPortable,
 	relevance:     relevancePortable,
 	layerNormGrad: layerNormGradPortable,
+	rmsNormGrad:   rmsNormGradPortable,
 }
 
 func eachPair(f func(float32) float32) func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
@@ -185,6 +191,26 @@ func layerNormGradPortable(dx, dy, x, w, residual unsafe.Pointer, n int, eps flo
 	gxMean := ((gx[0]+gx[1]+gx[2]+gx[3])/size - left*gMean) * scale * scale
 	for j, v := range in {
 		d := (grad[j]*weight[j] - gMean - ((v-mean)-left)*gxMean) * scale
+		if residual != nil {
+			d += *at(residual, uintptr(j)*4)
+		}
+		out[j] = d
+	}
+}
+
+func rmsNormGradPortable(dx, dy, x, w, residual unsafe.Pointer, n int, eps float32) {
+	in, grad, weight, out := floats(x, n), floats(dy, n), floats(w, n), floats(dx, n)
+	var squares, gx [4]float32
+	for j, v := range in {
+		squares[j%4] += v * v
+		gx[j%4] += grad[j] * weight[j] * v
+	}
+	size := float32(n)
+	mean := (squares[0] + squares[1] + squares[2] + squares[3]) / size
+	scale := float32(1 / math.Sqrt(float64(mean+eps)))
+	gxMean := (gx[0] + gx[1] + gx[2] + gx[3]) / size * scale * scale
+	for j, v := range in {
+		d := (grad[j]*weight[j] - v*gxMean) * scale
 		if residual != nil {
 			d += *at(residual, uintptr(j)*4)
 		}

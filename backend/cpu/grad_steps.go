@@ -4,31 +4,6 @@ import (
 	"math"
 )
 
-// normGradStep is a LayerNormGrad.
-type normGradStep struct {
-	y, dy, x, res view
-	weight        view
-	eps           float32
-	parts         [][]part
-}
-
-func (c *compiler) layerNormGrad(o *op) {
-	s := &normGradStep{y: o.y, dy: o.dy, x: o.x, res: o.res, weight: o.weight, eps: o.eps}
-	s.parts = c.splitFlat(math.MaxInt, &s.y, &s.dy, &s.x, &s.res)
-	c.add(s, 0, access{o.y, true, ownRows}, access{o.dy, false, ownRows}, access{o.x, false, ownRows}, access{o.res, false, ownRows},
-		access{o.weight, false, anything})
-}
-
-func (s *normGradStep) run(w *worker) {
-	weight := s.weight.at(0, 0).p
-	for _, p := range s.parts[w.id] {
-		y, dy, x, res := s.y.at(p.b, p.lo), s.dy.at(p.b, p.lo), s.x.at(p.b, p.lo), s.res.at(p.b, p.lo)
-		for i := range p.hi - p.lo {
-			w.k.layerNormGrad(y.row(i), dy.row(i), x.row(i), weight, res.from(i, 0).p, s.y.c, s.eps)
-		}
-	}
-}
-
 // patchGradStep multiplies tokens with the transposed projection and lays the
 // patches back into the pixels.
 type patchGradStep struct {

@@ -48,6 +48,9 @@ type kernels struct {
 	// layerNorm is y = (x-mean)/sqrt(var+eps)·w + b over n values. y may be x.
 	layerNorm func(y, x, w, b unsafe.Pointer, n int, eps float32)
 
+	// rmsNorm is y = x/sqrt(mean(x²)+eps)·w over n values. y may be x.
+	rmsNorm func(y, x, w unsafe.Pointer, n int, eps float32)
+
 	// add is y[i][j] += x[i][j] over r rows of n values.
 	add func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int)
 

@@ -33,6 +33,7 @@ var portable = kernels{
 	swiglu:    swigluPortable,
 	softmax:   softmaxPortable,
 	layerNorm: layerNormPortable,
+	rmsNorm:   rmsNormPortable,
 	add:       addPortable,
 	transpose: transposePortable,
 	rotate: func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32) {
@@ -164,6 +165,19 @@ func layerNormPortable(y, x, w, b unsafe.Pointer, n int, eps float32) {
 	scale := float32(1 / math.Sqrt(float64(max(variance, 0)+eps)))
 	for j, v := range in {
 		out[j] = ((v-mean)-left)*scale*weight[j] + bias[j]
+	}
+}
+
+func rmsNormPortable(y, x, w unsafe.Pointer, n int, eps float32) {
+	in, out, weight := floats(x, n), floats(y, n), floats(w, n)
+	var squares [4]float32
+	for j, v := range in {
+		squares[j%4] += v * v
+	}
+	mean := (squares[0] + squares[1] + squares[2] + squares[3]) / float32(n)
+	scale := float32(1 / math.Sqrt(float64(mean+eps)))
+	for j, v := range in {
+		out[j] = v * scale * weight[j]
 	}
 }
 

@@ -139,31 +139,6 @@ func (s *mlpStep) run(w *worker) {
 	}
 }
 
-// normStep is a LayerNorm.
-type normStep struct {
-	y, x         view
-	weight, bias view
-	eps          float32
-	parts        [][]part
-}
-
-func (c *compiler) layerNorm(o *op) {
-	s := &normStep{y: o.y, x: o.x, weight: o.weight, bias: o.bias, eps: o.eps}
-	s.parts = c.splitFlat(math.MaxInt, &s.y, &s.x)
-	c.add(s, 0, access{o.y, true, ownRows}, access{o.x, false, ownRows},
-		access{o.weight, false, anything}, access{o.bias, false, anything})
-}
-
-func (s *normStep) run(w *worker) {
-	weight, bias := s.weight.at(0, 0).p, s.bias.at(0, 0).p
-	for _, p := range s.parts[w.id] {
-		y, x := s.y.at(p.b, p.lo), s.x.at(p.b, p.lo)
-		for i := range p.hi - p.lo {
-			w.k.layerNorm(y.row(i), x.row(i), weight, bias, s.y.c, s.eps)
-		}
-	}
-}
-
 // patchStep cuts patches out of pixels and projects them.
 type patchStep struct {
 	l           *linear

@@ -38,11 +38,12 @@ type op struct {
 	weight      view // LayerNorm
 	bias        view // LayerNorm, Attention
 	eps         float32
+	rms         bool
 	prefix, pos view   // PatchEmbed
 	patch       [2]int // PatchEmbed
 	grid        [2]int // PatchEmbed: rows of a plane of pixels, patches in a row
 
-	heads       int // Attention
+	heads       int // Attention, LayerNorm
 	scale       float32
 	k, v, probs view
 	cos, sin    view // zero: no rope
@@ -182,7 +183,7 @@ func (s *stream) LayerNorm(y, x backend.Tensor, n backend.Norm) {
 	backend.CheckLayerNorm(y, x, n)
 	s.ops = append(s.ops, op{
 		code: opLayerNorm, y: newView(y), x: newView(x),
-		weight: newView(n.Weight), bias: newView(n.Bias), eps: n.Eps,
+		weight: newView(n.Weight), bias: newView(n.Bias), eps: n.Eps, rms: n.RMS, heads: max(n.Heads, 1),
 	})
 }
 

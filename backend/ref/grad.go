@@ -37,30 +37,28 @@ func (s *stream) LayerNormGrad(dx, dy, x backend.Tensor, n backend.Norm, residua
 	s.do(func() {
 		weight := row(n.Weight, 0, 0)
 		each(x, func(b, r int) {
-			in, dOut := row(x, b, r), row(dy, b, r)
-			c := float64(len(in))
-			var mean, variance float64
-			for _, v := range in {
-				mean += float64(v) / c
+			out := make([]float64, x.Shape[2])
+			for lo := 0; lo < len(out); lo += len(weight) {
+				hat, by := standard(row(x, b, r)[lo:lo+len(weight)], n)
+				// With g = dy ∘ weight: dx = (g - mean(g) - x̂·mean(g ∘ x̂)) / by,
+				// without mean(g) where x̂ does not depend on a mean.
+				c := float64(len(hat))
+				var g, gx float64
+				for j, v := range hat {
+					w := float64(row(dy, b, r)[lo+j]) * float64(weight[j])
+					g += w / c
+					gx += w * v / c
+				}
+				if n.RMS {
+					g = 0
+				}
+				for j, v := range hat {
+					out[lo+j] = (float64(row(dy, b, r)[lo+j])*float64(weight[j]) - g - v*gx) / by
+				}
 			}
-			for _, v := range in {
-				d := float64(v) - mean
-				variance += d * d / c
-			}
-			std := math.Sqrt(variance + float64(n.Eps))
-			// With x̂ = (x - mean)/std and g = dy ∘ weight:
-			// dx = (g - mean(g) - x̂·mean(g ∘ x̂)) / std.
-			var g, gx float64
-			for j, v := range in {
-				w := float64(dOut[j]) * float64(weight[j])
-				g += w / c
-				gx += w * (float64(v) - mean) / std / c
-			}
-			out := make([]float64, len(in))
-			for j, v := range in {
-				out[j] = (float64(dOut[j])*float64(weight[j]) - g - (float64(v)-mean)/std*gx) / std
-				if !residual.IsZero() {
-					out[j] += float64(row(residual, b, r)[j])
+			if !residual.IsZero() {
+				for j, v := range row(residual, b, r) {
+					out[j] += float64(v)
 				}
 			}
 			round(row(dx, b, r), out)

@@ -48,23 +48,42 @@ func (s *stream) PatchEmbed(x, pixels backend.Tensor, p *backend.PatchEmbed) {
 func (s *stream) LayerNorm(y, x backend.Tensor, n backend.Norm) {
 	backend.CheckLayerNorm(y, x, n)
 	s.do(func() {
-		weight, bias := row(n.Weight, 0, 0), row(n.Bias, 0, 0)
+		weight := row(n.Weight, 0, 0)
 		each(x, func(b, r int) {
 			in, out := row(x, b, r), row(y, b, r)
-			var mean, variance float64
-			for _, v := range in {
-				mean += float64(v) / float64(len(in))
-			}
-			for _, v := range in {
-				d := float64(v) - mean
-				variance += d * d / float64(len(in))
-			}
-			std := math.Sqrt(variance + float64(n.Eps))
-			for j, v := range in {
-				out[j] = float32((float64(v)-mean)/std*float64(weight[j]) + float64(bias[j]))
+			for lo := 0; lo < len(in); lo += len(weight) {
+				hat, _ := standard(in[lo:lo+len(weight)], n)
+				for j, v := range hat {
+					v *= float64(weight[j])
+					if !n.RMS {
+						v += float64(row(n.Bias, 0, 0)[j])
+					}
+					out[lo+j] = float32(v)
+				}
 			}
 		})
 	})
+}
+
+// standard returns x without its mean and divided by its deviation, or divided
+// by its root mean square, and what it was divided by.
+func standard(x []float32, n backend.Norm) (hat []float64, by float64) {
+	var mean, variance float64
+	if !n.RMS {
+		for _, v := range x {
+			mean += float64(v) / float64(len(x))
+		}
+	}
+	hat = make([]float64, len(x))
+	for j, v := range x {
+		hat[j] = float64(v) - mean
+		variance += hat[j] * hat[j] / float64(len(x))
+	}
+	by = math.Sqrt(variance + float64(n.Eps))
+	for j := range hat {
+		hat[j] /= by
+	}
+	return hat, by
 }
 
 func (s *stream) Linear(y, x backend.Tensor, w backend.Linear, e backend.Epilogue) {

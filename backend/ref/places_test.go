@@ -53,3 +53,16 @@ func TestRopeOfEachImage(t *testing.T) {
 	}
 	require.InDeltaSlice(t, want, widen(get(t, s, probs)), 1e-6)
 }
+
+// TestRMSNormByHand: mean square (1 + 49)/2 = 25, so 1/5 and 7/5; each head
+// alone is its sign.
+func TestRMSNormByHand(t *testing.T) {
+	s := newStream(t)
+	x, y := put(s, []float32{1, -7}, 1, 1, 2), s.Alloc(1, 1, 2)
+	s.LayerNorm(y, x, backend.Norm{Weight: upload(t, []float32{10, 5}, 2), RMS: true})
+	require.InDeltaSlice(t, []float64{2, -7}, widen(get(t, s, y)), 1e-6)
+	s.LayerNorm(y, x, backend.Norm{Weight: upload(t, []float32{3}, 1), RMS: true, Heads: 2})
+	require.InDeltaSlice(t, []float64{3, -3}, widen(get(t, s, y)), 1e-6)
+	s.LayerNorm(y, x, backend.Norm{Weight: upload(t, []float32{3}, 1), Bias: upload(t, []float32{4}, 1), Eps: 1, Heads: 2})
+	require.InDeltaSlice(t, []float64{4, 4}, widen(get(t, s, y)), 1e-6)
+}

@@ -7,6 +7,7 @@ import "fmt"
 func elementwise(f *file) {
 	for _, s := range []isa{avx512, avx2} {
 		rounded(f, s, false)
+		rmsNorm(f, s)
 		add(f, s)
 		fetch(f, s)
 		transpose(f, s)

@@ -181,3 +181,38 @@ func layerNorm(f *file, s isa, to sink) {
 	to.putTail(last, x, "(DI)")
 	w.end()
 }
+
+// rmsNorm adds up four vectors of squares in turn.
+func rmsNorm(f *file, s isa) {
+	w := sink(false).begin(f, s, "rmsNorm", "y, x, w unsafe.Pointer, n int, eps float32", 36)
+	w.i("MOVQ y+0(FP), DI\nMOVQ x+8(FP), AX\nMOVQ w+16(FP), R11\nMOVQ n+24(FP), DX")
+	last := w.split("DX", "R8", 1)
+	count, x := w.v(9), w.v(8)
+	w.i("VCVTSI2SSQ DX, X9, X9\nVBROADCASTSS X9, %s", count)
+	for j := range 4 {
+		w.i("VXORPS %[1]s, %[1]s, %[1]s", w.v(j))
+	}
+	w.i("MOVQ AX, SI\nMOVQ R8, R9\nSHRQ $2, R9\nANDQ $3, R8\nTESTQ R9, R9\nJZ ones\nfours:")
+	for j := range 4 {
+		w.i("VMOVUPS %d(SI), %s\nVFMADD231PS %[2]s, %[2]s, %[3]s", j*w.size, w.v(4+j), w.v(j))
+	}
+	w.i("ADDQ $%d, SI\nDECQ R9\nJNZ fours\nones:", 4*w.size)
+	w.loop("squares", "R8", func() { w.i("VMOVUPS (SI), %[1]s\nVFMADD231PS %[1]s, %[1]s, %[2]s", x, w.v(0)) }, w.along("SI"))
+	last.load("(SI)", x)
+	w.i("VFMADD231PS %[1]s, %[1]s, %[2]s", x, w.v(1))
+	w.i("VADDPS %s, %s, %s\nVADDPS %s, %s, %s\nVADDPS %s, %s, %s", w.v(1), w.v(0), w.v(0), w.v(3), w.v(2), w.v(2), w.v(2), w.v(0), w.v(0))
+	w.across("VADDPS", 0, 8)
+	scale := w.v(0)
+	w.i("VDIVPS %s, %s, %s", count, scale, scale)
+	w.i("VBROADCASTSS eps+32(FP), %[1]s\nVADDPS %[1]s, %[2]s, %[2]s\nVSQRTPS %[2]s, %[2]s\nVDIVPS %[2]s, %[3]s, %[2]s", w.v(1), scale, w.pin("one"))
+	// The count of whole vectors again.
+	w.i("MOVQ SI, R8\nSUBQ AX, R8\nSHRQ $%d, R8\nMOVQ AX, SI", map[int]int{64: 6, 32: 5}[w.size])
+	w.loop("norm", "R8", func() {
+		w.i("VMULPS (SI), %s, %s\nVMULPS (R11), %[2]s, %[2]s\nVMOVUPS %[2]s, (DI)", scale, x)
+	}, w.along("SI"), w.along("DI"), w.along("R11"))
+	last.load("(SI)", x)
+	last.load("(R11)", w.v(1))
+	w.i("VMULPS %[1]s, %[2]s, %[2]s\nVMULPS %[3]s, %[2]s, %[2]s", scale, x, w.v(1))
+	last.store(x, "(DI)")
+	w.end()
+}
