@@ -20,6 +20,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -45,6 +46,10 @@ func TestMain(m *testing.M) {
 	backend.Register("pair", func(o backend.Options) (backend.Backend, error) {
 		b, err := backend.Open("cpu", o)
 		return pairBackend{gatedBackend{b}}, err
+	})
+	backend.Register("stuck", func(o backend.Options) (backend.Backend, error) {
+		b, err := backend.Open("cpu", o)
+		return stuckBackend{gatedBackend{b}}, err
 	})
 	goleak.VerifyTestMain(m)
 }
@@ -76,6 +81,9 @@ func (pairBackend) Info() backend.Info { return backend.Info{Device: "pair", Thr
 
 type gatedStream struct{ backend.Stream }
 
+// slow is how many nanoseconds longer than it must a Sync of "gated" takes.
+var slow atomic.Int64
+
 // syncs is how many calls of Sync there are, held or under way.
 var syncs atomic.Int64
 
@@ -84,6 +92,7 @@ func (s gatedStream) Sync() error {
 	defer syncs.Add(-1)
 	gate.RLock()
 	defer gate.RUnlock()
+	time.Sleep(time.Duration(slow.Load()))
 	return s.Stream.Sync()
 }
 

@@ -49,7 +49,8 @@ type Config struct {
 	WriteTimeout      Duration `json:"write_timeout" yaml:"write_timeout"`       // from the request's header to the answer's last byte
 	IdleTimeout       Duration `json:"idle_timeout" yaml:"idle_timeout"`         // between requests of one connection
 	DrainDelay        Duration `json:"drain_delay" yaml:"drain_delay"`           // not ready, but serving, before shutdown
-	ShutdownTimeout   Duration `json:"shutdown_timeout" yaml:"shutdown_timeout"` // for accepted requests to be answered
+	ShutdownTimeout   Duration `json:"shutdown_timeout" yaml:"shutdown_timeout"` // for accepted requests to be answered; what hangs is given up then
+	StallTimeout      Duration `json:"stall_timeout" yaml:"stall_timeout"`       // not ready when something waits and nothing has finished for so long; 0: never
 
 	Keys        []Key    `json:"keys" yaml:"keys"`                 // API keys; none: everybody
 	RateLimit   float64  `json:"rate_limit" yaml:"rate_limit"`     // requests a second of one key, or one address without keys; 0: no limit
@@ -123,6 +124,7 @@ func DefaultConfig() Config {
 		WriteTimeout:      Duration(75 * time.Second),
 		IdleTimeout:       Duration(2 * time.Minute),
 		ShutdownTimeout:   Duration(45 * time.Second),
+		StallTimeout:      Duration(10 * time.Second),
 
 		RateBurst: 16,
 	}
@@ -181,6 +183,7 @@ func (c Config) Validate() error {
 		{"idle_timeout", c.IdleTimeout, 1},
 		{"drain_delay", c.DrainDelay, 0},
 		{"shutdown_timeout", c.ShutdownTimeout, 1},
+		{"stall_timeout", c.StallTimeout, 0},
 	} {
 		if d.v < d.min {
 			bad("%s %v, want at least %v", d.name, d.v.std(), d.min.std())

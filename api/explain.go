@@ -104,7 +104,9 @@ func (s *Server) explain(ctx context.Context, r *request, up upload, room *room)
 	if err := room.take(r.model.kept(r.question.Keep)); err != nil {
 		return nil, err
 	}
+	s.device.enter()
 	res, err := slot.Do(ctx, focusIn{ctx, v.pixels, r.question})
+	s.device.leave()
 	if err != nil {
 		return nil, err
 	}
@@ -179,16 +181,14 @@ func (s *Server) present(ctx context.Context, r *request, v *seen, a *answer, ro
 
 // draw paints and encodes. That takes as much as decoding, and its turn.
 func (s *Server) draw(ctx context.Context, r *request, a *answer, room *room, paint func() (*image.NRGBA, error)) error {
-	if err := s.decoders.Acquire(ctx, 1); err != nil {
+	return s.decoders.turn(ctx, func() error {
+		img, err := paint()
+		if err != nil {
+			return err
+		}
+		a.encoded, err = r.send.encode(img, room)
 		return err
-	}
-	defer s.decoders.Release(1)
-	img, err := paint()
-	if err != nil {
-		return err
-	}
-	a.encoded, err = r.send.encode(img, room)
-	return err
+	})
 }
 
 // room is what the pictures and values of one answer may take. They are

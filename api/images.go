@@ -46,13 +46,7 @@ func (s *Server) decode(ctx context.Context, r *request, data []byte, f func(o p
 		return nil, err
 	}
 	release = func() { s.pixels.Release(room) }
-	if err := s.decoders.Acquire(ctx, 1); err != nil {
-		release()
-		return nil, err
-	}
-	err = f(o)
-	s.decoders.Release(1)
-	if err != nil {
+	if err := s.decoders.turn(ctx, func() error { return f(o) }); err != nil {
 		release()
 		return nil, err
 	}
@@ -271,7 +265,9 @@ func (s *Server) forward(ctx context.Context, r *request, up upload, wants vit.W
 	if err != nil {
 		return nil, out, err
 	}
+	s.device.enter()
 	res, err := slot.Do(ctx, forwardIn{v.pixels, wants})
+	s.device.leave()
 	if err != nil {
 		return nil, out, err // its lane may still be reading the pixels
 	}

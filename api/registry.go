@@ -20,6 +20,7 @@ type registry struct {
 	cfg     Config
 	backend backend.Backend
 	met     *metrics
+	device  *pulse
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -55,8 +56,8 @@ type loading struct {
 	err  error
 }
 
-func newRegistry(cfg Config, b backend.Backend, met *metrics, log *slog.Logger) *registry {
-	r := &registry{cfg: cfg, backend: b, met: met, log: log}
+func newRegistry(cfg Config, b backend.Backend, met *metrics, device *pulse, log *slog.Logger) *registry {
+	r := &registry{cfg: cfg, backend: b, met: met, device: device, log: log}
 	configured := cfg.Models
 	if len(configured) == 0 {
 		configured = []ModelConfig{{ID: models.Embedded()[0]}}
@@ -205,7 +206,7 @@ func (r *registry) open(s *slot) (live *resident, err error) {
 			err = fmt.Errorf("api: load %s: panic: %v", s.name(), p)
 		}
 	}()
-	live, err = open(s.model, r.backend, r.cfg, r.met)
+	live, err = open(s.model, r.backend, r.cfg, r.met, r.device)
 	if err != nil {
 		return nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 	}
@@ -321,6 +322,19 @@ func (r *registry) ready() error {
 		}
 	}
 	return nil
+}
+
+// loading returns how many loads are under way.
+func (r *registry) loading() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, s := range r.slots {
+		if s.load != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // cards describes all models.

@@ -31,19 +31,20 @@ type resident struct {
 
 	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[focusIn, focusOut]
+	device   *pulse
 	threads  int     // of the backend
 	passes   []*lane // of classify
 	probes   *lane   // of explain
 }
 
 // open reads a checkpoint, puts it on the backend and starts its lanes.
-func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident, error) {
+func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pulse) (*resident, error) {
 	ck, err := models.Open(m.Path, models.Options{Labels: m.Labels})
 	if err != nil {
 		return nil, err
 	}
 	defer ck.Close() // the backend has copied the weights
-	model, err := ck.Model(b)
+	model, err := ck.Model(watched{b, device})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 		id = ck.Name
 	}
 	r := &resident{
-		id: id, threads: threads, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
+		id: id, device: device, threads: threads, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
 		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
 	}
 	rows, cols := r.config.Grid()
@@ -82,11 +83,16 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics) (*resident
 	r.classify = batch.New(batch.Options{MaxBatch: perLane, Lanes: lanes, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
 		func(p batch.Pass, in []forwardIn) ([]forwardOut, error) {
 			batches.Observe(float64(len(in)))
+			device.enter()
+			defer device.leave()
 			return r.forward(p, in)
 		})
 	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
 		func(_ batch.Pass, in []focusIn) ([]focusOut, error) {
 			explained.Observe(float64(len(in)))
+			device.enter()
+			defer device.leave()
+			defer device.beat() // the maps are made, too
 			return r.focus(in)
 		})
 	return r, nil

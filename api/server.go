@@ -5,11 +5,8 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -39,7 +36,9 @@ type Server struct {
 
 	bodies   budget              // bytes of request bodies
 	pixels   *semaphore.Weighted // pixels of decoded pictures
-	decoders *semaphore.Weighted // pictures being decoded or drawn
+	decoders *decoders
+	device   *pulse // of the passes of all models
+	stalled  atomic.Bool
 	draining atomic.Bool
 	closed   sync.Once
 }
@@ -68,11 +67,11 @@ func New(cfg Config) (*Server, error) {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
 		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), fetch: newFetcher(cfg),
-		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: semaphore.NewWeighted(int64(cores)),
+		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: newDecoders(cores), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.met = newMetrics(s)
-	s.models = newRegistry(cfg, b, s.met, log)
+	s.models = newRegistry(cfg, b, s.met, s.device, log)
 	s.echo = s.routes()
 	return s, nil
 }
@@ -82,120 +81,6 @@ func (s *Server) Handler() http.Handler { return s.echo }
 
 // Preload loads the models that are not lazy.
 func (s *Server) Preload(ctx context.Context) error { return s.models.preload(ctx) }
-
-// Close answers what is waiting and frees models and backend. Serve does it.
-func (s *Server) Close() error {
-	var err error
-	s.closed.Do(func() {
-		s.draining.Store(true)
-		s.models.close()
-		s.fetch.CloseIdleConnections()
-		err = s.backend.Close()
-	})
-	return err
-}
-
-// Listen opens the address of the configuration. "address already in use" and
-// the like are found here.
-func (s *Server) Listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", s.cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	return l, nil
-}
-
-// Serve listens on the configured address and serves until ctx ends; then it
-// answers every accepted request and returns nil. See ServeListener.
-func (s *Server) Serve(ctx context.Context) error {
-	l, err := s.Listen()
-	if err != nil {
-		return errors.Join(err, s.Close())
-	}
-	return s.ServeListener(ctx, l)
-}
-
-// ServeListener is Serve on a listener of the caller's, which it closes. It
-// serves at once, with 503 until the models are loaded, and returns early if
-// one of them cannot be. The server is closed when it returns.
-func (s *Server) ServeListener(ctx context.Context, l net.Listener) (err error) {
-	defer func() { err = errors.Join(err, s.Close()) }()
-	// Go does not preempt kernels written in assembly. With as many of them as
-	// there are places to run, a request that is ready waits for one to end,
-	// at every step of its way; with places to spare it is the operating
-	// system that divides the cores, and it lets short work go first.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * s.cores))
-	srv := &http.Server{
-		Handler:           s.echo,
-		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout.std(),
-		ReadTimeout:       s.cfg.ReadTimeout.std(),
-		WriteTimeout:      s.cfg.WriteTimeout.std(),
-		IdleTimeout:       s.cfg.IdleTimeout.std(),
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	debugging, err := s.serveDebug()
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	defer debugging()
-
-	ended := make(chan error, 1)
-	draining := &drainable{Listener: l}
-	go func() {
-		if s.cfg.TLSCert != "" {
-			ended <- srv.ServeTLS(draining, s.cfg.TLSCert, s.cfg.TLSKey)
-			return
-		}
-		ended <- srv.Serve(draining)
-	}()
-	s.log.Info("listening", "addr", l.Addr().String(), "tls", s.cfg.TLSCert != "", "backend", s.backend.Name())
-	loading, stop := context.WithCancel(ctx)
-	defer stop()
-	loaded := make(chan error, 1)
-	go func() { loaded <- s.Preload(loading) }()
-
-	for {
-		select {
-		case err := <-ended:
-			return fmt.Errorf("api: serve: %w", err)
-		case err := <-loaded:
-			loaded = nil
-			if err != nil && ctx.Err() == nil {
-				return errors.Join(err, srv.Close())
-			}
-			if err == nil {
-				s.log.Info("ready", "addr", l.Addr().String())
-			}
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	return s.shutdown(srv, func() { draining.drain(); <-ended })
-}
-
-// shutdown answers what has been accepted. empty ends accepting when nobody
-// waits for it.
-func (s *Server) shutdown(srv *http.Server, empty func()) error {
-	s.draining.Store(true)
-	s.log.Info("draining", "delay", s.cfg.DrainDelay.std().String(), "timeout", s.cfg.ShutdownTimeout.std().String())
-	// Load balancers see /readyz fail, and clients that their connections
-	// are not kept, while requests are still answered.
-	srv.SetKeepAlivesEnabled(false)
-	time.Sleep(s.cfg.DrainDelay.std())
-	empty()
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout.std())
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		// Cutting the connections ends the requests' contexts, so the
-		// queues drain at once.
-		return errors.Join(fmt.Errorf("api: shutdown: requests unanswered after %v: %w", s.cfg.ShutdownTimeout.std(), err), srv.Close())
-	}
-	s.log.Info("drained")
-	return nil
-}
 
 // health is GET /healthz.
 func (s *Server) health(c echo.Context) error {
@@ -208,6 +93,9 @@ func (s *Server) ready(c echo.Context) error {
 		return errDraining
 	}
 	if err := s.models.ready(); err != nil {
+		return err
+	}
+	if err := s.moving(time.Now()); err != nil {
 		return err
 	}
 	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.Status{Status: "ready"})

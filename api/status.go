@@ -37,6 +37,7 @@ var (
 	errLoading     = errors.New("model is loading")         //
 	errUnavailable = errors.New("model is not available")   // a load failed a moment ago
 	errDraining    = errors.New("server is shutting down")  //
+	errStalled     = errors.New("server stands still")      //
 	errLoad        = errors.New("model cannot be loaded")   // by the request of an administrator
 	errClientGone  = errors.New("client has gone")          //
 )
@@ -67,7 +68,7 @@ func status(err error) int {
 		return http.StatusNotAcceptable
 	case errors.Is(err, batch.ErrBusy), errors.Is(err, errRate), errors.Is(err, errBodies):
 		return http.StatusTooManyRequests
-	case errors.Is(err, errLoading), errors.Is(err, errUnavailable), errors.Is(err, errDraining), errors.Is(err, batch.ErrClosed):
+	case errors.Is(err, errLoading), errors.Is(err, errUnavailable), errors.Is(err, errDraining), errors.Is(err, errStalled), errors.Is(err, batch.ErrClosed):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout

@@ -173,6 +173,10 @@ func (b *Backend) NewStream(o backend.StreamOptions) (backend.Stream, error) {
 	return s, nil
 }
 
+// Advanced returns when a program last came a step further, a small part of a
+// layer, so that one who watches can tell a long pass from one that hangs.
+func (b *Backend) Advanced() time.Time { return b.pool.advanced() }
+
 func (b *Backend) isClosed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,6 +22,7 @@ type pool struct {
 	gate    gate
 	workers []*worker
 	exited  sync.WaitGroup
+	epoch   time.Time
 }
 
 // job is a piece of a program for some workers to run side by side. It is cut
@@ -34,6 +35,7 @@ type job struct {
 	reads    [][]float32 // where Read operations write to
 	priority int
 	gate     *gate
+	epoch    time.Time // of the pool
 
 	failed atomic.Pointer[error]
 	left   atomic.Int32 // workers still at the job
@@ -53,6 +55,8 @@ type worker struct {
 	bytes   int
 	piece   *block
 
+	advanced atomic.Int64 // nanoseconds from the pool's epoch to the end of the last step
+
 	state atomic.Uint32
 	wake  chan struct{}
 	_     [line]byte // workers spin on state: no line of it is shared
@@ -67,7 +71,7 @@ const (
 )
 
 func newPool(k *kernels, threads int, a *arena) (*pool, error) {
-	p := &pool{}
+	p := &pool{epoch: time.Now()}
 	for range threads {
 		tile, _, err := a.alloc(k.rows * k.cols * 4)
 		if err != nil {
@@ -210,6 +214,7 @@ func (w *worker) run(j *job) {
 				return
 			}
 			j.steps[*pc].run(w)
+			w.advanced.Store(int64(time.Since(j.epoch)))
 		}
 	}
 }
@@ -218,7 +223,7 @@ func (w *worker) run(j *job) {
 // that other programs leave.
 func (p *pool) exec(prog *program, reads [][]float32, priority int, a *arena) error {
 	j := &prog.job
-	j.reads, j.priority, j.gate = reads, priority, &p.gate
+	j.reads, j.priority, j.gate, j.epoch = reads, priority, &p.gate, p.epoch
 	t := &turn{priority: priority, want: len(j.pcs)}
 	err := p.gate.enter(t)
 	if err != nil {
@@ -251,4 +256,13 @@ func (p *pool) exec(prog *program, reads [][]float32, priority int, a *arena) er
 	j.steps, j.reads = nil, nil
 	runtime.KeepAlive(prog)
 	return nil
+}
+
+// advanced returns when a worker last came to the end of a step.
+func (p *pool) advanced() time.Time {
+	var last int64
+	for _, w := range p.workers {
+		last = max(last, w.advanced.Load())
+	}
+	return p.epoch.Add(time.Duration(last))
 }

@@ -274,3 +274,18 @@ func TestCloseWaits(t *testing.T) {
 	require.NoError(t, <-waited)
 	require.NoError(t, <-closed)
 }
+
+// TestAdvanced tests that every step takes the time of the last one forward,
+// long before the program ends.
+func TestAdvanced(t *testing.T) {
+	b := openTest(t, &portable, backend.Options{Threads: 2})
+	began := time.Now()
+	var before time.Time
+	wait := stepFunc(func(*worker) { time.Sleep(time.Millisecond) })
+	look := stepFunc(func(*worker) { before = b.Advanced() })
+	p := testProgram(1, []step{wait, look})
+	require.NoError(t, b.pool.exec(p, nil, 0, &b.own))
+	require.True(t, before.After(began), "the first of two steps")
+	require.True(t, b.Advanced().After(before))
+	require.False(t, b.Advanced().After(time.Now()))
+}

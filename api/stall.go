@@ -1,0 +1,136 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/vitserve/vitserve/backend"
+	"golang.org/x/sync/semaphore"
+)
+
+// pulse tells work that is slow from work that stands still: it knows how much
+// there is to do and when something of it last advanced.
+type pulse struct {
+	mu   sync.Mutex
+	busy int
+	last time.Time // when something advanced, or when there began to be something to do
+}
+
+// enter says that something is to be done, or waits to be. Whoever enters
+// leaves, which by itself is no progress: it may have given up.
+func (p *pulse) enter() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy == 0 {
+		p.last = time.Now()
+	}
+	p.busy++
+}
+
+func (p *pulse) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+}
+
+// beat says that something has advanced.
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = time.Now()
+}
+
+func (p *pulse) working() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy
+}
+
+// since returns when something last advanced; false if there is nothing to do.
+func (p *pulse) since() (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last, p.busy > 0
+}
+
+// decoders take turns at decoding and drawing pictures.
+type decoders struct {
+	pulse
+	places *semaphore.Weighted
+}
+
+func newDecoders(n int) *decoders { return &decoders{places: semaphore.NewWeighted(int64(n))} }
+
+// turn waits for a place and calls f in it.
+func (d *decoders) turn(ctx context.Context, f func() error) error {
+	d.enter()
+	defer d.leave()
+	if err := d.places.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer d.beat()
+	defer d.places.Release(1)
+	return f()
+}
+
+// moving returns errStalled when something waits and nothing has advanced for
+// StallTimeout. A model that explains advances with every pass, and with every
+// step of a pass where the backend tells; another model's passes count, too,
+// for they may be what it waits for.
+func (s *Server) moving(now time.Time) error {
+	if s.cfg.StallTimeout == 0 {
+		return nil
+	}
+	what, longest := "", s.cfg.StallTimeout.std()
+	look := func(name string, last time.Time, busy bool, allowed time.Duration) {
+		if took := now.Sub(last); busy && took > allowed && took > longest {
+			what, longest = name, took
+		}
+	}
+	last, busy := s.decoders.since()
+	look("a picture waits to be decoded", last, busy, longest)
+	last, busy = s.device.since()
+	if b, ok := s.backend.(interface{ Advanced() time.Time }); ok && b.Advanced().After(last) {
+		last = b.Advanced()
+	}
+	look("a picture waits for a model", last, busy, longest+s.cfg.BatchDelay.std())
+	if was := s.stalled.Swap(what != ""); was != (what != "") {
+		if was {
+			s.log.Info("moving again")
+		} else {
+			s.log.Error("stalled", "what", what, "seconds", longest.Seconds())
+		}
+	}
+	if what == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s and nothing has finished for %v", errStalled, what, longest.Round(time.Second/10))
+}
+
+// watched is a backend that tells of every pass.
+type watched struct {
+	backend.Backend
+	pulse *pulse
+}
+
+// NewStream is of backend.Backend.
+func (b watched) NewStream(o backend.StreamOptions) (backend.Stream, error) {
+	s, err := b.Backend.NewStream(o)
+	if err != nil {
+		return nil, err
+	}
+	return watchedStream{s, b.pulse}, nil
+}
+
+type watchedStream struct {
+	backend.Stream
+	pulse *pulse
+}
+
+// Sync is of backend.Stream.
+func (s watchedStream) Sync() error {
+	defer s.pulse.beat()
+	return s.Stream.Sync()
+}
