@@ -19,28 +19,30 @@ type View struct {
 	MultiLabel bool // probabilities are sigmoids of the logits, not their softmax
 }
 
-var _ focus.Explainer = View{}
+var _ focus.Model = View{}
 
-// RecordOf is what the focus maps know of a model before a forward pass.
-func RecordOf(c vit.Config) focus.Record {
+// ShapeOf is what the focus maps know of a model.
+func ShapeOf(c vit.Config) focus.Shape {
 	rows, cols := c.Grid()
-	return focus.Record{
-		Grid: [2]int{rows, cols}, Prefix: c.Prefix,
+	return focus.Shape{
+		Grid: [2]int{rows, cols}, Patch: c.Patch, Prefix: c.Prefix, Depth: c.Depth, Heads: c.Heads,
 		Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1}),
 	}
 }
 
-// WantsOf returns what a focus map needs of a forward pass.
-func WantsOf(n focus.Needs) vit.Wants {
-	return vit.Wants{AttnRows: n.Rows, AttnFull: n.Full, Gram: n.Gram}
+// WantsOf returns what a forward pass has to keep for a question. One that
+// Derives makes its own.
+func WantsOf(q focus.Question, s focus.Shape) vit.Wants {
+	rows := q.Rows(s)
+	return vit.Wants{AttnRows: rows, AttnFull: rows == nil, Gram: q.Gram()}
 }
 
-// Fill gives r what a forward pass recorded for n.
-func Fill(r *focus.Record, o *vit.Output, n focus.Needs) {
-	r.Attn, r.Rows, r.Gram = o.Attn, n.Rows, o.Gram
+// RecordOf is a forward pass as the focus maps read it.
+func RecordOf(s focus.Shape, o *vit.Output) *focus.Record {
+	return &focus.Record{Shape: s, Logits: o.Logits, Attn: o.Attn, Rows: o.Rows, Gram: o.Gram}
 }
 
-// Probabilities implements focus.Classifier.
+// Probabilities implements focus.Model.
 func (v View) Probabilities(ctx context.Context, pixels *tensor.Dense) (*tensor.Dense, error) {
 	shape := pixels.Shape()
 	image := shape.TotalSize() / shape[0]
@@ -54,19 +56,19 @@ func (v View) Probabilities(ctx context.Context, pixels *tensor.Dense) (*tensor.
 	})
 }
 
-// Kept implements focus.Classifier.
+// Kept implements focus.Model.
 func (v View) Kept(ctx context.Context, pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error) {
 	return v.inBatches(ctx, len(keep), func(lo, hi int) (*tensor.Dense, error) {
 		return v.Session.Kept(pixels, keep[lo:hi])
 	})
 }
 
-// Tokens implements focus.Explainer. It takes at most the session's batch.
+// Tokens implements focus.Model. It takes at most the session's batch.
 func (v View) Tokens(ctx context.Context, pixels *tensor.Dense) (*tensor.Dense, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	last := v.Depth() - 1
+	last := v.Session.Config().Depth - 1
 	out, err := v.Session.Forward(pixels, vit.Wants{Tokens: []int{last}})
 	if err != nil {
 		return nil, err
@@ -95,58 +97,60 @@ func (v View) inBatches(ctx context.Context, n int, logits func(lo, hi int) (*te
 	return tensor.New(tensor.WithShape(n, classes), tensor.WithBacking(all)), nil
 }
 
-// Depth implements focus.Deriver.
-func (v View) Depth() int { return v.Session.Config().Depth }
-
-// Trace implements focus.Deriver. It takes at most the session's batch.
-func (v View) Trace(ctx context.Context, pixels *tensor.Dense, w focus.TraceWants) (*focus.Trace, error) {
+// Trace implements focus.Model. It takes at most the session's batch.
+func (v View) Trace(ctx context.Context, pixels *tensor.Dense, attn bool, normed []int) (focus.Trace, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t, err := v.Session.Trace(pixels, vit.Wants{AttnFull: w.Attn, Normed: blocks(w.Normed)})
+	t, err := v.Session.Trace(pixels, vit.Wants{AttnFull: attn, Normed: normed})
 	if err != nil {
 		return nil, err
 	}
-	return &focus.Trace{
-		Logits: t.Output.Logits,
-		Attn:   t.Output.Attn,
-		Normed: layers(t.Output.Normed),
-		Backward: func(ctx context.Context, d *tensor.Dense, after int, w focus.GradWants) (*focus.Grads, error) {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			seed := vit.AtLogits(d)
-			if after < v.Depth() {
-				seed = vit.AtLogitsAfter(after-1, d)
-			}
-			g, err := t.Backward(seed, vit.GradWants{
-				Pixels: w.Pixels, Normed: blocks(w.Normed), Probs: blocks(w.Probs), Relevance: blocks(w.Relevance),
-			})
-			if err != nil {
-				return nil, fmt.Errorf("gradient of logits after layer %d: %w", after, err)
-			}
-			return &focus.Grads{
-				Pixels: g.Pixels, Normed: layers(g.Normed), Probs: layers(g.Probs), Relevance: layers(g.Relevance),
-			}, nil
-		},
-	}, nil
+	return trace{t, v.Session.Config().Depth - 1}, nil
 }
 
-// blocks returns the blocks, counted from 0, of layers, which package focus
-// counts from 1.
-func blocks(layers []int) []int {
-	var blocks []int
-	for _, l := range layers {
-		blocks = append(blocks, l-1)
-	}
-	return blocks
+// trace is a forward pass as the focus maps derive it.
+type trace struct {
+	*vit.Trace
+	last int // block
 }
 
-// layers is the way back, of what was found for each.
-func layers(byBlock map[int]*tensor.Dense) map[int]*tensor.Dense {
-	found := make(map[int]*tensor.Dense, len(byBlock))
-	for b, t := range byBlock {
-		found[b+1] = t
+func (t trace) Logits() *tensor.Dense          { return t.Output.Logits }
+func (t trace) Attn() []*tensor.Dense          { return t.Output.Attn }
+func (t trace) Normed(block int) *tensor.Dense { return t.Output.Normed[block] }
+
+// PixelGrad implements focus.Trace.
+func (t trace) PixelGrad(ctx context.Context, d *tensor.Dense) (*tensor.Dense, error) {
+	g, err := t.grads(ctx, d, t.last, vit.GradWants{Pixels: true})
+	return g.Pixels, err
+}
+
+// NormedGrad implements focus.Trace.
+func (t trace) NormedGrad(ctx context.Context, d *tensor.Dense, block int) (*tensor.Dense, error) {
+	g, err := t.grads(ctx, d, t.last, vit.GradWants{Normed: []int{block}})
+	return g.Normed[block], err
+}
+
+// ProbsGrad implements focus.Trace.
+func (t trace) ProbsGrad(ctx context.Context, d *tensor.Dense, last int, blocks []int) (map[int]*tensor.Dense, error) {
+	g, err := t.grads(ctx, d, last, vit.GradWants{Probs: blocks})
+	return g.Probs, err
+}
+
+// Relevance implements focus.Trace.
+func (t trace) Relevance(ctx context.Context, d *tensor.Dense, blocks []int) (map[int]*tensor.Dense, error) {
+	g, err := t.grads(ctx, d, t.last, vit.GradWants{Relevance: blocks})
+	return g.Relevance, err
+}
+
+// grads derives the logits that the tokens after a block make.
+func (t trace) grads(ctx context.Context, d *tensor.Dense, last int, w vit.GradWants) (vit.Grads, error) {
+	if err := ctx.Err(); err != nil {
+		return vit.Grads{}, err
 	}
-	return found
+	g, err := t.Backward(vit.AtLogitsAfter(last, d), w)
+	if err != nil {
+		return vit.Grads{}, fmt.Errorf("gradient of logits after block %d: %w", last, err)
+	}
+	return *g, nil
 }

@@ -50,7 +50,9 @@ func direct(t testing.TB, data []byte, method string, o focus.Options) (*focus.M
 	rows, cols := ck.Config.Grid()
 	m, err := focus.Find(method)
 	require.NoError(t, err)
-	f, err := m.Map(&focus.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Attn: out.Attn, Gram: out.Gram}, 0, o)
+	f, err := m.Map(t.Context(), focus.Subject{Record: &focus.Record{
+		Shape: focus.Shape{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix}, Attn: out.Attn, Gram: out.Gram,
+	}}, o)
 	require.NoError(t, err)
 	return f, out.Logits.Float32s()
 }

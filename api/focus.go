@@ -28,8 +28,8 @@ type focusOut struct {
 	err  error         // of the picture
 }
 
-// record is what the focus maps know of the model before a forward pass.
-func (r *resident) record() focus.Record { return vitserve.RecordOf(r.config) }
+// shape is what the focus maps know of the model.
+func (r *resident) shape() focus.Shape { return vitserve.ShapeOf(r.config) }
 
 // check says what of a is impossible for this model, and completes its
 // question.
@@ -56,7 +56,7 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 	if a.route == toClassify {
 		return t, nil
 	}
-	q, rec := &a.question, r.record()
+	q, shape := &a.question, r.shape()
 	if err := q.Aim(r.class, a.classes, a.versus); err != nil {
 		return t, err
 	}
@@ -65,12 +65,12 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 	case a.send.values == focus.ValuesAttention:
 		err = q.OfAttention()
 	case a.send.picture == focus.SheetPicture:
-		err = q.OfSheet(&rec)
+		err = q.OfSheet(shape)
 	}
 	if err != nil {
 		return t, err
 	}
-	if err := q.Check(rec.Grid, r.config.Depth, r.config.Heads); err != nil {
+	if err := q.Check(shape); err != nil {
 		return t, err
 	}
 	if q.Options.Compat == focus.VitExplain {
@@ -101,37 +101,37 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 	}()
 	out := make([]focusOut, len(in))
 	done := make([]bool, len(in))
+	shape := r.shape()
 	var maps time.Duration
 	for i := range in {
 		if done[i] {
 			continue
 		}
-		rec := r.record()
 		if in[i].question.Derives() {
 			start := time.Now()
 			if err := r.probes.ready(); err != nil {
 				return nil, err
 			}
-			out[i], done[i] = r.look(in[i], &rec, 0, nil), true
+			out[i], done[i] = r.look(in[i], &focus.Record{Shape: shape}), true
 			maps += time.Since(start)
 			continue
 		}
-		needs := in[i].question.Needs(&rec)
+		wants := vitserve.WantsOf(in[i].question, shape)
 		var group []int
 		var pixels []*tensor.Dense
 		for j := i; j < len(in); j++ {
-			if !done[j] && !in[j].question.Derives() && needs.Equal(in[j].question.Needs(&rec)) {
+			if q := in[j].question; !done[j] && !q.Derives() && wants.Equal(vitserve.WantsOf(q, shape)) {
 				group, pixels, done[j] = append(group, j), append(pixels, in[j].pixels), true
 			}
 		}
-		f, err := r.probes.forward(0, pixels, vitserve.WantsOf(needs))
+		f, err := r.probes.forward(0, pixels, wants)
 		if err != nil {
 			return nil, err
 		}
-		vitserve.Fill(&rec, f, needs)
+		rec := vitserve.RecordOf(shape, f)
 		start := time.Now()
 		for b, j := range group {
-			out[j] = r.look(in[j], &rec, b, forwardOut{f, b}.logits())
+			out[j] = r.look(in[j], rec.Image(b))
 		}
 		maps += time.Since(start)
 	}
@@ -142,13 +142,11 @@ func (r *resident) focus(in []focusIn) ([]focusOut, error) {
 	return out, nil
 }
 
-// look makes the maps of one picture, image b of the record.
-func (r *resident) look(in focusIn, rec *focus.Record, b int, logits []float32) (o focusOut) {
-	model := vitserve.View{Session: r.probes.session, MultiLabel: r.card.MultiLabel}
-	s := focus.Subject{
+// look makes the maps of one picture, whose record it is.
+func (r *resident) look(in focusIn, rec *focus.Record) (o focusOut) {
+	o.Explanation, o.err = in.question.Explain(in.ctx, focus.Subject{
+		Record: rec, Model: vitserve.View{Session: r.probes.session, MultiLabel: r.card.MultiLabel}, Batch: probeBatch,
 		Pixels: tensor.New(tensor.WithShape(1, 3, r.config.Image[0], r.config.Image[1]), tensor.WithBacking(in.pixels.Float32s())),
-		Grid:   rec.Grid, Patch: r.config.Patch, Batch: probeBatch,
-	}
-	o.Explanation, o.err = in.question.Explain(in.ctx, model, s, rec, b, logits)
+	})
 	return o
 }

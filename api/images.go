@@ -69,7 +69,7 @@ func (s *Server) look(ctx context.Context, r *request, data []byte, keep bool) (
 	if r.question.Options.Compat == focus.VitExplain {
 		focus.VitExplainPixels(v.pixels, r.see.Mean, r.see.Std)
 	}
-	v.geometry = focus.OnPatches(v.geometry, r.model.record().Grid, r.model.config.Patch)
+	v.geometry = focus.OnPatches(v.geometry, r.model.shape().Grid, r.model.config.Patch)
 	s.met.stage("decode", v.timings.Decode)
 	if v.timings.Preprocess > 0 {
 		s.met.stage("preprocess", v.timings.Preprocess)

@@ -66,7 +66,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: focus.AllNames(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Methods: focus.Names(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an

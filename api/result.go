@@ -50,7 +50,7 @@ func ExplainedOf(x *focus.Explanation, g patch.Geometry, classes []models.Predic
 	return r, maps, nil
 }
 
-func mapOf(e *focus.Explained, g patch.Geometry) v1.Map {
+func mapOf(e *focus.Focus, g patch.Geometry) v1.Map {
 	rows, cols := e.Map.Grid()
 	s := e.Map.Summary(g)
 	m := v1.Map{
@@ -67,10 +67,7 @@ func mapOf(e *focus.Explained, g patch.Geometry) v1.Map {
 		m.Boxes[i] = boxOf(b)
 	}
 	for _, t := range e.Trials {
-		o := v1.Trial{Method: t.Method, Fusion: string(t.Options.Fusion), Discard: t.Options.Discard}
-		if method, err := focus.Find(t.Method); err == nil {
-			o.Fusion = string(fusionOf(method, t.Options, 0))
-		}
+		o := v1.Trial{Method: t.Method.Name, Fusion: string(fusionOf(t.Method, t.Options, 0)), Discard: t.Options.Discard}
 		if t.Err != nil {
 			o.Error = t.Err.Error()
 		} else {

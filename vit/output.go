@@ -29,13 +29,20 @@ type Output struct {
 	Tokens   map[int]*tensor.Dense // by block, (B, N, C), before the final norm
 	Normed   map[int]*tensor.Dense // by block, (B, N, C)
 	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
-	Attn     []*tensor.Dense       // by layer, (B, H, R, N): the rows asked for in their order, or all
+	Attn     []*tensor.Dense       // by block, (B, H, R, N): the rows asked for in their order, or all
+	Rows     []int                 // which query rows Attn holds; nil: all
 
-	// Gram is by layer (B, N, H, H), for each token x the dot products of what
+	// Gram is by block (B, N, H, H), for each token x the dot products of what
 	// the heads would add where it alone is attended to:
 	//
 	//	fʰ(x) = (x Wᵥʰ + bᵥʰ) Wₒʰ (C)
 	Gram []*tensor.Dense
+}
+
+// Equal reports whether w and v are the same.
+func (w Wants) Equal(v Wants) bool {
+	return w.Features == v.Features && w.Final == v.Final && w.AttnFull == v.AttnFull && w.Gram == v.Gram &&
+		slices.Equal(w.Tokens, v.Tokens) && slices.Equal(w.Normed, v.Normed) && slices.Equal(w.AttnRows, v.AttnRows)
 }
 
 // check says what is wrong with w.
@@ -93,6 +100,9 @@ type output struct {
 
 func newOutput(m *Model, s backend.Stream, w Wants) *output {
 	o := &output{m: m, s: s, w: w, out: &Output{}}
+	if !w.AttnFull {
+		o.out.Rows = w.AttnRows
+	}
 	if w.Tokens != nil {
 		o.out.Tokens = make(map[int]*tensor.Dense, len(w.Tokens))
 	}

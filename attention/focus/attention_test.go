@@ -1,6 +1,7 @@
 package focus
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -73,7 +74,7 @@ func TestRollout(t *testing.T) {
 // Equal attention values at the threshold of the discard ratio fall in the
 // order of their index, and element (0, 0) is spared but counted.
 func TestRolloutTies(t *testing.T) {
-	r := &Record{Grid: [2]int{1, 3}, Prefix: 1}
+	r := &Record{Shape: Shape{Grid: [2]int{1, 3}, Prefix: 1}}
 	probs := []float32{
 		0.1, 0.2, 0.3, 0.4,
 		0.2, 0.2, 0.2, 0.4,
@@ -159,9 +160,9 @@ func TestRaw(t *testing.T) {
 				// The same map from no more rows than the method asks for.
 				method, err := Find("raw")
 				require.NoError(t, err)
-				if needs := method.Needs(r, o); !needs.Full {
-					require.Equal(t, asking, needs.Rows)
-					again, err := raw(only(r, needs.Rows...), 1, o)
+				if rows := method.rows(o, r.Shape); rows != nil {
+					require.Equal(t, asking, rows)
+					again, err := raw(only(r, rows...), 1, o)
 					require.NoError(t, err)
 					require.Equal(t, m.Values.Float32s(), again.Values.Float32s())
 				}
@@ -245,21 +246,21 @@ func TestOptionsRefused(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %+v", c.method, c.o), func(t *testing.T) {
 			m, err := Find(c.method)
 			require.NoError(t, err)
-			_, err = m.Map(r, 0, c.o)
+			_, err = m.Map(context.Background(), Subject{Record: r.Image(0)}, c.o)
 			require.ErrorIs(t, err, ErrOption)
 			require.ErrorContains(t, err, c.says)
-			require.EqualError(t, m.Check(c.o, r.Grid, 3, 2), err.Error())
+			require.EqualError(t, m.Check(c.o, r.sized()), err.Error())
 		})
 	}
 	_, err := Find("magic")
 	require.ErrorIs(t, err, ErrOption)
 	require.ErrorContains(t, err, "raw, rollout")
-	require.Equal(t, []string{"raw", "rollout", "normrollout"}, MethodNames())
-	require.Equal(t, []string{"occlusion", "rise"}, ProbeNames())
+	require.Equal(t, []string{"raw", "rollout", "normrollout"}, Names(FromAttention))
+	require.Equal(t, []string{"occlusion", "rise"}, Names(FromParts))
 }
 
 func TestFlatAndBroken(t *testing.T) {
-	for _, name := range MethodNames() { // those that read recorded attention
+	for _, name := range Names(FromAttention) { // those that read recorded attention
 		m, err := Find(name)
 		require.NoError(t, err)
 		alike := func() *tensor.Dense { return tensor.Ones(tensor.Float32, 1, 10, 2, 2) }
@@ -270,13 +271,13 @@ func TestFlatAndBroken(t *testing.T) {
 				a.Float32s()[i] = 0.1
 			}
 		}
-		_, err = m.Map(r, 0, Options{})
+		_, err = m.Map(context.Background(), Subject{Record: r.Image(0)}, Options{})
 		require.ErrorIs(t, err, ErrFlat, m.Name)
 
 		r = record(1, 1, 2, 2, 1, [2]int{3, 3})
 		r.Gram = []*tensor.Dense{alike(), alike()}
 		r.Attn[1].Float32s()[4] = float32(math.NaN())
-		_, err = m.Map(r, 0, Options{})
+		_, err = m.Map(context.Background(), Subject{Record: r.Image(0)}, Options{})
 		require.ErrorIs(t, err, ErrNotFinite, m.Name)
 	}
 }

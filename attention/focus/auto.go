@@ -6,68 +6,101 @@ import (
 	"fmt"
 )
 
-// Trial is one candidate of Auto.
-type Trial struct {
-	Method   string
-	Options  Options
-	Map      *Map      // nil where the candidate has none for this image
-	Evidence *Evidence // nil likewise
-	Err      error     // why not: ErrFlat or ErrNotFinite
+// candidate is a method that auto tries.
+type candidate struct {
+	method  string
+	options Options
 }
 
-// autoCandidates are cheap, so that what Auto costs is its evidence: they read
+// candidates are cheap, so that what auto costs is its evidence: they read
 // one record, or derive the class once or twice.
-var autoCandidates = []Trial{
-	{Method: "raw"},
-	{Method: "raw", Options: Options{Fusion: Max}},
-	{Method: "rollout"},
-	{Method: "rollout", Options: Options{Fusion: Max, Discard: 0.9}},
-	{Method: "relevance"},
-	{Method: "gradcam"},
-	{Method: "legrad"},
-	{Method: "inputgradient"},
+func candidates() []candidate {
+	return []candidate{
+		{"raw", Options{}},
+		{"raw", Options{Fusion: Max}},
+		{"rollout", Options{}},
+		{"rollout", Options{Fusion: Max, Discard: 0.9}},
+		{"relevance", Options{}},
+		{"gradcam", Options{}},
+		{"legrad", Options{}},
+		{"inputgradient", Options{}},
+	}
 }
 
-// Auto makes the maps of several methods for image b of the record, which
-// must hold every query row, and scores each: see Evaluate. Those with
-// gradients are of d and the subject's class; without d, which is nil, they
-// take no part. It returns all trials and the index of the one whose
-// insertion exceeds its deletion by most. A candidate whose map is flat or not
-// finite is marked; when no other is left the error is that of the first.
-func Auto(ctx context.Context, s Subject, d Deriver, r *Record, b int) (best int, trials []Trial, err error) {
-	best = -1
-	for _, t := range autoCandidates {
-		m, err := Find(t.Method)
+// auto makes the maps of several methods for the one image of x, whose record
+// must hold every query row, scores each, see Evaluate, and shows the one
+// whose insertion exceeds its deletion by most, for each target. Those with
+// gradients take no part of a model that gives none. Its Trials are all, in
+// the order of the candidates; one whose map is flat or not finite is marked.
+// When no other is left the error is that of the first.
+func auto(ctx context.Context, x Subject, _ Options) (*Answer, error) {
+	targets, err := x.targets()
+	if err != nil {
+		return nil, err
+	}
+	chosen := []Focus{}
+	for _, t := range targets {
+		trials, err := x.tried(ctx, t)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
-		switch {
-		case m.Derive == nil:
-			t.Map, t.Err = m.Map(r, b, t.Options)
-		case d == nil:
+		best := -1
+		for i, f := range trials {
+			if f.Err == nil && (best < 0 || f.Evidence.Score() > trials[best].Evidence.Score()) {
+				best = i
+			}
+		}
+		if best < 0 {
+			chosen = append(chosen, Focus{Target: &t, Err: errors.Join(errors.New("attention: auto: no method has a map"), trials[0].Err)})
 			continue
-		default:
-			x := Images{
-				Model: d, Pixels: s.Pixels, Patch: s.Patch, Targets: []Target{{Class: s.Class}},
-				Record: Record{Grid: r.Grid, Prefix: r.Prefix, Pooled: r.Pooled},
-			}
-			t.Map, t.Err = m.DeriveOne(ctx, x, t.Options)
 		}
-		if t.Err != nil && !isUnpaintable(t.Err) {
-			return 0, nil, t.Err
-		}
-		if t.Err == nil {
-			if t.Evidence, err = Evaluate(ctx, s, t.Map); err != nil {
-				return 0, nil, fmt.Errorf("attention: auto: score of %s: %w", t.Method, err)
-			}
-			if best < 0 || t.Evidence.Score() > trials[best].Evidence.Score() {
-				best = len(trials)
-			}
-		}
-		trials = append(trials, t)
+		f := trials[best]
+		f.Target, f.Trials = &t, trials
+		chosen = append(chosen, f)
 	}
-	if best < 0 {
-		return 0, nil, errors.Join(errors.New("attention: auto: no method has a map"), trials[0].Err)
+	return &Answer{Logits: x.Logits, Maps: [][]Focus{chosen}}, nil
+}
+
+// tried returns what the candidates make of a target, each with its evidence.
+func (x Subject) tried(ctx context.Context, t Target) (trials []Focus, err error) {
+	for _, c := range candidates() {
+		m, err := Find(c.method)
+		if err != nil {
+			return nil, err
+		}
+		x.Targets = []Target{{Class: t.Class}}
+		f := Focus{Method: m, Options: c.options}
+		f.Map, f.Err = m.Map(ctx, x, c.options)
+		if errors.Is(f.Err, ErrGradients) {
+			continue
+		}
+		if f.Err != nil && !isUnpaintable(f.Err) {
+			return nil, f.Err
+		}
+		if f.Err == nil {
+			if f.Evidence, err = Evaluate(ctx, x, t.Class, f.Map); err != nil {
+				return nil, fmt.Errorf("attention: auto: score of %s: %w", c.method, err)
+			}
+		}
+		trials = append(trials, f)
 	}
-	return best, trials, nil
+	return trials, nil
+}
+
+// autoPasses: every candidate, and its evidence.
+func autoPasses(_ Options, s Shape) (once, each float64) {
+	for _, c := range candidates() {
+		m, err := Find(c.method)
+		if err != nil {
+			panic(err)
+		}
+		o, e := m.passes(c.options, s)
+		if m.OfClass() {
+			each += o + e // a forward pass of its own for every target
+		} else {
+			once = max(once, o)
+		}
+		each += evidencePasses
+	}
+	return once, each
 }

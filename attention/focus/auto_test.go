@@ -3,6 +3,7 @@ package focus
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,17 +21,37 @@ func TestAuto(t *testing.T) {
 		last[1+i] = float32(w) / 3
 		last[n*n+1+i] = float32(2*(0.5-w)) / 28
 	}
-	best, trials, err := Auto(context.Background(), a.subject(), nil, r, 1)
+	m, err := Find(AutoMethod)
 	require.NoError(t, err)
+	// tried returns what auto shows of image 1, and which of its trials that is.
+	tried := func() (best int, shown Focus, err error) {
+		x := a.subject()
+		patch := x.Patch
+		x.Record = r.Image(1)
+		x.Patch = patch
+		made, err := m.Maps(context.Background(), x, Options{})
+		if err != nil {
+			return 0, shown, err
+		}
+		require.Len(t, made.Maps, 1)
+		require.Len(t, made.Maps[0], 1)
+		shown = made.Maps[0][0]
+		return slices.IndexFunc(shown.Trials, func(f Focus) bool { return f.Map == shown.Map }), shown, shown.Err
+	}
+	best, shown, err := tried()
+	trials := shown.Trials
+	require.NoError(t, err)
+	require.Equal(t, &Target{Class: 1}, shown.Target)
+	require.Equal(t, trials[best].Method.Name, shown.Method.Name)
+	require.Equal(t, trials[best].Options, shown.Options)
+	require.Equal(t, trials[best].Evidence, shown.Evidence)
 	require.Len(t, trials, 4, "those without gradients")
 	for i, trial := range trials {
 		require.NoError(t, trial.Err)
-		m, err := Find(trial.Method)
-		require.NoError(t, err)
-		want, err := m.Map(r, 1, trial.Options)
+		want, err := trial.Method.Map(context.Background(), Subject{Record: r.Image(1)}, trial.Options)
 		require.NoError(t, err)
 		require.Equal(t, want.Values.Float32s(), trial.Map.Values.Float32s())
-		e, err := Evaluate(context.Background(), a.subject(), want)
+		e, err := Evaluate(context.Background(), a.subject(), 1, want)
 		require.NoError(t, err)
 		require.Equal(t, e, trial.Evidence)
 		require.LessOrEqual(t, trial.Evidence.Score(), trials[best].Evidence.Score(), "candidate %d", i)
@@ -42,7 +63,8 @@ func TestAuto(t *testing.T) {
 			last[h*n*n+i] = 1 / float32(n)
 		}
 	}
-	best, trials, err = Auto(context.Background(), a.subject(), nil, r, 1)
+	best, shown, err = tried()
+	trials = shown.Trials
 	require.NoError(t, err)
 	require.ErrorIs(t, trials[0].Err, ErrFlat)
 	require.Nil(t, trials[0].Evidence)
@@ -54,8 +76,10 @@ func TestAuto(t *testing.T) {
 			layer.Float32s()[i] = float32(math.NaN())
 		}
 	}
-	_, _, err = Auto(context.Background(), a.subject(), nil, r, 1)
+	_, shown, err = tried()
 	require.ErrorIs(t, err, ErrNotFinite)
-	_, _, err = Auto(context.Background(), a.subject(), nil, only(record(1, 1, 2, 2, 1, grid), 0), 0)
+	require.Equal(t, AutoMethod, shown.Method.Name)
+	r = only(record(1, 2, 2, 2, 1, grid), 0)
+	_, _, err = tried()
 	require.ErrorIs(t, err, ErrRows)
 }

@@ -36,6 +36,7 @@ func BenchmarkCost(b *testing.B) {
 	for i := range pixels.Float32s() {
 		pixels.Float32s()[i] = float32(i%251) / 250
 	}
+	shape := vitserve.ShapeOf(vitB)
 	for _, c := range []struct {
 		name, method string
 		o            focus.Options
@@ -62,23 +63,15 @@ func BenchmarkCost(b *testing.B) {
 				plain = append(plain, time.Since(start))
 
 				start = time.Now()
-				r := &focus.Record{Grid: [2]int{14, 14}, Prefix: 1}
-				if method.Derive != nil {
-					_, err := method.DeriveOne(b.Context(), focus.Images{
-						Model: vitserve.View{Session: s}, Pixels: pixels, Record: *r, Patch: vitB.Patch,
-					}, c.o)
-					if !errors.Is(err, focus.ErrFlat) { // of random weights
-						require.NoError(b, err)
-					}
-					mapped = append(mapped, time.Since(start))
-					continue
+				x := focus.Subject{Record: &focus.Record{Shape: shape}, Model: vitserve.View{Session: s}, Pixels: pixels}
+				if method.From == focus.FromAttention {
+					out, err := s.Forward(pixels, vitserve.WantsOf(focus.Question{Method: c.method, Options: c.o}, shape))
+					require.NoError(b, err)
+					x.Record = vitserve.RecordOf(shape, out)
 				}
-				needs := method.Needs(r, c.o)
-				out, err := s.Forward(pixels, vitserve.WantsOf(needs))
-				require.NoError(b, err)
-				vitserve.Fill(r, out, needs)
-				_, err = method.Map(r, 0, c.o)
-				require.NoError(b, err)
+				if _, err = method.Map(b.Context(), x, c.o); !errors.Is(err, focus.ErrFlat) { // of random weights
+					require.NoError(b, err)
+				}
 				mapped = append(mapped, time.Since(start))
 			}
 			b.ReportMetric(float64(slices.Min(mapped))/float64(slices.Min(plain)), "×forward")

@@ -12,6 +12,8 @@ import (
 const (
 	EvidenceSteps     = 28 // of deletion and insertion
 	PerturbationSteps = 9  // 10 % to 90 % of the pixels
+
+	evidencePasses = 2*EvidenceSteps + 2*PerturbationSteps // images that Evaluate asks about
 )
 
 // Evidence says how far a map can be trusted: what happens to the class when
@@ -44,10 +46,11 @@ type Evidence struct {
 // better, at most 1.
 func (e *Evidence) Score() float64 { return e.Insertion - e.Deletion }
 
-// Evaluate asks the model about the image with parts of it taken away in the
-// order of m: 2·EvidenceSteps + 2·PerturbationSteps images, in batches.
-func Evaluate(ctx context.Context, s Subject, m *Map) (*Evidence, error) {
-	s.mustFit()
+// Evaluate asks the model about the one image of x, for a class, with parts
+// of it taken away in the order of m: 2·EvidenceSteps + 2·PerturbationSteps images, in batches.
+func Evaluate(ctx context.Context, x Subject, class int, m *Map) (*Evidence, error) {
+	x.mustFit(1)
+	s := asked{x, class}
 	if rows, cols := m.Grid(); s.Grid != [2]int{rows, cols} {
 		return nil, fmt.Errorf("attention: evaluate: want a map of %v, found %v", s.Grid, m.Values.Shape())
 	}
@@ -91,7 +94,7 @@ func Evaluate(ctx context.Context, s Subject, m *Map) (*Evidence, error) {
 // asker gathers images into batches and keeps what the model says of each.
 type asker struct {
 	ctx     context.Context
-	s       Subject
+	s       asked
 	waiting []float32 // (n, 3, H, W)
 	n       int
 	p       []float64 // the class's probability
@@ -136,7 +139,7 @@ func (a *asker) flush() {
 }
 
 // mixed returns base (3, H, W) with these patches of top.
-func (s Subject) mixed(base, top []float32, patches []int) []float32 {
+func (s asked) mixed(base, top []float32, patches []int) []float32 {
 	out := slices.Clone(base)
 	height, width := s.Pixels.Shape()[2], s.Pixels.Shape()[3]
 	ph, pw := s.Patch[0], s.Patch[1]
@@ -154,7 +157,7 @@ func (s Subject) mixed(base, top []float32, patches []int) []float32 {
 
 // pixelOrder returns the pixels of a plane (H, W), those of highest value
 // first.
-func (s Subject) pixelOrder(m *Map) []int {
+func (s asked) pixelOrder(m *Map) []int {
 	height, width := s.Pixels.Shape()[2], s.Pixels.Shape()[3]
 	rows, cols := m.Grid()
 	f := newField(m.scaled(1), rows, cols, Bilinear, width, func(x int) float64 {

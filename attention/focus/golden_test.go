@@ -30,7 +30,7 @@ func TestRolloutGolden(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			attn, want := golden(t, kind.name+"_attn.npy"), golden(t, kind.name+"_rollout.npy")
 			s := attn.Shape()
-			r := &Record{Grid: kind.grid, Prefix: kind.prefix}
+			r := &Record{Shape: Shape{Grid: kind.grid, Prefix: kind.prefix}}
 			for l := range s[0] {
 				size := s[1] * s[2] * s[3] * s[4]
 				r.Attn = append(r.Attn, tensor.New(tensor.WithShape(s[1:]...), tensor.WithBacking(attn.Float32s()[l*size:(l+1)*size])))

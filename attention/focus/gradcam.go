@@ -18,25 +18,25 @@ import (
 // through keys and values, even where the class token alone is read, while
 // after the last layer they have none.
 func gradcam(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
-	layer = d.o.layer(d.depth)
-	prefix := d.x.Record.Prefix
+	block, prefix := camBlock(d.o, d.x.Shape)[0], d.x.Prefix
+	given := d.trace.Normed(block)
 	for _, seed := range seeds {
-		g, err := d.trace.Backward(d.ctx, seed, d.depth, GradWants{Normed: []int{layer}})
+		grads, err := d.trace.NormedGrad(d.ctx, seed, block)
 		if err != nil {
 			return nil, 0, err
 		}
-		shape := d.trace.Normed[layer].Shape()
+		shape := given.Shape()
 		n, dim := shape[1], shape[2]
 		var of [][]float64
 		for b := range shape[0] {
 			weight := make([]float64, dim)
-			for grad := imageOf(g.Normed[layer], b)[prefix*dim:]; len(grad) > 0; grad = grad[dim:] {
+			for grad := imageOf(grads, b)[prefix*dim:]; len(grad) > 0; grad = grad[dim:] {
 				for c, v := range grad[:dim] {
 					weight[c] += float64(v) / float64(n-prefix)
 				}
 			}
 			row := make([]float64, n)
-			x := imageOf(d.trace.Normed[layer], b)
+			x := imageOf(given, b)
 			for i := prefix; i < n; i++ {
 				var sum float64
 				for c, v := range x[i*dim : (i+1)*dim] {
@@ -48,8 +48,11 @@ func gradcam(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer in
 		}
 		rows = append(rows, of)
 	}
-	return rows, layer, nil
+	return rows, layerOf(block), nil
 }
+
+// camBlock returns the one block that is read.
+func camBlock(o Options, s Shape) []int { return []int{blockOf(o.Layer, s.Depth-1)} }
 
 // positive is max(0, v), and NaN of NaN.
 func positive(v float64) float64 {
@@ -57,14 +60,6 @@ func positive(v float64) float64 {
 		return 0
 	}
 	return v
-}
-
-// layer returns the 1-based layer that is read.
-func (o Options) layer(depth int) int {
-	if o.Layer == 0 {
-		return depth
-	}
-	return o.Layer
 }
 
 // inputGradient is the gradient of the class at each pixel times the pixel,
@@ -78,13 +73,13 @@ func (o Options) layer(depth int) int {
 // section 3.3.
 func inputGradient(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
 	for _, seed := range seeds {
-		g, err := d.trace.Backward(d.ctx, seed, d.depth, GradWants{Pixels: true})
+		grads, err := d.trace.PixelGrad(d.ctx, seed)
 		if err != nil {
 			return nil, 0, err
 		}
 		var of [][]float64
 		for b := range d.x.images() {
-			of = append(of, d.x.byPatch(imageOf(d.x.Pixels, b), imageOf(g.Pixels, b)))
+			of = append(of, d.x.byPatch(imageOf(d.x.Pixels, b), imageOf(grads, b)))
 		}
 		rows = append(rows, of)
 	}
@@ -93,8 +88,8 @@ func inputGradient(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, la
 
 // byPatch returns the sum of x ∘ g, both (3, H, W), by token (N): prefix
 // tokens have none.
-func (x *Images) byPatch(pixels, g []float32) []float64 {
-	s, grid, prefix := x.Pixels.Shape(), x.Record.Grid, x.Record.Prefix
+func (x Subject) byPatch(pixels, g []float32) []float64 {
+	s, grid, prefix := x.Pixels.Shape(), x.Grid, x.Prefix
 	row := make([]float64, prefix+grid[0]*grid[1])
 	for c := range 3 {
 		for y := range grid[0] * x.Patch[0] {
@@ -120,10 +115,7 @@ const DefaultSteps = 16
 // Sundararajan et al., "Axiomatic Attribution for Deep Networks",
 // https://arxiv.org/abs/1703.01365, equation 1.
 func integratedGradients(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
-	steps := d.o.Steps
-	if steps == 0 {
-		steps = DefaultSteps
-	}
+	steps := d.o.steps()
 	x, shape := d.x, d.x.Pixels.Shape()
 	most := x.Batch
 	if most == 0 {
@@ -142,14 +134,14 @@ func integratedGradients(d *derivation, seeds []*tensor.Dense) (rows [][][]float
 					imageOf(part, i)[j] = alpha * v
 				}
 			}
-			trace, err := x.Model.Trace(d.ctx, part, TraceWants{})
+			trace, err := x.Model.Trace(d.ctx, part, false, nil)
 			if err != nil {
 				return nil, 0, err
 			}
 			for t, seed := range seeds {
 				classes := seed.Shape()[1]
 				same := tensor.New(tensor.WithShape(n, classes), tensor.WithBacking(slices.Repeat(imageOf(seed, b), n)))
-				g, err := trace.Backward(d.ctx, same, d.depth, GradWants{Pixels: true})
+				grads, err := trace.PixelGrad(d.ctx, same)
 				if err != nil {
 					return nil, 0, err
 				}
@@ -157,7 +149,7 @@ func integratedGradients(d *derivation, seeds []*tensor.Dense) (rows [][][]float
 					sums[t] = make([]float32, len(whole))
 				}
 				for i := range n {
-					for j, v := range imageOf(g.Pixels, i) {
+					for j, v := range imageOf(grads, i) {
 						sums[t][j] += v / float32(steps)
 					}
 				}
@@ -168,4 +160,17 @@ func integratedGradients(d *derivation, seeds []*tensor.Dense) (rows [][][]float
 		}
 	}
 	return rows, 0, nil
+}
+
+func (o Options) steps() int {
+	if o.Steps == 0 {
+		return DefaultSteps
+	}
+	return o.Steps
+}
+
+// integratedPasses: a forward and a backward pass of every step.
+func integratedPasses(o Options, _ Shape) (once, each float64) {
+	steps := float64(o.steps())
+	return 1 + steps, 1.4 * steps
 }

@@ -28,7 +28,7 @@ func npy(t testing.TB, path ...string) *tensor.Dense {
 }
 
 // goldenImages opens a tiny model of models/testdata and its own images.
-func goldenImages(t testing.TB, kind string) (focus.Images, vit.Config) {
+func goldenImages(t testing.TB, kind string) (focus.Subject, vit.Config) {
 	dir := filepath.Join("..", "..", "models", "testdata", "golden", kind)
 	ck, err := models.Open(dir, models.Options{})
 	require.NoError(t, err)
@@ -38,11 +38,10 @@ func goldenImages(t testing.TB, kind string) (focus.Images, vit.Config) {
 	s, err := m.NewSession(vit.SessionOptions{MaxBatch: 2})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	rows, cols := ck.Config.Grid()
-	return focus.Images{
-		Model: vitserve.View{Session: s}, Pixels: npy(t, dir, "pixels.npy"), Patch: ck.Config.Patch,
-		Record: focus.Record{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix, Pooled: ck.Config.Pool[0].Lo >= ck.Config.Prefix},
-		Batch:  2,
+	shape := vitserve.ShapeOf(ck.Config)
+	require.Equal(t, ck.Config.Pool[0].Lo >= ck.Config.Prefix, shape.Pooled)
+	return focus.Subject{
+		Record: &focus.Record{Shape: shape}, Model: vitserve.View{Session: s}, Pixels: npy(t, dir, "pixels.npy"), Batch: 2,
 	}, ck.Config
 }
 
@@ -104,7 +103,7 @@ func TestGradientGolden(t *testing.T) {
 			for i, g := range goldenMaps {
 				m, err := focus.Find(g.name)
 				require.NoError(t, err)
-				d, err := m.Derive(context.Background(), x, g.o)
+				d, err := m.Maps(context.Background(), x, g.o)
 				require.NoError(t, err)
 				require.Len(t, d.Maps, 2)
 				for b, focuses := range d.Maps {
@@ -117,7 +116,7 @@ func TestGradientGolden(t *testing.T) {
 							continue
 						}
 						require.NoError(t, f.Err, name)
-						require.Equal(t, goldenTargets[k], f.Target)
+						require.Equal(t, &goldenTargets[k], f.Target)
 						got := f.Map.Values.Float32s()
 						require.Greater(t, pearson(w, got), 0.9999, name)
 						require.InEpsilon(t, spread(w), spread(got), 1e-3, name)
@@ -136,11 +135,11 @@ func TestIntegratedIsComplete(t *testing.T) {
 		x.Targets = []focus.Target{{Class: 1}, {Class: 0, Versus: []int{2, 3}}}
 		m, err := focus.Find("integrated")
 		require.NoError(t, err)
-		d, err := m.Derive(context.Background(), x, focus.Options{Steps: 64})
+		d, err := m.Maps(context.Background(), x, focus.Options{Steps: 64})
 		require.NoError(t, err)
-		black, err := x.Model.Trace(context.Background(), tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32)), focus.TraceWants{})
+		black, err := x.Model.Trace(context.Background(), tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32)), false, nil)
 		require.NoError(t, err)
-		zero := black.Logits.Float32s()
+		zero := black.Logits().Float32s()
 		for b, focuses := range d.Maps {
 			y := d.Logits.Float32s()[b*c.Classes:]
 			gains := []float64{float64(y[1] - zero[1]), float64(y[0] - zero[0] - (y[2]-zero[2]+y[3]-zero[3])/2)}
@@ -161,7 +160,7 @@ func TestBestClass(t *testing.T) {
 	x, c := goldenImages(t, "timm_vit")
 	m, err := focus.Find("relevance")
 	require.NoError(t, err)
-	best, err := m.Derive(context.Background(), x, focus.Options{})
+	best, err := m.Maps(context.Background(), x, focus.Options{})
 	require.NoError(t, err)
 	for b, f := range best.Maps {
 		require.Len(t, f, 1)
@@ -169,8 +168,8 @@ func TestBestClass(t *testing.T) {
 		for _, v := range row {
 			require.LessOrEqual(t, v, row[f[0].Target.Class])
 		}
-		x.Targets = []focus.Target{f[0].Target}
-		named, err := m.Derive(context.Background(), x, focus.Options{})
+		x.Targets = []focus.Target{*f[0].Target}
+		named, err := m.Maps(context.Background(), x, focus.Options{})
 		require.NoError(t, err)
 		require.Equal(t, f[0].Map.Values.Float32s(), named.Maps[b][0].Map.Values.Float32s())
 		x.Targets = nil
@@ -196,19 +195,19 @@ func TestGradientErrors(t *testing.T) {
 		m, err := focus.Find(c.method)
 		require.NoError(t, err)
 		x.Targets = c.targets
-		_, err = m.Derive(context.Background(), x, c.o)
+		_, err = m.Maps(context.Background(), x, c.o)
 		require.ErrorIs(t, err, focus.ErrOption)
 		require.ErrorContains(t, err, c.want)
-		_, err = m.Map(&focus.Record{}, 0, focus.Options{})
+		_, err = m.Map(context.Background(), focus.Subject{Record: x.Record}, focus.Options{})
 		require.ErrorIs(t, err, focus.ErrOption)
 	}
 	x.Targets = nil
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, name := range focus.GradientNames() {
+	for _, name := range focus.Names(focus.FromGradients) {
 		m, err := focus.Find(name)
 		require.NoError(t, err)
-		_, err = m.Derive(stopped, x, focus.Options{})
+		_, err = m.Maps(stopped, x, focus.Options{})
 		require.ErrorIs(t, err, context.Canceled, name)
 		for _, paper := range []string{"https://", ":"} {
 			require.True(t, strings.Contains(m.Paper, paper), name)
@@ -217,7 +216,7 @@ func TestGradientErrors(t *testing.T) {
 	headless, _ := goldenImages(t, "timm_dino")
 	m, err := focus.Find("legrad")
 	require.NoError(t, err)
-	_, err = m.Derive(context.Background(), headless, focus.Options{})
+	_, err = m.Maps(context.Background(), headless, focus.Options{})
 	require.ErrorContains(t, err, "no head")
 }
 
@@ -225,14 +224,14 @@ func TestGradientErrors(t *testing.T) {
 // the one beside it has its own.
 func TestGradientNotFinite(t *testing.T) {
 	x, _ := goldenImages(t, "timm_vit")
-	for _, name := range focus.GradientNames() {
+	for _, name := range focus.Names(focus.FromGradients) {
 		m, err := focus.Find(name)
 		require.NoError(t, err)
 		broken := x
 		broken.Pixels = x.Pixels.Clone().(*tensor.Dense)
 		broken.Pixels.Float32s()[0] = float32(math.NaN())
 		broken.Targets = []focus.Target{{Class: 1}}
-		d, err := m.Derive(context.Background(), broken, focus.Options{})
+		d, err := m.Maps(context.Background(), broken, focus.Options{})
 		require.NoError(t, err, name)
 		require.ErrorIs(t, d.Maps[0][0].Err, focus.ErrNotFinite, name)
 		require.NoError(t, d.Maps[1][0].Err, name)
@@ -247,26 +246,24 @@ func TestAutoDerives(t *testing.T) {
 	model := x.Model.(vitserve.View)
 	out, err := model.Session.Forward(one, vit.Wants{AttnFull: true})
 	require.NoError(t, err)
-	r := x.Record
-	r.Attn = out.Attn
-	s := focus.Subject{Model: model, Pixels: one, Grid: r.Grid, Patch: x.Patch, Class: 2}
-	best, trials, err := focus.Auto(context.Background(), s, model, &r, 0)
+	x.Record, x.Pixels, x.Targets = vitserve.RecordOf(x.Shape, out), one, []focus.Target{{Class: 2}}
+	m, err := focus.Find(focus.AutoMethod)
 	require.NoError(t, err)
-	derived := 0
-	for _, trial := range trials {
+	made, err := m.Maps(context.Background(), x, focus.Options{})
+	require.NoError(t, err)
+	shown, derived := made.Maps[0][0], 0
+	require.NoError(t, shown.Err)
+	for _, trial := range shown.Trials {
 		if trial.Err != nil {
 			require.ErrorIs(t, trial.Err, focus.ErrFlat)
 			continue
 		}
-		require.LessOrEqual(t, trial.Evidence.Score(), trials[best].Evidence.Score())
-		m, err := focus.Find(trial.Method)
-		require.NoError(t, err)
-		if m.Derive == nil {
+		require.LessOrEqual(t, trial.Evidence.Score(), shown.Evidence.Score())
+		if trial.Method.From != focus.FromGradients {
 			continue
 		}
 		derived++
-		x.Pixels, x.Targets = one, []focus.Target{{Class: 2}}
-		want, err := m.DeriveOne(context.Background(), x, trial.Options)
+		want, err := trial.Method.Map(context.Background(), x, trial.Options)
 		require.NoError(t, err)
 		require.Equal(t, want.Values.Float32s(), trial.Map.Values.Float32s())
 	}

@@ -24,23 +24,23 @@ const flat = 1e-5
 
 // newMap cuts the prefix tokens off the row (N) of token weights, keeps the
 // mass that o asks for, and refuses what must not be drawn.
-func (r *Record) newMap(row []float64, o Options, layer int) (*Map, error) {
+func (s Shape) newMap(row []float64, o Options, layer int) (*Map, error) {
 	m := &Map{Layer: layer, Head: o.Head}
 	var prefix, all float64
 	for i, v := range row {
 		all += v
-		if i < r.Prefix {
+		if i < s.Prefix {
 			prefix += v
 		}
 	}
 	if all > 0 {
 		m.OnPrefix = prefix / all
 	}
-	values := make([]float32, len(row)-r.Prefix)
-	for i, v := range row[r.Prefix:] {
+	values := make([]float32, len(row)-s.Prefix)
+	for i, v := range row[s.Prefix:] {
 		values[i] = float32(v)
 	}
-	m.Values = tensor.New(tensor.WithShape(r.Grid[0], r.Grid[1]), tensor.WithBacking(values))
+	m.Values = tensor.New(tensor.WithShape(s.Grid[0], s.Grid[1]), tensor.WithBacking(values))
 	if err := m.Check(); err != nil {
 		return nil, err
 	}

@@ -22,21 +22,15 @@ import (
 // itself under the norm, ‖Σh Ahii fʰ(xi) + xi‖. On 24 photos with DeiT-tiny
 // that scored 0.184 (insertion - deletion), this 0.197, plain rollout 0.131.
 func normRollout(r *Record, b int, o Options) (*Map, error) {
-	_, heads, _, tokens := r.shape()
-	if err := check("normrollout", normOptions, o, r.Grid, len(r.Attn), heads); err != nil {
-		return nil, err
-	}
 	if r.Gram == nil {
 		return nil, fmt.Errorf("attention: %w: want the dot products of Record.Gram, found none", ErrRows)
 	}
 	if r.Rows != nil {
-		return nil, fmt.Errorf("attention: %w: want all %d query rows, found %v", ErrRows, tokens, r.Rows)
+		return nil, fmt.Errorf("attention: %w: want all %d query rows, found %v", ErrRows, r.tokens(), r.Rows)
 	}
-	moved := Record{Grid: r.Grid, Prefix: r.Prefix, Pooled: r.Pooled}
-	for l := range r.Attn {
-		if l+1 >= o.Start {
-			moved.Attn = append(moved.Attn, r.moved(l, b))
-		}
+	moved := Record{Shape: r.Shape}
+	for block := blockOf(o.Start, 0); block < len(r.Attn); block++ {
+		moved.Attn = append(moved.Attn, r.moved(block, b))
 	}
 	row, err := moved.flow(0, Options{Discard: o.Discard, Query: o.Query}, true)
 	if err != nil {
@@ -45,14 +39,14 @@ func normRollout(r *Record, b int, o Options) (*Map, error) {
 	return r.newMap(row, o, 0)
 }
 
-// moved returns F of image b in layer l, from 0, as attention of one head
+// moved returns F of image b in a block as attention of one head
 // (1, 1, N, N). With M the dot products of fʰ(xj), ‖Σh ah fʰ(xj)‖² = aᵀMa.
-func (r *Record) moved(l, b int) *tensor.Dense {
+func (r *Record) moved(block, b int) *tensor.Dense {
 	_, heads, _, n := r.shape()
-	if s := r.Gram[l].Shape(); len(s) != 4 || s[1] != n || s[2] != heads || s[3] != heads {
-		panic(fmt.Sprintf("attention: dot products of layer %d are %v, want (B, %d, %d, %d)", l+1, s, n, heads, heads))
+	if s := r.Gram[block].Shape(); len(s) != 4 || s[1] != n || s[2] != heads || s[3] != heads {
+		panic(fmt.Sprintf("attention: dot products of layer %d are %v, want (B, %d, %d, %d)", layerOf(block), s, n, heads, heads))
 	}
-	attn, gram := imageOf(r.Attn[l], b), imageOf(r.Gram[l], b)
+	attn, gram := imageOf(r.Attn[block], b), imageOf(r.Gram[block], b)
 	out := tensor.New(tensor.WithShape(1, 1, n, n), tensor.Of(tensor.Float32))
 	eachBand(n, func(lo, hi int) {
 		a := make([]float32, heads)

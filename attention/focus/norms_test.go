@@ -1,6 +1,7 @@
 package focus_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"testing"
@@ -19,18 +20,16 @@ func TestNormRolloutGolden(t *testing.T) {
 	options := []focus.Options{{}, {Discard: 0.5}, {Start: 2}} // NORM_OPTIONS of testdata/make_maps.py
 	for _, kind := range goldenKinds {
 		t.Run(kind, func(t *testing.T) {
-			x, c := goldenImages(t, kind)
-			want, cells := npy(t, "testdata", kind+"_norms.npy"), x.Record.Grid[0]*x.Record.Grid[1]
+			x, _ := goldenImages(t, kind)
+			want, cells := npy(t, "testdata", kind+"_norms.npy"), x.Grid[0]*x.Grid[1]
 			require.Equal(t, tensor.Shape{len(options), 2, cells}, want.Shape())
 			for i, o := range options {
-				require.NoError(t, m.Check(o, x.Record.Grid, c.Depth, c.Heads))
-				r := x.Record
-				needs := m.Needs(&r, o)
-				out, err := x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(needs))
+				require.NoError(t, m.Check(o, x.Shape))
+				out, err := x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(focus.Question{Method: m.Name, Options: o}, x.Shape))
 				require.NoError(t, err)
-				vitserve.Fill(&r, out, needs)
+				r := vitserve.RecordOf(x.Shape, out)
 				for b := range 2 {
-					got, err := m.Map(&r, b, o)
+					got, err := m.Map(context.Background(), focus.Subject{Record: r.Image(b)}, o)
 					require.NoError(t, err)
 					w, name := want.Float32s()[(i*2+b)*cells:][:cells], fmt.Sprintf("%+v image %d", o, b)
 					require.Greater(t, pearson(w, got.Values.Float32s()), 0.9999, name)
@@ -47,7 +46,7 @@ func TestNormRolloutGolden(t *testing.T) {
 // as told.
 func moves(lengths ...float32) *focus.Record {
 	n := len(lengths)
-	r := &focus.Record{Grid: [2]int{1, n - 1}, Prefix: 1}
+	r := &focus.Record{Shape: focus.Shape{Grid: [2]int{1, n - 1}, Prefix: 1}}
 	for range 2 {
 		attn, gram := make([]float32, n*n), make([]float32, n)
 		for i := range attn {
@@ -67,7 +66,7 @@ func moves(lengths ...float32) *focus.Record {
 func TestNormRolloutLengths(t *testing.T) {
 	m, err := focus.Find("normrollout")
 	require.NoError(t, err)
-	got, err := m.Map(moves(1, 3, 0, 4), 0, focus.Options{})
+	got, err := m.Map(context.Background(), focus.Subject{Record: moves(1, 3, 0, 4).Image(0)}, focus.Options{})
 	require.NoError(t, err)
 	// A row is lengths/8; half of it is added twice, and once to each token's own half.
 	lengths := []float64{1, 3, 0, 4}
@@ -77,11 +76,11 @@ func TestNormRolloutLengths(t *testing.T) {
 	}
 	require.InDelta(t, 1-0.75*7/8, got.OnPrefix, 1e-6)
 
-	_, err = m.Map(moves(0, 0, 0, 0), 0, focus.Options{})
+	_, err = m.Map(context.Background(), focus.Subject{Record: moves(0, 0, 0, 0).Image(0)}, focus.Options{})
 	require.ErrorIs(t, err, focus.ErrFlat)
-	_, err = m.Map(moves(1, 2, 3, float32(math.NaN())), 0, focus.Options{})
+	_, err = m.Map(context.Background(), focus.Subject{Record: moves(1, 2, 3, float32(math.NaN())).Image(0)}, focus.Options{})
 	require.ErrorIs(t, err, focus.ErrNotFinite)
-	_, err = m.Map(moves(1, 2, 3, 4), 0, focus.Options{Fusion: focus.Max})
+	_, err = m.Map(context.Background(), focus.Subject{Record: moves(1, 2, 3, 4).Image(0)}, focus.Options{Fusion: focus.Max})
 	require.ErrorIs(t, err, focus.ErrOption)
 
 	// Heads that cancel move nothing, however much they attend.
@@ -102,7 +101,7 @@ func TestNormRolloutLengths(t *testing.T) {
 		r.Attn[l] = tensor.New(tensor.WithShape(1, 2, n, n), tensor.WithBacking(attn))
 		r.Gram[l] = tensor.New(tensor.WithShape(1, n, 2, 2), tensor.WithBacking(gram))
 	}
-	got, err = m.Map(r, 0, focus.Options{})
+	got, err = m.Map(context.Background(), focus.Subject{Record: r.Image(0)}, focus.Options{})
 	require.NoError(t, err)
 	require.Zero(t, got.Values.Float32s()[1])
 	require.Positive(t, got.Values.Float32s()[0])

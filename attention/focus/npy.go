@@ -55,7 +55,7 @@ func (p Part) Bytes(depth, heads, tokens int) int64 {
 // image. A row that is not recorded is ErrRows.
 func (r *Record) Cut(b int, p Part) (*Record, error) {
 	_, heads, recorded, tokens := r.shape()
-	out := &Record{Grid: r.Grid, Prefix: r.Prefix, Pooled: r.Pooled, Rows: p.Rows}
+	out := &Record{Shape: r.Shape, Rows: p.Rows}
 	if p.Rows == nil {
 		out.Rows = r.Rows
 	}
@@ -67,11 +67,11 @@ func (r *Record) Cut(b int, p Part) (*Record, error) {
 	if p.Rows != nil {
 		rows = len(p.Rows)
 	}
-	for l := range r.Attn {
-		if p.Layer > 0 && l+1 != p.Layer {
+	for block := range r.Attn {
+		if block != blockOf(p.Layer, block) {
 			continue
 		}
-		v := r.layer(l+1, b, Options{})
+		v := r.layer(block, b, Options{})
 		cut := make([]float32, 0, (hi-lo)*rows*tokens)
 		for h := lo; h < hi; h++ {
 			v.lo, v.hi = h, h+1

@@ -12,13 +12,9 @@ import "context"
 // https://arxiv.org/abs/1311.2901, section 4.2; dropping tokens: Naseer et
 // al., "Intriguing Properties of Vision Transformers",
 // https://arxiv.org/abs/2105.10497, section 3.1.
-func occlusion(ctx context.Context, s Subject, o Options) (*Map, error) {
-	s.mustFit()
-	if err := check("occlusion", occlusionOptions, o, s.Grid, 0, 0); err != nil {
-		return nil, err
-	}
+func occlusion(ctx context.Context, q asked, o Options) (*Map, error) {
 	window := max(1, o.Window)
-	rows, cols := s.Grid[0], s.Grid[1]
+	rows, cols := q.Grid[0], q.Grid[1]
 	var keep [][]int
 	for row := range rows - window + 1 {
 		for col := range cols - window + 1 {
@@ -31,11 +27,11 @@ func occlusion(ctx context.Context, s Subject, o Options) (*Map, error) {
 			keep = append(keep, k)
 		}
 	}
-	whole, err := s.kept(ctx, [][]int{s.all()})
+	whole, err := q.kept(ctx, [][]int{q.all()})
 	if err != nil {
 		return nil, err
 	}
-	without, err := s.kept(ctx, keep)
+	without, err := q.kept(ctx, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -52,5 +48,12 @@ func occlusion(ctx context.Context, s Subject, o Options) (*Map, error) {
 	for i := range loss {
 		loss[i] /= covered[i]
 	}
-	return s.newMap(loss, o)
+	return q.newMap(loss, o)
+}
+
+// occlusionPasses: the whole image, and a pass a window, of one target.
+func occlusionPasses(o Options, s Shape) (once, each float64) {
+	window := max(1, o.Window)
+	windows := float64((s.Grid[0] - window + 1) * (s.Grid[1] - window + 1))
+	return 1, 1 + windows*float64(s.tokens()-window*window)/float64(s.tokens())
 }

@@ -97,7 +97,7 @@ const (
 func ContactSheet(p *patch.Photo, g patch.Geometry, r *Record, b int, o Options, s Style) (*image.NRGBA, error) {
 	_, heads, _, _ := r.shape()
 	o = Options{Query: o.Query, Mass: o.Mass}
-	if err := check("raw", rawOptions, o, r.Grid, len(r.Attn), heads); err != nil {
+	if err := o.check(r.sized()); err != nil {
 		return nil, err
 	}
 	if err := SheetPicture.Check(s); err != nil {
@@ -121,9 +121,9 @@ func ContactSheet(p *patch.Photo, g patch.Geometry, r *Record, b int, o Options,
 	}
 	for l := range r.Attn {
 		y := sheetMargin + l*(sheetTile+sheetGap)
-		label(sheet, sheetMargin/2, y+sheetTile/2, l+1)
+		label(sheet, sheetMargin/2, y+sheetTile/2, layerOf(l))
 		for h := range heads {
-			o.Layer, o.Head = l+1, h+1
+			o.Layer, o.Head = layerOf(l), h+1
 			x := sheetMargin + h*(sheetTile+sheetGap)
 			painted := crossed(photo.Image)
 			m, err := raw(r, b, o)

@@ -45,7 +45,8 @@ func newAdditive(t *testing.T, seed uint64, grid [2]int, size int) *additive {
 
 func (a *additive) subject() Subject {
 	image := tensor.New(tensor.WithShape(1, 3, a.size, a.size), tensor.WithBacking(slices.Clone(a.image)))
-	return Subject{Model: a, Pixels: image, Grid: a.grid, Patch: [2]int{a.size / a.grid[0], a.size / a.grid[1]}, Class: 1, Batch: a.batch}
+	shape := Shape{Grid: a.grid, Patch: [2]int{a.size / a.grid[0], a.size / a.grid[1]}}
+	return Subject{Record: &Record{Shape: shape}, Model: a, Pixels: image, Targets: []Target{{Class: 1}}, Batch: a.batch}
 }
 
 func two(p []float64) *tensor.Dense {
@@ -94,17 +95,26 @@ func (a *additive) Kept(_ context.Context, pixels *tensor.Dense, keep [][]int) (
 	return two(p), a.fail
 }
 
+// Tokens are as alike as can be: none is an outlier.
+func (a *additive) Tokens(_ context.Context, pixels *tensor.Dense) (*tensor.Dense, error) {
+	return tensor.Ones(tensor.Float32, pixels.Shape()[0], 1+len(a.weights), 1), a.fail
+}
+
+func (a *additive) Trace(context.Context, *tensor.Dense, bool, []int) (Trace, error) {
+	return nil, ErrGradients
+}
+
 // Of a model whose patches add up, occlusion must find the weights.
 func TestOcclusion(t *testing.T) {
 	a := newAdditive(t, 1, [2]int{4, 5}, 20)
-	m, err := occlusion(context.Background(), a.subject(), Options{})
+	m, err := occlusion(context.Background(), asked{a.subject(), 1}, Options{})
 	require.NoError(t, err)
 	for i, w := range a.weights {
 		require.InDelta(t, w, m.Values.Float32s()[i], 1e-6)
 	}
 	require.Equal(t, 1+20, a.asked)
 
-	m, err = occlusion(context.Background(), a.subject(), Options{Window: 2})
+	m, err = occlusion(context.Background(), asked{a.subject(), 1}, Options{Window: 2})
 	require.NoError(t, err)
 	// The corner is in one window: itself and its three neighbours.
 	require.InDelta(t, a.weights[0]+a.weights[1]+a.weights[5]+a.weights[6], m.Values.Float32s()[0], 1e-6)
@@ -116,7 +126,7 @@ func TestOcclusion(t *testing.T) {
 func TestRise(t *testing.T) {
 	a := newAdditive(t, 2, [2]int{14, 14}, 28)
 	a.batch = 33
-	m, err := rise(context.Background(), a.subject(), Options{Masks: 6000})
+	m, err := rise(context.Background(), asked{a.subject(), 1}, Options{Masks: 6000})
 	require.NoError(t, err)
 	require.Equal(t, 6000, a.asked)
 	require.Greater(t, pearson(a.weights, m.Values.Float32s()), 0.4, "smooth masks blur the weights")
@@ -130,16 +140,16 @@ func TestRise(t *testing.T) {
 		}
 	}
 	a.weights = spot
-	m, err = rise(context.Background(), a.subject(), Options{Seed: 1})
+	m, err = rise(context.Background(), asked{a.subject(), 1}, Options{Seed: 1})
 	require.NoError(t, err)
 	s := m.Summary(cropped(140, 140, patch.Rect{W: 140, H: 140}))
 	require.InDelta(t, 95, s.Peak.X+s.Peak.W/2, 15)
 	require.InDelta(t, 45, s.Peak.Y+s.Peak.H/2, 15)
 
-	again, err := rise(context.Background(), a.subject(), Options{Seed: 1})
+	again, err := rise(context.Background(), asked{a.subject(), 1}, Options{Seed: 1})
 	require.NoError(t, err)
 	require.Equal(t, m.Values.Float32s(), again.Values.Float32s(), "one seed, one map")
-	other, err := rise(context.Background(), a.subject(), Options{Seed: 2})
+	other, err := rise(context.Background(), asked{a.subject(), 1}, Options{Seed: 2})
 	require.NoError(t, err)
 	require.NotEqual(t, m.Values.Float32s(), other.Values.Float32s())
 }
@@ -161,7 +171,7 @@ func TestEvidence(t *testing.T) {
 		weights[i] = float32(w)
 	}
 	right := newTestMap(4, 7, weights...)
-	e, err := Evaluate(context.Background(), a.subject(), right)
+	e, err := Evaluate(context.Background(), a.subject(), 1, right)
 	require.NoError(t, err)
 	require.Equal(t, 2*EvidenceSteps+2*PerturbationSteps, a.asked)
 
@@ -188,7 +198,7 @@ func TestEvidence(t *testing.T) {
 	for i := range weights {
 		weights[i] = -weights[i]
 	}
-	wrong, err := Evaluate(context.Background(), a.subject(), newTestMap(4, 7, weights...))
+	wrong, err := Evaluate(context.Background(), a.subject(), 1, newTestMap(4, 7, weights...))
 	require.NoError(t, err)
 	require.InDelta(t, -e.Score(), wrong.Score(), 1e-5)
 	require.Less(t, e.Positive, e.Negative)
@@ -217,46 +227,48 @@ func TestProbesRefuse(t *testing.T) {
 	} {
 		m, err := Find(c.method)
 		require.NoError(t, err)
-		_, err = m.Probe(ctx, a.subject(), c.o)
+		_, err = m.Map(ctx, a.subject(), c.o)
 		require.ErrorIs(t, err, ErrOption, "%s %+v", c.method, c.o)
-		require.ErrorIs(t, m.Check(c.o, a.grid, 3, 3), ErrOption)
-		_, err = m.Map(record(1, 1, 1, 1, 1, a.grid), 0, Options{})
+		require.ErrorIs(t, m.Check(c.o, Shape{Grid: a.grid, Depth: 3, Heads: 3}), ErrOption)
+		_, err = m.Map(context.Background(), Subject{Record: record(1, 1, 1, 1, 1, a.grid).Image(0)}, Options{})
 		require.ErrorIs(t, err, ErrOption)
-		require.True(t, Needs{}.Equal(m.Needs(&Record{Grid: a.grid, Prefix: 1}, Options{})))
+		require.Equal(t, []int{}, m.rows(Options{}, Shape{Grid: a.grid, Prefix: 1}))
 	}
 	require.Zero(t, a.asked)
 
+	occlusion, err := Find("occlusion")
+	require.NoError(t, err)
 	s := a.subject()
-	s.Class = 2
-	_, err := occlusion(ctx, s, Options{})
+	s.Targets[0].Class = 2
+	_, err = occlusion.Map(ctx, s, Options{})
 	require.ErrorIs(t, err, ErrOption)
 	require.ErrorContains(t, err, "0 to 1")
-	_, err = Evaluate(ctx, s, newTestMap(4, 4, make([]float32, 16)...))
+	_, err = Evaluate(ctx, s, 2, newTestMap(4, 4, make([]float32, 16)...))
 	require.ErrorIs(t, err, ErrFlat)
-	_, err = Evaluate(ctx, a.subject(), newTestMap(2, 2, 1, 2, 3, 4))
+	_, err = Evaluate(ctx, a.subject(), 1, newTestMap(2, 2, 1, 2, 3, 4))
 	require.ErrorContains(t, err, "[4 4]")
 
 	s = a.subject()
 	s.Patch = [2]int{4, 5}
-	require.Panics(t, func() { _, _ = occlusion(ctx, s, Options{}) })
+	require.Panics(t, func() { _, _ = occlusion.Map(ctx, s, Options{}) })
 
 	a.weights = make([]float64, 16) // a model that looks at nothing
-	_, err = occlusion(ctx, a.subject(), Options{})
+	_, err = occlusion.Map(ctx, a.subject(), Options{})
 	require.ErrorIs(t, err, ErrFlat)
 
 	a.fail = errors.New("device lost")
 	for _, m := range Methods() {
-		if m.Probe != nil {
-			_, err = m.Probe(ctx, a.subject(), Options{})
+		if m.From == FromParts {
+			_, err = m.Map(ctx, a.subject(), Options{})
 			require.ErrorIs(t, err, a.fail)
 			stopped, cancel := context.WithCancel(ctx)
 			cancel()
 			before := a.asked
-			_, err = m.Probe(stopped, a.subject(), Options{})
+			_, err = m.Map(stopped, a.subject(), Options{})
 			require.ErrorIs(t, err, context.Canceled)
 			require.Equal(t, before, a.asked)
 		}
 	}
-	_, err = Evaluate(ctx, a.subject(), newTestMap(4, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16))
+	_, err = Evaluate(ctx, a.subject(), 1, newTestMap(4, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16))
 	require.ErrorIs(t, err, a.fail)
 }

@@ -3,24 +3,16 @@ package focus
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
-
-// AutoMethod is the name of the method that shows the map of the best
-// evidence: see Auto. It is in no table, because its maps are those of others.
-const AutoMethod = "auto"
 
 // MaxMaps is how many maps one question may ask for.
 const MaxMaps = 32
 
-// AllNames returns what the method of a Question may be: Names, and auto.
-func AllNames() []string { return append(Names(), AutoMethod) }
-
 // Question is what is asked about an image. The zero value asks for the
 // default map.
 type Question struct {
-	Method   string   // one of AllNames; "": DefaultMethod, or DefaultClassMethod where classes are asked for
+	Method   string   // one of Names; "": DefaultMethod, or DefaultClassMethod where classes are asked for
 	Options  Options  // of the method; without Query, for which there is Queries
 	Queries  [][]int  // row, column of patches that ask, a map each; none: the class token
 	Targets  []Target // a map each; none: the Best classes of the image
@@ -29,41 +21,22 @@ type Question struct {
 	Keep     *Part    // of the attention that is returned itself; nil: none. See OfSheet, OfAttention
 }
 
-// ParseCell reads the row and the column of a patch: "3,4".
-func ParseCell(text string) ([]int, error) {
-	row, col, _ := strings.Cut(text, ",")
-	r, errRow := strconv.ParseUint(row, 10, 31)
-	c, errCol := strconv.ParseUint(col, 10, 31)
-	if errRow != nil || errCol != nil {
-		return nil, badOption("query", fmt.Sprintf("%.64q", text), "row,column such as 3,4")
-	}
-	return []int{int(r), int(c)}, nil
-}
-
-// method returns the method that is asked for. auto reads the maps of others
-// out of all the attention.
+// method returns the method that is asked for.
 func (q Question) method() (Method, error) {
-	name := q.Method
 	switch {
-	case name == AutoMethod:
-		return Method{Name: AutoMethod, Full: true}, nil
-	case name == "" && q.ofClass():
-		name = DefaultClassMethod
-	case name == "":
-		name = DefaultMethod
+	case q.Method != "":
+		return Find(q.Method)
+	case q.ofClass():
+		return Find(DefaultClassMethod)
 	}
-	m, err := Find(name)
-	if err != nil {
-		return m, badOption("method", fmt.Sprintf("%.64q", name), AllNames()...)
-	}
-	return m, nil
+	return Find(DefaultMethod)
 }
 
 func (q Question) ofClass() bool { return len(q.Targets) > 0 || q.Best > 0 }
 
 // asks reports whether a map of m, or its evidence, is about a class.
 func (q Question) asks(m Method) bool {
-	return q.Evidence || m.Probe != nil || m.Derive != nil || m.Name == AutoMethod
+	return q.Evidence || m.OfClass()
 }
 
 // AsksModel reports whether a map of q, or its evidence, is about a class, so
@@ -119,29 +92,29 @@ func (q *Question) OfAttention() error {
 		return fmt.Errorf("attention: %w: values %s are of every query, want neither queries nor evidence", ErrOption, ValuesAttention)
 	}
 	q.Keep = &Part{Layer: q.Options.Layer, Head: q.Options.Head}
-	return q.ofRaw("values "+ValuesAttention, Options{Layer: q.Options.Layer, Head: q.Options.Head})
+	return q.ofRaw("values "+ValuesAttention, "layer", "head")
 }
 
 // OfSheet makes q keep what a ContactSheet shows.
-func (q *Question) OfSheet(r *Record) error {
-	if err := q.ofRaw("picture "+string(SheetPicture), Options{Mass: q.Options.Mass}); err != nil {
+func (q *Question) OfSheet(s Shape) error {
+	if err := q.ofRaw("picture "+string(SheetPicture), "mass"); err != nil {
 		return err
 	}
 	if len(q.Queries) > 1 {
 		return badOption("queries of a sheet", len(q.Queries), "one")
 	}
-	rows := q.Needs(r).Rows
-	q.Keep = &Part{Rows: rows}
+	q.Keep = &Part{Rows: q.Rows(s)}
 	return nil
 }
 
 // ofRaw makes the method of q that of a picture, or of values, of attention
 // itself, which understand these options.
-func (q *Question) ofRaw(what string, understood Options) error {
+func (q *Question) ofRaw(what string, understood ...string) error {
 	if q.Method == "" && !q.ofClass() {
 		q.Method = "raw"
 	}
-	if q.Method != "raw" || fmt.Sprint(q.Options) != fmt.Sprint(understood) {
+	more := slices.ContainsFunc(q.Options.given(), func(name string) bool { return !slices.Contains(understood, name) })
+	if q.Method != "raw" || more {
 		return fmt.Errorf("attention: %w: %s: it is of attention as it is, want no class, no method but raw, and of its options %s",
 			ErrOption, what, "layer and head with values, mass with a sheet")
 	}
@@ -152,31 +125,31 @@ func (q *Question) ofRaw(what string, understood Options) error {
 // makes a forward pass of its own.
 func (q Question) Derives() bool {
 	m, err := q.method()
-	return err == nil && m.Derive != nil
+	return err == nil && m.From == FromGradients
 }
 
-// Check says what of q is impossible for a model of that grid (rows,
-// columns), depth and heads. The error names what is allowed and has
-// ErrOption in its chain. Whether there are such classes is not looked at.
-func (q Question) Check(grid [2]int, depth, heads int) error {
+// Check says what of q is impossible for a model of that shape. The error
+// names what is allowed and has ErrOption in its chain. Whether there are such
+// classes is not looked at.
+func (q Question) Check(s Shape) error {
 	m, err := q.method()
 	if err != nil {
 		return err
 	}
 	versus := slices.ContainsFunc(q.Targets, func(t Target) bool { return len(t.Versus) > 0 })
 	switch {
-	case m.Name == AutoMethod && q.Options.Mass != 0:
-		return fmt.Errorf("attention: %w: mass: %s compares whole maps", ErrOption, AutoMethod)
+	case m.From == FromMaps && q.Options.Mass != 0:
+		return fmt.Errorf("attention: %w: mass: %s compares whole maps", ErrOption, m.Name)
 	case q.ofClass() && !q.asks(m):
 		return fmt.Errorf("attention: %w: class: %s reads attention, which knows no class; want it with %s, %s or evidence",
-			ErrOption, m.Name, strings.Join(append(GradientNames(), ProbeNames()...), ", "), AutoMethod)
-	case versus && m.Derive == nil:
-		return fmt.Errorf("attention: %w: versus: method %s compares no classes, want %s", ErrOption, m.Name, strings.Join(GradientNames(), ", "))
+			ErrOption, m.Name, strings.Join(append(Names(FromGradients), Names(FromParts)...), ", "), AutoMethod)
+	case versus && m.From != FromGradients:
+		return fmt.Errorf("attention: %w: versus: method %s compares no classes, want %s", ErrOption, m.Name, strings.Join(Names(FromGradients), ", "))
 	case q.Count() > MaxMaps:
 		return badOption("maps of one image", q.Count(), fmt.Sprintf("at most %d", MaxMaps))
 	}
 	for _, o := range q.options() {
-		if err := check(m.Name, m.options, o, grid, depth, heads); err != nil {
+		if err := m.Check(o, s); err != nil {
 			return err
 		}
 	}
@@ -197,21 +170,46 @@ func (q Question) options() []Options {
 	return all
 }
 
-// Needs returns what a forward pass must record for q. Of r it looks at Grid,
-// Prefix and Pooled.
-func (q Question) Needs(r *Record) (n Needs) {
+// Rows returns the query rows of attention that a forward pass of a model of
+// that shape must record for q: none where it is empty, every one where it is
+// nil.
+func (q Question) Rows(s Shape) []int {
 	m, err := q.method()
-	if err != nil || m.Name == AutoMethod {
-		return Needs{Full: true}
+	if err != nil || q.Keep != nil && q.Keep.Rows == nil {
+		return nil
 	}
+	rows := []int{}
 	for _, o := range q.options() {
-		more := m.Needs(r, o)
-		n.Rows, n.Full, n.Gram = append(n.Rows, more.Rows...), n.Full || more.Full, n.Gram || more.Gram
+		more := m.rows(o, s)
+		if more == nil {
+			return nil
+		}
+		rows = append(rows, more...)
 	}
-	if n.Full || q.Keep != nil && q.Keep.Rows == nil {
-		return Needs{Full: true, Gram: n.Gram}
+	slices.Sort(rows)
+	return slices.Compact(rows)
+}
+
+// Gram reports whether a forward pass must record Record.Gram for q.
+func (q Question) Gram() bool {
+	m, err := q.method()
+	return err == nil && m.Gram
+}
+
+// Passes returns about how many forward passes of one image the answer takes
+// on a model of that shape: so much it costs beside others.
+func (q Question) Passes(s Shape) float64 {
+	m, err := q.method()
+	if err != nil {
+		return 0
 	}
-	slices.Sort(n.Rows)
-	n.Rows = slices.Compact(n.Rows)
-	return n
+	once, each := m.passes(q.Options, s)
+	all := once + each*float64(max(1, len(q.Targets), q.Best))
+	if q.Evidence && m.From != FromMaps {
+		all += evidencePasses * float64(q.Count())
+	}
+	if q.Evidence || m.From == FromMaps {
+		all++ // for Outliers
+	}
+	return all
 }

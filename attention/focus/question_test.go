@@ -7,41 +7,42 @@ import (
 )
 
 func TestQuestionRows(t *testing.T) {
-	class, pooled := &Record{Grid: [2]int{4, 5}, Prefix: 1}, &Record{Grid: [2]int{4, 5}, Prefix: 2, Pooled: true}
+	class, pooled := Shape{Grid: [2]int{4, 5}, Prefix: 1}, Shape{Grid: [2]int{4, 5}, Prefix: 2, Pooled: true}
 	for _, c := range []struct {
 		q    Question
-		r    *Record
-		rows []int
-		full bool
+		s    Shape
+		rows []int // nil: every one
 	}{
-		{Question{Method: "raw"}, class, []int{0}, false},
-		{Question{Method: "raw"}, pooled, nil, true},
-		{Question{Method: "raw", Queries: [][]int{{3, 4}, {0, 1}, {3, 4}}}, class, []int{2, 20}, false},
-		{Question{Method: "raw", Queries: [][]int{{0, 1}}}, pooled, []int{3}, false},
-		{Question{Queries: [][]int{{0, 1}}}, class, nil, true},
-		{Question{Method: AutoMethod}, class, nil, true},
-		{Question{Method: "raw", Keep: &Part{Layer: 2}}, class, nil, true},
-		{Question{Targets: []Target{{Class: 1}}}, class, nil, false},
-		{Question{Method: "rise"}, class, nil, false},
+		{Question{Method: "raw"}, class, []int{0}},
+		{Question{Method: "raw"}, pooled, nil},
+		{Question{Method: "raw", Queries: [][]int{{3, 4}, {0, 1}, {3, 4}}}, class, []int{2, 20}},
+		{Question{Method: "raw", Queries: [][]int{{0, 1}}}, pooled, []int{3}},
+		{Question{Queries: [][]int{{0, 1}}}, class, nil},
+		{Question{Method: AutoMethod}, class, nil},
+		{Question{Method: "raw", Keep: &Part{Layer: 2}}, class, nil},
+		{Question{Targets: []Target{{Class: 1}}}, class, []int{}},
+		{Question{Method: "rise"}, class, []int{}},
 	} {
-		require.Equal(t, Needs{Rows: c.rows, Full: c.full}, c.q.Needs(c.r), "%+v", c.q)
+		require.Equal(t, c.rows, c.q.Rows(c.s), "%+v", c.q)
+		require.False(t, c.q.Gram())
 	}
-	require.Equal(t, Needs{Full: true, Gram: true}, Question{Method: "normrollout"}.Needs(class))
+	require.Nil(t, Question{Method: "normrollout"}.Rows(class))
+	require.True(t, Question{Method: "normrollout"}.Gram())
 }
 
 func TestQuestionKeeps(t *testing.T) {
-	r := &Record{Grid: [2]int{4, 5}, Prefix: 1}
+	s := Shape{Grid: [2]int{4, 5}, Prefix: 1}
 	var q Question
-	require.NoError(t, q.OfSheet(r))
+	require.NoError(t, q.OfSheet(s))
 	require.Equal(t, Question{Method: "raw", Keep: &Part{Rows: []int{0}}}, q)
 	q = Question{Queries: [][]int{{1, 1}}}
-	require.NoError(t, q.OfSheet(r))
+	require.NoError(t, q.OfSheet(s))
 	require.Equal(t, []int{7}, q.Keep.Rows)
 	q = Question{Options: Options{Layer: 2}}
 	require.NoError(t, q.OfAttention())
 	require.Equal(t, &Part{Layer: 2}, q.Keep)
 	for _, q := range []Question{{Method: "rollout"}, {Best: 1}, {Options: Options{Head: 1}}, {Queries: [][]int{{1, 1}, {2, 2}}}} {
-		require.ErrorIs(t, q.OfSheet(r), ErrOption, "%+v", q)
+		require.ErrorIs(t, q.OfSheet(s), ErrOption, "%+v", q)
 	}
 	for _, q := range []Question{{Method: "rollout"}, {Best: 1}, {Options: Options{Mass: 0.5}}, {Queries: [][]int{{1, 1}}}, {Evidence: true}} {
 		require.ErrorIs(t, q.OfAttention(), ErrOption, "%+v", q)

@@ -5,15 +5,9 @@ package focus
 // minimum. A model without class token answers with the mean of its patches'
 // rows, because the mean of its patches is what it classifies.
 func raw(r *Record, b int, o Options) (*Map, error) {
-	_, heads, _, tokens := r.shape()
-	if err := check("raw", rawOptions, o, r.Grid, len(r.Attn), heads); err != nil {
-		return nil, err
-	}
-	l := o.Layer
-	if l == 0 {
-		l = len(r.Attn)
-	}
-	v := r.layer(l, b, o)
+	_, _, _, tokens := r.shape()
+	block := blockOf(o.Layer, len(r.Attn)-1)
+	v := r.layer(block, b, o)
 	asking := r.asking(o)
 	sum, row := make([]float64, tokens), make([]float32, tokens)
 	for _, q := range asking {
@@ -24,5 +18,5 @@ func raw(r *Record, b int, o Options) (*Map, error) {
 			sum[j] += float64(p) / float64(len(asking))
 		}
 	}
-	return r.newMap(sum, o, l)
+	return r.newMap(sum, o, layerOf(block))
 }

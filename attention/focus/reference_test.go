@@ -1,6 +1,7 @@
 package focus
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -15,7 +16,7 @@ import (
 func record(seed uint64, batch, depth, heads, prefix int, grid [2]int) *Record {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := prefix + grid[0]*grid[1]
-	r := &Record{Grid: grid, Prefix: prefix}
+	r := &Record{Shape: Shape{Grid: grid, Prefix: prefix}}
 	for range depth {
 		probs := make([]float32, batch*heads*n*n)
 		for row := range batch * heads * n {
@@ -36,7 +37,7 @@ func record(seed uint64, batch, depth, heads, prefix int, grid [2]int) *Record {
 // only returns r with nothing but these query rows recorded.
 func only(r *Record, rows ...int) *Record {
 	batch, heads, _, n := r.shape()
-	out := &Record{Grid: r.Grid, Prefix: r.Prefix, Pooled: r.Pooled, Rows: rows}
+	out := &Record{Shape: Shape{Grid: r.Grid, Prefix: r.Prefix, Pooled: r.Pooled}, Rows: rows}
 	for _, a := range r.Attn {
 		var probs []float32
 		for bh := range batch * heads {
@@ -165,7 +166,7 @@ func BenchmarkMaps(b *testing.B) {
 		require.NoError(b, err)
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := method.Map(r, 0, o); err != nil {
+				if _, err := method.Map(context.Background(), Subject{Record: r.Image(0)}, o); err != nil {
 					b.Fatal(err)
 				}
 			}

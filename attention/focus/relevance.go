@@ -15,19 +15,19 @@ import "gorgonia.org/tensor"
 // began, and would hide small relevance under rounding. As in rollout only
 // the row is carried, from the last layer down.
 func relevance(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
-	start := max(1, d.o.Start)
+	start, depth := blockOf(d.o.Start, 0), d.x.Depth
 	for _, seed := range seeds {
-		g, err := d.trace.Backward(d.ctx, seed, d.depth, GradWants{Relevance: from(start, d.depth)})
+		shares, err := d.trace.Relevance(d.ctx, seed, from(start, depth))
 		if err != nil {
 			return nil, 0, err
 		}
 		var of [][]float64
 		for b := range d.x.images() {
-			row := d.x.Record.start(d.o)
+			row := d.x.start(d.o)
 			n := len(row)
 			next := make([]float64, n)
-			for l := d.depth; l >= start; l-- {
-				a := imageOf(g.Relevance[l], b)
+			for block := depth - 1; block >= start; block-- {
+				a := imageOf(shares[block], b)
 				copy(next, row)
 				for i, w := range row {
 					if w == 0 {
@@ -39,7 +39,7 @@ func relevance(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer 
 				}
 				row, next = next, row
 			}
-			for i, w := range d.x.Record.start(d.o) {
+			for i, w := range d.x.start(d.o) {
 				row[i] -= w
 			}
 			of = append(of, row)
@@ -51,9 +51,9 @@ func relevance(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer 
 
 // start returns the row (N) that a flow through the layers begins with: one
 // weight, shared by the tokens that ask.
-func (r *Record) start(o Options) []float64 {
-	row := make([]float64, r.Prefix+r.Grid[0]*r.Grid[1])
-	asking := r.asking(o)
+func (s Shape) start(o Options) []float64 {
+	row := make([]float64, s.tokens())
+	asking := s.asking(o)
 	for _, q := range asking {
 		row[q] = 1 / float64(len(asking))
 	}
@@ -74,29 +74,28 @@ func (r *Record) start(o Options) []float64 {
 // last layer to the first, it pairs the attention of layer l with the
 // gradient of layer L+1-l.
 func gradRollout(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
-	o := d.o
-	start := max(1, o.Start)
+	o, depth := d.o, d.x.Depth
+	start := blockOf(o.Start, 0)
 	lowest := start
 	if o.Compat == VitExplain {
-		lowest = 1
+		lowest = 0
 	}
+	attn := d.trace.Attn()
 	for _, seed := range seeds {
-		g, err := d.trace.Backward(d.ctx, seed, d.depth, GradWants{Probs: from(lowest, d.depth)})
+		grads, err := d.trace.ProbsGrad(d.ctx, seed, depth-1, from(lowest, depth))
 		if err != nil {
 			return nil, 0, err
 		}
-		r := d.x.Record
-		r.Rows = nil
-		r.Attn = make([]*tensor.Dense, d.depth)
-		for l := range d.depth {
-			grads := g.Probs[l+1]
+		r := Record{Shape: d.x.Shape, Attn: make([]*tensor.Dense, depth)}
+		for block := range depth {
+			at := block
 			if o.Compat == VitExplain {
-				grads = g.Probs[d.depth-l]
+				at = depth - 1 - block
 			}
-			if l+1 >= start {
-				r.Attn[l] = speaking(d.trace.Attn[l], grads)
+			if block >= start {
+				r.Attn[block] = speaking(attn[block], grads[at])
 			} else {
-				r.Attn[l] = r.blank(d.x.images())
+				r.Attn[block] = r.blank(d.x.images())
 			}
 		}
 		var of [][]float64
@@ -114,7 +113,7 @@ func gradRollout(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, laye
 
 // blank returns attention of one head (B, 1, N, N) that nobody reads.
 func (r *Record) blank(images int) *tensor.Dense {
-	n := r.Prefix + r.Grid[0]*r.Grid[1]
+	n := r.tokens()
 	return tensor.New(tensor.WithShape(images, 1, n, n), tensor.Of(tensor.Float32))
 }
 
@@ -151,27 +150,25 @@ func speaking(a, g *tensor.Dense) *tensor.Dense {
 // program. y(l) is pooled as the model pools: that program takes the mean of
 // all tokens, which is not what a head on the class token was trained for.
 func legrad(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
-	start := d.o.Start
-	if start == 0 {
-		start = max(1, d.depth-1)
-	}
+	depth := d.x.Depth
+	start := blockOf(d.o.Start, max(0, depth-2))
 	for _, seed := range seeds {
 		of := make([][]float64, d.x.images())
-		for l := start; l <= d.depth; l++ {
+		for block := start; block < depth; block++ {
 			if err := d.ctx.Err(); err != nil {
 				return nil, 0, err
 			}
-			g, err := d.trace.Backward(d.ctx, seed, l, GradWants{Probs: []int{l}})
+			g, err := d.trace.ProbsGrad(d.ctx, seed, block, []int{block})
 			if err != nil {
 				return nil, 0, err
 			}
-			s := g.Probs[l].Shape()
+			s := g[block].Shape()
 			heads, n := s[1], s[3]
 			for b := range of {
 				if of[b] == nil {
 					of[b] = make([]float64, n)
 				}
-				for from := imageOf(g.Probs[l], b); len(from) > 0; from = from[n:] {
+				for from := imageOf(g[block], b); len(from) > 0; from = from[n:] {
 					for j, v := range from[:n] {
 						of[b][j] += float64(max(0, v)) / float64(heads*n)
 					}

@@ -82,7 +82,7 @@ func (s *scores) add(t *testing.T, one score) {
 // candidate is one row of the report.
 type candidate struct {
 	name string
-	make func(photo string, r *focus.Record, s focus.Subject) (*focus.Map, error)
+	make func(photo string, x focus.Subject) (*focus.Map, error)
 
 	scores []score
 }
@@ -98,15 +98,15 @@ func fixed(grid [2]int, value func(r, c int) float64) *focus.Map {
 
 func candidates(t *testing.T) []*candidate {
 	all := []*candidate{
-		{name: "random map", make: func(photo string, r *focus.Record, _ focus.Subject) (*focus.Map, error) {
+		{name: "random map", make: func(photo string, x focus.Subject) (*focus.Map, error) {
 			rng := rand.New(rand.NewPCG(uint64(crc32.ChecksumIEEE([]byte(photo))), 3))
-			return fixed(r.Grid, func(int, int) float64 { return rng.Float64() }), nil
+			return fixed(x.Grid, func(int, int) float64 { return rng.Float64() }), nil
 		}},
-		{name: "centre prior", make: func(_ string, r *focus.Record, _ focus.Subject) (*focus.Map, error) {
-			return fixed(r.Grid, func(row, col int) float64 {
-				y := (float64(row)+0.5)/float64(r.Grid[0]) - 0.5
-				x := (float64(col)+0.5)/float64(r.Grid[1]) - 0.5
-				return math.Exp(-8 * (x*x + y*y))
+		{name: "centre prior", make: func(_ string, x focus.Subject) (*focus.Map, error) {
+			return fixed(x.Grid, func(row, col int) float64 {
+				v := (float64(row)+0.5)/float64(x.Grid[0]) - 0.5
+				u := (float64(col)+0.5)/float64(x.Grid[1]) - 0.5
+				return math.Exp(-8 * (u*u + v*v))
 			}), nil
 		}},
 	}
@@ -129,20 +129,11 @@ func candidates(t *testing.T) []*candidate {
 	} {
 		m, err := focus.Find(c.method)
 		require.NoError(t, err)
-		if *focusQuick && m.Probe != nil {
+		if *focusQuick && m.From == focus.FromParts {
 			continue
 		}
-		all = append(all, &candidate{name: c.name, make: func(_ string, r *focus.Record, s focus.Subject) (*focus.Map, error) {
-			if m.Derive != nil {
-				return m.DeriveOne(context.Background(), focus.Images{
-					Model: s.Model.(vitserve.View), Pixels: s.Pixels, Patch: s.Patch, Targets: []focus.Target{{Class: s.Class}},
-					Record: focus.Record{Grid: r.Grid, Prefix: r.Prefix},
-				}, c.o)
-			}
-			if m.Probe != nil {
-				return m.Probe(context.Background(), s, c.o)
-			}
-			return m.Map(r, 0, c.o)
+		all = append(all, &candidate{name: c.name, make: func(_ string, x focus.Subject) (*focus.Map, error) {
+			return m.Map(context.Background(), x, c.o)
 		}})
 	}
 	return all
@@ -155,7 +146,6 @@ func candidates(t *testing.T) []*candidate {
 func TestFocusReport(t *testing.T) {
 	dir := shared(t)
 	c, s := deitTiny(t, dir, 8)
-	rows, cols := c.Config.Grid()
 	list, err := os.ReadFile(filepath.Join(dir, "data", "nips2017", "labels.csv"))
 	require.NoError(t, err)
 	photos, err := csv.NewReader(bytes.NewReader(list)).ReadAll()
@@ -181,15 +171,14 @@ func TestFocusReport(t *testing.T) {
 			require.NoError(t, err)
 			out, err := s.Forward(pixels, vit.Wants{AttnFull: true, Gram: true})
 			require.NoError(t, err)
-			r := &focus.Record{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix, Attn: out.Attn, Gram: out.Gram}
 			subject := focus.Subject{
-				Model: vitserve.View{Session: s}, Pixels: pixels, Grid: r.Grid, Patch: c.Config.Patch,
-				Class: slices.Index(out.Logits.Float32s(), slices.Max(out.Logits.Float32s())),
+				Record: vitserve.RecordOf(vitserve.ShapeOf(c.Config), out), Model: vitserve.View{Session: s}, Pixels: pixels,
+				Targets: []focus.Target{{Class: slices.Index(out.Logits.Float32s(), slices.Max(out.Logits.Float32s()))}},
 			}
 			for _, a := range missing {
-				m, err := a.make(photo, r, subject)
+				m, err := a.make(photo, subject)
 				require.NoError(t, err, a.name)
-				e, err := focus.Evaluate(context.Background(), subject, m)
+				e, err := focus.Evaluate(context.Background(), subject, subject.Targets[0].Class, m)
 				require.NoError(t, err, a.name)
 				kept.add(t, score{photo, a.name, e.Deletion, e.Insertion, e.Positive, e.Negative})
 			}

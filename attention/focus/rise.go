@@ -24,26 +24,16 @@ const (
 // coarse random grid, shifted at random and stretched bilinearly; here its
 // highest patches, a fixed share, are kept and the tokens of the others
 // dropped, so that masks are of one length and nothing is painted.
-func rise(ctx context.Context, s Subject, o Options) (*Map, error) {
-	s.mustFit()
-	if err := check("rise", riseOptions, o, s.Grid, 0, 0); err != nil {
-		return nil, err
-	}
-	masks, share := o.Masks, o.Keep
-	if masks == 0 {
-		masks = DefaultMasks
-	}
-	if share == 0 {
-		share = DefaultKeep
-	}
-	n := s.patches()
+func rise(ctx context.Context, q asked, o Options) (*Map, error) {
+	masks, share := o.parts()
+	n := q.patches()
 	count := min(max(1, int(share*float64(n)+0.5)), n-1)
 	rng := rand.New(rand.NewPCG(o.Seed, 0))
 	keep := make([][]int, masks)
 	for i := range keep {
-		keep[i] = riseMask(rng, s.Grid, count)
+		keep[i] = riseMask(rng, q.Grid, count)
 	}
-	p, err := s.kept(ctx, keep)
+	p, err := q.kept(ctx, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +47,7 @@ func rise(ctx context.Context, s Subject, o Options) (*Map, error) {
 	for i := range credit {
 		credit[i] /= max(1, seen[i])
 	}
-	return s.newMap(credit, o)
+	return q.newMap(credit, o)
 }
 
 // riseMask returns count patches that a coarse random field is highest at.
@@ -79,4 +69,22 @@ func riseMask(rng *rand.Rand, grid [2]int, count int) []int {
 	keep := highestFirst(values)[:count]
 	slices.Sort(keep)
 	return keep
+}
+
+// parts returns how many there are, and the share of the patches in each.
+func (o Options) parts() (masks int, share float64) {
+	masks, share = o.Masks, o.Keep
+	if masks == 0 {
+		masks = DefaultMasks
+	}
+	if share == 0 {
+		share = DefaultKeep
+	}
+	return masks, share
+}
+
+// risePasses: a pass over a share of the patches a mask, of one target.
+func risePasses(o Options, _ Shape) (once, each float64) {
+	masks, share := o.parts()
+	return 1, float64(masks) * share
 }

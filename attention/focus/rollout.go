@@ -22,10 +22,6 @@ import "slices"
 // Compat vit-explain divides column j, instead of row j, by the sum of row j:
 // that program writes a / a.sum(dim=-1) without keepdim.
 func rollout(r *Record, b int, o Options) (*Map, error) {
-	_, heads, _, _ := r.shape()
-	if err := check("rollout", rolloutOptions, o, r.Grid, len(r.Attn), heads); err != nil {
-		return nil, err
-	}
 	row, err := r.flow(b, o, true)
 	if err != nil {
 		return nil, err
@@ -40,8 +36,8 @@ func (r *Record) flow(b int, o Options, spare bool) ([]float64, error) {
 	tokens := len(vec)
 	next := make([]float64, tokens)
 	row := make([]float32, tokens)
-	for l := len(r.Attn); l >= max(1, o.Start); l-- {
-		v := r.layer(l, b, o)
+	for block := len(r.Attn) - 1; block >= blockOf(o.Start, 0); block-- {
+		v := r.layer(block, b, o)
 		if o.Discard > 0 {
 			var err error
 			if v, err = v.discard(o.Discard, spare); err != nil {

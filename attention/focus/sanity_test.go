@@ -101,19 +101,16 @@ func TestSanityOfModels(t *testing.T) {
 				defer s.Close()
 				m, err := focus.Find(name)
 				require.NoError(t, err)
-				if m.Derive != nil {
-					y := x
-					y.Model, y.Targets = vitserve.View{Session: s}, []focus.Target{{Class: 2}}
-					d, err := m.Derive(context.Background(), y, focus.Options{})
+				y := x
+				if m.From == focus.FromAttention {
+					out, err := s.Forward(x.Pixels, vitserve.WantsOf(focus.Question{Method: name}, x.Shape))
 					require.NoError(t, err)
-					return d.Maps[0][0].Map, d.Maps[0][0].Err
+					y.Record = vitserve.RecordOf(x.Shape, out)
 				}
-				r := x.Record
-				needs := m.Needs(&r, focus.Options{})
-				out, err := s.Forward(x.Pixels, vitserve.WantsOf(needs))
+				y.Model, y.Targets = vitserve.View{Session: s}, []focus.Target{{Class: 2}}
+				d, err := m.Maps(context.Background(), y, focus.Options{})
 				require.NoError(t, err)
-				vitserve.Fill(&r, out, needs)
-				return m.Map(&r, 0, focus.Options{})
+				return d.Maps[0][0].Map, d.Maps[0][0].Err
 			}
 			check := func(name string) *focus.Sanity {
 				whole, err := maps(name, c.Depth+1, 0)

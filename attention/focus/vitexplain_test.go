@@ -1,6 +1,7 @@
 package focus_test
 
 import (
+	"context"
 	"image"
 	"math"
 	"os"
@@ -57,7 +58,7 @@ func look(t testing.TB, c *models.Checkpoint, s *vit.Session, p *patch.Photo, th
 	out, err := s.Forward(pixels, vit.Wants{AttnFull: true})
 	require.NoError(t, err)
 	rows, cols := c.Config.Grid()
-	return &focus.Record{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix, Attn: out.Attn}, g
+	return &focus.Record{Shape: focus.Shape{Grid: [2]int{rows, cols}, Prefix: c.Config.Prefix}, Attn: out.Attn}, g
 }
 
 // The pictures that the author of https://github.com/jacobgil/vit-explain
@@ -111,7 +112,7 @@ func TestVitExplainPictures(t *testing.T) {
 
 			theirs, g := look(t, c, s, photo, true)
 			o := focus.Options{Fusion: want.fusion, Discard: want.discard, Compat: focus.VitExplain}
-			m, err := rollout.Map(theirs, 0, o)
+			m, err := rollout.Map(context.Background(), focus.Subject{Record: theirs.Image(0)}, o)
 			require.NoError(t, err)
 			painted, err := focus.Overlay(photo, g, m, style)
 			require.NoError(t, err)
@@ -132,7 +133,7 @@ func TestVitExplainPictures(t *testing.T) {
 			// What the paper's equation and the model's own normalisation make of it.
 			ours, g := look(t, c, s, photo, false)
 			o.Compat = ""
-			m, err = rollout.Map(ours, 0, o)
+			m, err = rollout.Map(context.Background(), focus.Subject{Record: ours.Image(0)}, o)
 			require.NoError(t, err)
 			painted, err = focus.Overlay(photo, g, m, style)
 			require.NoError(t, err)

@@ -65,7 +65,7 @@ auto makes several maps and shows the one with the best evidence.
 	f.remoteFlags.register(cmd)
 	// What a server can be asked for, too, has the name that it has there.
 	flags, q, o := cmd.Flags(), &f.question, &f.question.Options
-	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(focus.AllNames(), ", "), focus.DefaultMethod, focus.DefaultClassMethod))
+	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.DefaultClassMethod))
 	flags.IntVar(&o.Layer, "layer", 0, "layer that raw and gradcam read, from 1; 0 is the last")
 	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
 	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(focus.Fusions(), ", ")+" (default "+focus.Fusions()[0]+")")
@@ -145,7 +145,7 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 
 // ask completes the question for a model, or says what is wrong with it.
 func (f *explainFlags) ask(e *engine) (err error) {
-	q, r := &f.question, record(e)
+	q, shape := &f.question, lib.ShapeOf(e.Config)
 	if q.Best < 0 {
 		return fmt.Errorf("--classes %d, want 1 or more", q.Best)
 	}
@@ -156,18 +156,12 @@ func (f *explainFlags) ask(e *engine) (err error) {
 	case f.values == focus.ValuesAttention:
 		err = q.OfAttention()
 	case focus.Picture(f.picture) == focus.SheetPicture:
-		err = q.OfSheet(r)
+		err = q.OfSheet(shape)
 	}
 	if err != nil {
 		return err
 	}
-	return q.Check(r.Grid, e.Config.Depth, e.Config.Heads)
-}
-
-// record is what the focus maps know of a model before a forward pass.
-func record(e *engine) *focus.Record {
-	r := lib.RecordOf(e.Config)
-	return &r
+	return q.Check(shape)
 }
 
 // explanation is what was found out about a photo.
@@ -189,7 +183,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 	if x.photo, err = patch.Decode(ctx, data, o); err != nil {
 		return nil, err
 	}
-	c, t, r := e.Config, e.Transform, record(e)
+	c, t := e.Config, e.Transform
 	if f.style.Compat == focus.VitExplain {
 		t = focus.VitExplainTransform(t)
 	}
@@ -198,7 +192,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 	if x.geom, err = t.PhotoPixels(ctx, one, x.photo); err != nil {
 		return nil, err
 	}
-	x.geom = focus.OnPatches(x.geom, r.Grid, c.Patch)
+	x.geom = focus.OnPatches(x.geom, lib.ShapeOf(c).Grid, c.Patch)
 	if f.style.Compat == focus.VitExplain {
 		focus.VitExplainPixels(one, t.Mean, t.Std)
 	}
@@ -206,7 +200,7 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 	if err != nil {
 		return nil, err
 	}
-	x.Explanation, err = f.look(ctx, e, session, pixels, r)
+	x.Explanation, err = f.look(ctx, e, session, pixels)
 	if err := errors.Join(err, session.Close()); err != nil || !f.sanity {
 		return x, err
 	}
@@ -223,19 +217,17 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 }
 
 // look answers the question about pixels (1, 3, H, W).
-func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense, r *focus.Record) (*focus.Explanation, error) {
-	var logits []float32
+func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense) (*focus.Explanation, error) {
+	shape := lib.ShapeOf(e.Config)
+	record := &focus.Record{Shape: shape}
 	if !f.question.Derives() {
-		needs := f.question.Needs(r)
-		out, err := session.Forward(pixels, lib.WantsOf(needs))
+		out, err := session.Forward(pixels, lib.WantsOf(f.question, shape))
 		if err != nil {
 			return nil, err
 		}
-		lib.Fill(r, out, needs)
-		if out.Logits != nil {
-			logits = out.Logits.Float32s()
-		}
+		record = lib.RecordOf(shape, out)
 	}
-	s := focus.Subject{Pixels: pixels, Grid: r.Grid, Patch: e.Config.Patch, Batch: f.question.Batch()}
-	return f.question.Explain(ctx, lib.View{Session: session, MultiLabel: e.MultiLabel}, s, r, 0, logits)
+	return f.question.Explain(ctx, focus.Subject{
+		Record: record, Model: lib.View{Session: session, MultiLabel: e.MultiLabel}, Pixels: pixels, Batch: f.question.Batch(),
+	})
 }

@@ -76,7 +76,7 @@ func TestExplainAsks(t *testing.T) {
 // that is named, and that a difference is another map.
 func TestExplainDerives(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 200, 100)))
-	for _, method := range focus.GradientNames() {
+	for _, method := range focus.Names(focus.FromGradients) {
 		a := explainJSON(t, "--method", method, file)
 		require.Equal(t, (*a.Predictions)[0], a.Maps[0].Class, method)
 		require.Equal(t, method, a.Maps[0].Method)

@@ -14,13 +14,13 @@ import (
 
 // checkSanity repeats a map with shuffled weights. Where there is no map it
 // has nothing to say.
-func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of focus.Explained) (*focus.Sanity, error) {
+func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of focus.Focus) (*focus.Sanity, error) {
 	if of.Map == nil {
 		return nil, nil
 	}
 	again := *f
 	again.question = focus.Question{Method: of.Method.Name, Options: of.Options}
-	if of.Target != nil && (of.Method.Probe != nil || of.Method.Derive != nil) {
+	if of.Target != nil && of.Method.OfClass() {
 		again.question.Targets = []focus.Target{*of.Target}
 	}
 	return focus.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *focus.Map, err error) {
@@ -37,7 +37,7 @@ func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tenso
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, session.Close()) }()
-		x, err := again.look(ctx, e, session, pixels, record(e))
+		x, err := again.look(ctx, e, session, pixels)
 		if err != nil {
 			return nil, err
 		}

@@ -14,33 +14,62 @@ var (
 	ErrOption    = errors.New("impossible option")     // HTTP 422; the message names what is allowed
 	ErrFlat      = errors.New("flat map")              // the values are all alike: there is nothing to show
 	ErrNotFinite = errors.New("map with NaN or Inf")   // the attention itself is broken
-	ErrRows      = errors.New("missing attention row") // the record lacks what the map reads; see Method.Needs
+	ErrRows      = errors.New("missing attention row") // the record lacks what the map reads; see Question.Rows
 )
 
-// Record is the attention of one forward pass, as the focus maps read it.
+// Record is what one forward pass of B images recorded, as the maps read it.
 type Record struct {
-	Grid   [2]int          // rows, columns of patches
-	Prefix int             // P, tokens in front of the patches
-	Pooled bool            // no prefix token is a class token: the model pools its patches
-	Attn   []*tensor.Dense // by layer, (B, H, R, N): rows Rows of every head
+	Shape
+	Logits *tensor.Dense   // (B, K); nil without a head
+	Attn   []*tensor.Dense // by block, (B, H, R, N): rows Rows of every head
 	Rows   []int           // which query rows Attn holds; nil: all N
 
-	// Gram is by layer (B, N, H, H), for each token x the dot products of what
+	// Gram is by block (B, N, H, H), for each token x the dot products of what
 	// the heads would add where it alone is attended to:
 	//
 	//	fʰ(x) = (x Wᵥʰ + bᵥʰ) Wₒʰ (C)
 	//
-	// It is nil unless Needs asks for it.
+	// It is nil unless Question.Gram asks for it.
 	Gram []*tensor.Dense
 }
 
-// hasClass reports whether token 0 is a class token.
-func (r *Record) hasClass() bool { return r.Prefix > 0 && !r.Pooled }
+// Image returns the record of image b alone, over the same memory.
+func (r *Record) Image(b int) *Record {
+	one := *r
+	if r.Logits != nil {
+		one.Logits = sliced(r.Logits, b)
+	}
+	one.Attn, one.Gram = nil, nil
+	for _, a := range r.Attn {
+		one.Attn = append(one.Attn, sliced(a, b))
+	}
+	for _, g := range r.Gram {
+		one.Gram = append(one.Gram, sliced(g, b))
+	}
+	return &one
+}
+
+// sliced returns image b of a batch as a batch of one.
+func sliced(d *tensor.Dense, b int) *tensor.Dense {
+	shape := d.Shape().Clone()
+	shape[0] = 1
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(imageOf(d, b)))
+}
+
+// sized returns the shape of the model with the layers and heads that are
+// recorded, where any are.
+func (r *Record) sized() Shape {
+	s := r.Shape
+	if len(r.Attn) > 0 {
+		s.Depth, s.Heads = len(r.Attn), r.Attn[0].Shape()[1]
+	}
+	return s
+}
 
 // shape returns what every layer of the record has in common, and panics
 // when a layer differs: a record is made by the program, not by its user.
 func (r *Record) shape() (batch, heads, rows, tokens int) {
-	tokens = r.Prefix + r.Grid[0]*r.Grid[1]
+	tokens = r.tokens()
 	if len(r.Attn) == 0 {
 		panic("attention: record without layers")
 	}
@@ -51,7 +80,7 @@ func (r *Record) shape() (batch, heads, rows, tokens int) {
 	}
 	for l, a := range r.Attn {
 		if t := a.Shape(); len(t) != 4 || !t.Eq(s) || t[2] != rows || t[3] != tokens {
-			panic(fmt.Sprintf("attention: record of layer %d is %v, want (B, H, %d, %d) as in every layer", l+1, t, rows, tokens))
+			panic(fmt.Sprintf("attention: record of layer %d is %v, want (B, H, %d, %d) as in every layer", layerOf(l), t, rows, tokens))
 		}
 	}
 	return s[0], s[1], rows, tokens
@@ -67,15 +96,15 @@ type layer struct {
 	fusion Fusion
 }
 
-// layer returns image b of 1-based layer l.
-func (r *Record) layer(l, b int, o Options) layer {
+// layer returns image b in a block.
+func (r *Record) layer(block, b int, o Options) layer {
 	batch, heads, rows, tokens := r.shape()
 	if b < 0 || b >= batch {
 		panic(fmt.Sprintf("attention: image %d of a batch of %d", b, batch))
 	}
 	size := heads * rows * tokens
 	v := layer{
-		probs: r.Attn[l-1].Float32s()[b*size : (b+1)*size],
+		probs: r.Attn[block].Float32s()[b*size : (b+1)*size],
 		at:    r.Rows, rows: rows, tokens: tokens,
 		lo: 0, hi: heads, fusion: o.Fusion,
 	}
@@ -124,16 +153,16 @@ func (v layer) row(dst []float32, q int) error {
 // asking returns the query tokens that a map starts from, each with the same
 // weight: the patch of o.Query, the class token, or every patch of a model
 // without class token, whose features are their mean.
-func (r *Record) asking(o Options) []int {
+func (s Shape) asking(o Options) []int {
 	switch {
 	case len(o.Query) == 2:
-		return []int{r.Prefix + o.Query[0]*r.Grid[1] + o.Query[1]}
-	case r.hasClass():
+		return []int{s.Prefix + o.Query[0]*s.Grid[1] + o.Query[1]}
+	case s.hasClass():
 		return []int{0}
 	}
 	var all []int
-	for i := range r.Grid[0] * r.Grid[1] {
-		all = append(all, r.Prefix+i)
+	for i := s.Prefix; i < s.tokens(); i++ {
+		all = append(all, i)
 	}
 	return all
 }
