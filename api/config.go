@@ -169,6 +169,9 @@ func (c Config) Validate() error {
 			bad("%s %d, want at least %d", n.name, n.v, n.min)
 		}
 	}
+	if c.Threads > backend.MaxThreads {
+		bad("threads %d, want at most %d", c.Threads, backend.MaxThreads)
+	}
 	for _, d := range []struct {
 		name string
 		v    Duration

@@ -93,6 +93,8 @@ func TestValidate(t *testing.T) {
 		"addr":                func(c *api.Config) { c.Addr = "8080" },
 		"debug_addr":          func(c *api.Config) { c.DebugAddr = ":6060" },
 		"tls_cert":            func(c *api.Config) { c.TLSKey = "key.pem" },
+		"threads 100000":      func(c *api.Config) { c.Threads = 100_000 },
+		"threads -1":          func(c *api.Config) { c.Threads = -1 },
 		"precision":           func(c *api.Config) { c.Precision = "f64" },
 		"max_batch 0":         func(c *api.Config) { c.MaxBatch = 0 },
 		"max_queue 0":         func(c *api.Config) { c.MaxQueue = 0 },

@@ -84,6 +84,12 @@ func TestRegistry(t *testing.T) {
 	require.EqualError(t, err, "backend: open test-b: int8: not supported by this machine")
 	_, err = Open("test-a", Options{})
 	require.ErrorIs(t, err, broken)
+	for _, n := range []int{-1, MaxThreads + 1, 100_000, -1 << 62} {
+		_, err = Open("test-b", Options{Threads: n})
+		require.EqualError(t, err, fmt.Sprintf("backend: open test-b: %d threads, want 0 to 1024, where 0 is one a core", n))
+	}
+	_, err = Open("test-b", Options{Threads: MaxThreads})
+	require.NoError(t, err)
 	_, err = Open("gpu", Options{})
 	require.EqualError(t, err, `backend: no backend "gpu" in this binary, want one of test-a, test-b`)
 }

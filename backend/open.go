@@ -38,11 +38,15 @@ func ParsePrecision(s string) (Precision, error) {
 	return 0, fmt.Errorf("backend: precision %q, want one of %s", s, strings.Join(precisions[:], ", "))
 }
 
+// MaxThreads is the most worker threads that a backend is opened with: each
+// has memory of its own.
+const MaxThreads = 1024
+
 // Options open a backend.
 type Options struct {
 	Precision Precision
 	Device    string // which of several, as Info.Device names it; "": the backend's first
-	Threads   int    // worker threads on a CPU; 0: as many as it may use
+	Threads   int    // worker threads on a CPU, at most MaxThreads; 0: as many as it may use
 }
 
 // Info is what a backend says of itself.
@@ -92,6 +96,9 @@ func Open(name string, o Options) (Backend, error) {
 	registry.Unlock()
 	if open == nil {
 		return nil, fmt.Errorf("backend: no backend %q in this binary, want one of %s", name, strings.Join(Names(), ", "))
+	}
+	if o.Threads < 0 || o.Threads > MaxThreads {
+		return nil, fmt.Errorf("backend: open %s: %d threads, want 0 to %d, where 0 is one a core", name, o.Threads, MaxThreads)
 	}
 	b, err := open(o)
 	if err != nil {

@@ -137,8 +137,8 @@ func (f *benchFlags) check() error {
 		}
 	}
 	for _, n := range f.threads {
-		if n < 0 || n > 4096 {
-			return usageError{fmt.Errorf("--threads %d, want 0 to 4096", n)}
+		if n < 0 || n > backend.MaxThreads {
+			return usageError{fmt.Errorf("--threads %d, want 0 to %d", n, backend.MaxThreads)}
 		}
 	}
 	for _, p := range f.precisions {

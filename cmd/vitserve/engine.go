@@ -46,8 +46,8 @@ const autoPrecision = "auto"
 func (f *machineFlags) options() (o backend.Options, err error) {
 	o.Threads = f.threads
 	switch {
-	case f.threads < 0:
-		return o, usageError{fmt.Errorf("--threads %d, want 0 or more", f.threads)}
+	case f.threads < 0 || f.threads > backend.MaxThreads:
+		return o, usageError{fmt.Errorf("--threads %d, want 0 to %d", f.threads, backend.MaxThreads)}
 	case !slices.Contains(backend.Names(), f.backend):
 		return o, usageError{fmt.Errorf("--backend %s, want one of %s", f.backend, strings.Join(backend.Names(), ", "))}
 	case f.precision == autoPrecision:
