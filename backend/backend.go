@@ -152,8 +152,19 @@ type Stream interface {
 	// y is (B, 1, len(spans)·C).
 	Pool(y, x Tensor, spans ...Span)
 
-	// Gather keeps the named tokens of every image: y[b, i] = x[b, rows[i]].
+	// Gather keeps the named tokens of every image: x is (B, N, C), y is
+	// (B, R, C), and y[b, i] = x[b, rows[i]]; or, with a list for each image,
+	// one behind the other, y[b, i] = x[b, rows[b·R + i]], as kept tokens and
+	// the last token of a text need it. Rows are values, as pixels are: queues
+	// that differ in nothing else are one program to a backend.
 	Gather(y, x Tensor, rows []int)
+
+	// RelativeBias writes the Attention.Bias of one layer from its table, for
+	// the first R of N tokens: y is (H, R, N), and y[h, i, j] is the bias
+	// between tokens i and j. Tokens, if they are not nil, name the N that
+	// there are, as Gather does, prefix included. With a list for each image,
+	// one behind the other, y is (B, H, R, N).
+	RelativeBias(y Tensor, p *Relative, tokens []int)
 
 	Gradients
 }
@@ -192,4 +203,8 @@ type Gradients interface {
 	// PoolGrad writes dx (B, N, C) from dy (B, 1, len(spans)·C); tokens in no
 	// span get zero.
 	PoolGrad(dx, dy Tensor, spans ...Span)
+
+	// GatherGrad writes dx (B, N, C) from dy (B, R, C): a token gets the sum
+	// of what it became, or zero.
+	GatherGrad(dx, dy Tensor, rows []int)
 }

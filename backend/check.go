@@ -204,9 +204,53 @@ func checkSpans(op, name string, x Tensor, spans []Span) (b, n, c int) {
 // CheckGather panics unless the operands fit.
 func CheckGather(y, x Tensor, rows []int) {
 	const op = "Gather"
+	checkGather(op, y, x, rows)
+	checkWritten(op, y)
+}
+
+// checkGather checks the operands of gathering x to y and of its gradient.
+func checkGather(op string, y, x Tensor, rows []int) {
 	b, n, c := dims(op, "x", x)
 	checkRows(op, rows, n, x)
-	checkShape(op, "y", y, b, len(rows), c)
+	each := len(rows)
+	if len(y.Shape) == 3 && b*y.Shape[1] == len(rows) {
+		each = y.Shape[1]
+	}
+	checkShape(op, "y", y, b, each, c)
+}
+
+// CheckRelativeBias panics unless the operands fit.
+func CheckRelativeBias(y Tensor, p *Relative, tokens []int) {
+	const op = "RelativeBias"
+	d := len(y.Shape)
+	if d != 3 && d != 4 {
+		panic(fmt.Sprintf("backend: %s: y %v, want (H, R, N) or (B, H, R, N)", op, y.Shape))
+	}
+	if p.Grid[0] < 1 || p.Grid[1] < 1 || p.Prefix < 0 {
+		panic(fmt.Sprintf("backend: %s: grid %v after %d tokens", op, p.Grid, p.Prefix))
+	}
+	table := (2*p.Grid[0] - 1) * (2*p.Grid[1] - 1)
+	if p.Prefix > 0 {
+		table += 3
+	}
+	checkShape(op, "table", p.Table, table, y.Shape[d-3])
+	images, r, n := 1, y.Shape[d-2], y.Shape[d-1]
+	if d == 4 {
+		images = y.Shape[0]
+	}
+	want := len(tokens)
+	if tokens == nil {
+		want = images * p.Tokens()
+	}
+	if r > n || images*n != want || tokens == nil && d == 4 {
+		panic(fmt.Sprintf("backend: %s: y %v of %d tokens of a grid %v after %d", op, y.Shape, want, p.Grid, p.Prefix))
+	}
+	for _, t := range tokens {
+		if t < 0 || t >= p.Tokens() {
+			panic(fmt.Sprintf("backend: %s: token %d of a grid %v after %d, y %v", op, t, p.Grid, p.Prefix, y.Shape))
+		}
+	}
+	checkView(op, "y", y)
 	checkWritten(op, y)
 }
 

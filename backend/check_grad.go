@@ -77,3 +77,10 @@ func CheckPoolGrad(dx, dy Tensor, spans ...Span) {
 	checkShape(op, "dy", dy, b, 1, len(spans)*c)
 	checkWritten(op, dx)
 }
+
+// CheckGatherGrad panics unless the operands fit.
+func CheckGatherGrad(dx, dy Tensor, rows []int) {
+	const op = "GatherGrad"
+	checkGather(op, dy, dx, rows)
+	checkWritten(op, dx)
+}

@@ -88,5 +88,42 @@ type Rope struct {
 	Interleaved bool   // pairs are (2i, 2i+1), as EVA-02 has them; else (i, i+D/2), as DINOv3
 }
 
+// Relative are learned biases by the relative position of two tokens, a small
+// table of each layer. Between patches (yᵢ, xᵢ) and (yⱼ, xⱼ) of a grid of
+// (h, w) it is row
+//
+//	(yᵢ - yⱼ + h-1)·(2w-1) + xᵢ - xⱼ + w-1
+//
+// of the table. With a prefix there are three rows more at its end: from a
+// prefix token to a patch, from a patch to a prefix token, and between prefix
+// tokens.
+//
+// Bao et al., "BEiT", https://arxiv.org/abs/2106.08254; the index is
+// gen_relative_position_index of timm/layers/pos_embed_rel.py.
+type Relative struct {
+	Table  Tensor // ((2h-1)(2w-1), H), or three rows more
+	Grid   [2]int // h, w: rows and columns of patches
+	Prefix int    // tokens in front
+}
+
+// Tokens returns how many tokens there are, prefix included.
+func (p *Relative) Tokens() int { return p.Prefix + p.Grid[0]*p.Grid[1] }
+
+// Row returns the row of the table of tokens i and j.
+func (p *Relative) Row(i, j int) int {
+	h, w := p.Grid[0], p.Grid[1]
+	all := (2*h - 1) * (2*w - 1)
+	i, j = i-p.Prefix, j-p.Prefix
+	switch {
+	case i < 0 && j < 0:
+		return all + 2
+	case j < 0:
+		return all + 1
+	case i < 0:
+		return all
+	}
+	return (i/w-j/w+h-1)*(2*w-1) + i%w - j%w + w - 1
+}
+
 // Span is a half-open range of tokens.
 type Span struct{ Lo, Hi int }

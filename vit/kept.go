@@ -42,23 +42,18 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 	if c.PreNorm {
 		s.stream.LayerNorm(s.whole, s.whole, s.m.preNorm)
 	}
-	for b, patches := range keep {
-		rows := make([]int, 0, tokens)
+	rows := make([]int, 0, n*tokens)
+	for _, patches := range keep {
 		for i := range c.Prefix {
 			rows = append(rows, i)
 		}
 		for _, p := range patches {
 			rows = append(rows, c.Prefix+p)
 		}
-		image := m.x
-		image.Offset += b * image.Batch
-		s.stream.Gather(image.First(1), s.whole, rows)
 	}
-	// What follows is the same for every choice of patches, so it is a
-	// program of its own, which the backend may keep.
-	if err := s.stream.Sync(); err != nil {
-		return nil, fmt.Errorf("vit: kept patches of %d images: %w", n, err)
-	}
+	all := s.whole // one image for all lists
+	all.Shape, all.Batch = tensor.Shape{n, c.Tokens(), c.Dim}, 0
+	s.stream.Gather(m.x, all, rows)
 
 	c.Pool = keptSpans(c.Pool, tokens)
 	for i := range s.m.blocks {

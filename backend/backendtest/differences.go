@@ -108,6 +108,14 @@ func derivatives() map[string]func(r *rig) derivative {
 				},
 			}
 		},
+		"Gather": func(r *rig) derivative {
+			rows := []int{4, 1, 1, 0, 2, 3} // of each image
+			return derivative{
+				in: [][]int{{b, n, dim}}, out: []int{b, 3, dim},
+				forward: func(y backend.Tensor, x []backend.Tensor) { r.Gather(y, x[0], rows) },
+				grad:    func(dx []backend.Tensor, dy backend.Tensor, _ []backend.Tensor) { r.GatherGrad(dx[0], dy, rows) },
+			}
+		},
 		"Pool": func(r *rig) derivative {
 			spans := []backend.Span{{Lo: 0, Hi: 1}, {Lo: 0, Hi: 4}, {Lo: 2, Hi: 4}}
 			return derivative{

@@ -24,6 +24,7 @@ func (s suite) gradients(t *testing.T) {
 	t.Run("PlacesGrad", s.placesGrad)
 	t.Run("Relevance", s.relevance)
 	t.Run("PoolGrad", s.poolGrad)
+	t.Run("GatherGrad", s.gatherGrad)
 	t.Run("GradPanics", s.gradPanics)
 }
 
@@ -385,13 +386,15 @@ func (s suite) gradPanics(t *testing.T) {
 		"gelu on a gated weight":        {func() { r.LinearGrad(x, y, gated, backend.Epilogue{Act: backend.GELU, Pre: y}) }, []string{"gelu"}},
 		"gated from the full width": {func() { r.LinearGrad(x, y, gated, backend.Epilogue{Act: backend.SwiGLU, Pre: y}) },
 			[]string{"(2, 5, 48)", "(48, 32)"}},
-		"linear of elsewhere":        {func() { r.LinearGrad(x, y, foreign{}, backend.Epilogue{}) }, []string{"(48, 32)"}},
-		"attention of other rows":    {func() { r.AttentionGrad(x, x, x, short, x, x, x, heads) }, []string{"AttentionGrad", "do", "(2, 4, 32)", "(2, 5, 32)"}},
-		"keys' gradient of queries":  {func() { r.AttentionGrad(none, short, none, short, short, x, x, heads) }, []string{"dk", "(2, 4, 32)", "(2, 5, 32)"}},
-		"probabilities of fewer":     {func() { r.AttentionGrad(none, none, none, x, x, x, x, probs) }, []string{"(2, 4, 1, 5)", "(2, 4, 5, 5)"}},
-		"relevance of fewer":         {func() { r.AttentionGrad(none, none, none, x, x, x, x, mean) }, []string{"(2, 4, 5)", "(2, 5, 5)"}},
-		"span outside":               {func() { r.PoolGrad(x, x.Rows(0, 1), backend.Span{Lo: 1, Hi: 6}) }, []string{"PoolGrad", "{1 6}"}},
-		"pooled with more than sums": {func() { r.PoolGrad(x, short, backend.Span{Lo: 0, Hi: 1}) }, []string{"(2, 4, 32)", "(2, 1, 32)"}},
+		"linear of elsewhere":         {func() { r.LinearGrad(x, y, foreign{}, backend.Epilogue{}) }, []string{"(48, 32)"}},
+		"attention of other rows":     {func() { r.AttentionGrad(x, x, x, short, x, x, x, heads) }, []string{"AttentionGrad", "do", "(2, 4, 32)", "(2, 5, 32)"}},
+		"keys' gradient of queries":   {func() { r.AttentionGrad(none, short, none, short, short, x, x, heads) }, []string{"dk", "(2, 4, 32)", "(2, 5, 32)"}},
+		"probabilities of fewer":      {func() { r.AttentionGrad(none, none, none, x, x, x, x, probs) }, []string{"(2, 4, 1, 5)", "(2, 4, 5, 5)"}},
+		"relevance of fewer":          {func() { r.AttentionGrad(none, none, none, x, x, x, x, mean) }, []string{"(2, 4, 5)", "(2, 5, 5)"}},
+		"gathered into another shape": {func() { r.GatherGrad(x, short, []int{0}) }, []string{"GatherGrad", "(2, 4, 32)", "(2, 1, 32)"}},
+		"gathered row outside":        {func() { r.GatherGrad(short, x, []int{0, 1, 2, 3, 4}) }, []string{"row 4", "(2, 4, 32)"}},
+		"span outside":                {func() { r.PoolGrad(x, x.Rows(0, 1), backend.Span{Lo: 1, Hi: 6}) }, []string{"PoolGrad", "{1 6}"}},
+		"pooled with more than sums":  {func() { r.PoolGrad(x, short, backend.Span{Lo: 0, Hi: 1}) }, []string{"(2, 4, 32)", "(2, 1, 32)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			message := func() (m any) {

@@ -212,26 +212,3 @@ func (s suite) pool(t *testing.T) {
 		})
 	}
 }
-
-func (s suite) gather(t *testing.T) {
-	for _, c := range []struct {
-		batch, n, dim int
-		rows          []int
-	}{
-		{1, 1, 32, []int{0}},
-		{3, 17, 50, []int{16, 0, 3, 3}},
-		{2, 197, 64, []int{0, 5, 6, 7, 196}},
-	} {
-		t.Run(fmt.Sprintf("%d×%d×%d/%v", c.batch, c.n, c.dim, c.rows), func(t *testing.T) {
-			s.compare(t, "Gather", true, func(r *rig) []backend.Tensor {
-				x := r.tokens(c.batch, c.n, c.dim)
-				y, view := r.full(7, c.batch, len(c.rows), c.dim), r.full(7, c.batch, len(c.rows)+1, c.dim)
-				rows := append([]int(nil), c.rows...)
-				r.Gather(y, x, rows)
-				r.Gather(view.Rows(1, 1+len(rows)).Cols(1, c.dim), x.Cols(1, c.dim), rows)
-				clear(rows) // an operation keeps no slice of its caller
-				return []backend.Tensor{y, view}
-			})
-		})
-	}
-}

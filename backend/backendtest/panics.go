@@ -98,6 +98,12 @@ func (s suite) panics(t *testing.T) {
 		"empty span":                {func() { r.Pool(x.Rows(0, 1), x, backend.Span{Lo: 1, Hi: 1}) }, []string{"{1 1}", "(2, 5, 32)"}},
 		"pool into another shape":   {func() { r.Pool(short, x, backend.Span{Lo: 0, Hi: 1}) }, []string{"(2, 4, 32)", "(2, 1, 32)"}},
 		"gathered row outside":      {func() { r.Gather(x.Rows(0, 1), x, []int{-1}) }, []string{"row -1", "(2, 5, 32)"}},
+		"gather of other images":    {func() { r.Gather(short, x, []int{1, 2, 3, 4, 1, 2}) }, []string{"(2, 4, 32)", "(2, 6, 32)"}},
+		"bias of another grid":      {func() { r.RelativeBias(r.Alloc(4, 5, 5), r.relative(2, 3, 1, 4), nil) }, []string{"(4, 5, 5)", "[2 3]"}},
+		"bias of other heads":       {func() { r.RelativeBias(r.Alloc(3, 5, 5), r.relative(2, 2, 1, 4), nil) }, []string{"table (12, 4)", "(12, 3)"}},
+		"bias of a token outside":   {func() { r.RelativeBias(r.Alloc(4, 1, 2), r.relative(2, 2, 1, 4), []int{0, 5}) }, []string{"token 5", "(4, 1, 2)"}},
+		"bias of an image less":     {func() { r.RelativeBias(r.Alloc(2, 4, 2, 2), r.relative(2, 2, 1, 4), []int{0, 1}) }, []string{"(2, 4, 2, 2)", "2 tokens"}},
+		"bias of more queries":      {func() { r.RelativeBias(r.Alloc(4, 3, 2), r.relative(2, 2, 1, 4), []int{0, 1}) }, []string{"(4, 3, 2)"}},
 		"gather into another shape": {func() { r.Gather(short, x, []int{1}) }, []string{"(2, 4, 32)", "(2, 1, 32)"}},
 
 		"write of another shape": {func() { r.Write(x, zeros(2, 5, 48)) }, []string{"(2, 5, 48)", "(2, 5, 32)"}},

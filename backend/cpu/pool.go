@@ -33,6 +33,7 @@ type job struct {
 	pcs      []int       // next step of each share
 	workers  int         // that run it
 	reads    [][]float32 // where Read operations write to
+	rows     []int       // of Gather and the like
 	priority int
 	gate     *gate
 	epoch    time.Time // of the pool
@@ -253,7 +254,7 @@ func (p *pool) exec(prog *program, reads [][]float32, priority int, a *arena) er
 		}
 	}
 	p.gate.leave(t)
-	j.steps, j.reads = nil, nil
+	j.steps, j.reads, j.rows = nil, nil, nil
 	runtime.KeepAlive(prog)
 	return nil
 }

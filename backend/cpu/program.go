@@ -95,6 +95,8 @@ func (s *stream) compile() (*program, error) {
 			c.pool(o)
 		case opGather:
 			c.gather(o)
+		case opRelativeBias:
+			c.relativeBias(o)
 		case opRead:
 			c.read(o)
 		case opPatchEmbedGrad:
@@ -107,6 +109,8 @@ func (s *stream) compile() (*program, error) {
 			c.attentionGrad(o)
 		case opPoolGrad:
 			c.poolGrad(o)
+		case opGatherGrad:
+			c.gatherGrad(o)
 		}
 		if err != nil {
 			return nil, err

@@ -74,6 +74,20 @@ func TestAnyQueue(t *testing.T) {
 		}
 		probs := s.Alloc(batch, 2, 1, n)
 		hidden := s.Temp(batch, n, 2*dim)
+		table := upload(t, b, dense(rng, 2*n-3+3, 2))
+		bias, own := s.Alloc(2, n, n), s.Alloc(batch, 2, n, n)
+		angles := [2]backend.Tensor{s.Alloc(batch, n, dim/2), s.Alloc(batch, n, dim/2)}
+		// named returns rows of tokens, of all images or of each.
+		named := func(rows int) []int {
+			if rng.IntN(2) == 0 {
+				rows *= batch
+			}
+			picked := make([]int, rows)
+			for i := range picked {
+				picked[i] = rng.IntN(n)
+			}
+			return picked
+		}
 		// tokens returns some columns of some tensor, with at most rows rows.
 		tokens := func(rows int) backend.Tensor {
 			x := all[rng.IntN(len(all))].Cols(0, 3*dim)
@@ -100,7 +114,7 @@ func TestAnyQueue(t *testing.T) {
 				rows = 1 + rng.IntN(n)
 			}
 			x := tokens(rows)
-			switch rng.IntN(8) {
+			switch rng.IntN(10) {
 			case 0:
 				s.LayerNorm(tokens(rows), x, norm)
 			case 1:
@@ -118,11 +132,12 @@ func TestAnyQueue(t *testing.T) {
 				s.Pool(other(1, x), x, backend.Span{Lo: 0, Hi: n})
 			case 5:
 				x := tokens(n)
-				picked := make([]int, rows)
-				for i := range picked {
-					picked[i] = rng.IntN(n)
+				if rng.IntN(3) == 0 {
+					y := tokens(rows)
+					s.GatherGrad(other(n, y), y, named(rows))
+				} else {
+					s.Gather(other(rows, x), x, named(rows))
 				}
-				s.Gather(other(rows, x), x, picked)
 			case 6:
 				d := tensor.New(tensor.WithShape(batch, rows, dim), tensor.Of(tensor.Float32))
 				s.Read(d, x)
@@ -137,9 +152,41 @@ func TestAnyQueue(t *testing.T) {
 				s.Attention(all[0].Cols(j, j+dim), y.Cols(0, dim), k, v, backend.Attention{Heads: 2, Scale: 0.2, Spend: true})
 				s.LayerNorm(k, all[0].Cols(j, j+dim), norm)
 				s.LayerNorm(v, k, norm)
+			case 8:
+				k, v := tokens(n), tokens(n)
+				a := backend.Attention{Heads: 2, Scale: 0.2, Probs: probs, Rows: []int{0}, Causal: rng.IntN(2) == 0}
+				p := &backend.Relative{Table: table, Grid: [2]int{1, n - 1}, Prefix: 1}
+				switch rng.IntN(4) {
+				case 0:
+					a.Bias = bias.Rows(0, rows)
+				case 1:
+					a.Bias = bias.Rows(0, rows)
+					s.RelativeBias(a.Bias, p, nil)
+				case 2:
+					a.Bias = bias.Rows(0, rows)
+					s.RelativeBias(a.Bias, p, rng.Perm(n))
+				case 3:
+					if rows != n {
+						continue
+					}
+					a.Bias = own
+					var each []int
+					for range batch {
+						each = append(each, rng.Perm(n)...)
+					}
+					s.RelativeBias(a.Bias, p, each)
+				}
+				s.Attention(other(rows, x, k, v), x, k, v, a)
+			case 9:
+				k, v := tokens(n), tokens(n)
+				half := tokens(n)
+				for i := range angles {
+					s.Gather(angles[i], half.Cols(i*dim/2, (i+1)*dim/2), named(n))
+				}
+				s.Attention(other(rows, x, k, v), x, k, v, backend.Attention{Heads: 2, Scale: 0.2, Rope: &backend.Rope{Cos: angles[0], Sin: angles[1]}})
 			}
 		}
-		for _, x := range append(all, probs) {
+		for _, x := range append(all, probs, bias, own, angles[0], angles[1]) {
 			d := tensor.New(tensor.WithShape(x.Shape...), tensor.Of(tensor.Float32))
 			s.Read(d, x)
 			reads = append(reads, d.Float32s())

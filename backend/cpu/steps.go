@@ -231,27 +231,6 @@ func (s *poolStep) run(w *worker) {
 	}
 }
 
-// gatherStep keeps named rows of every image.
-type gatherStep struct {
-	y, x  view
-	rows  []int
-	parts [][]part
-}
-
-func (c *compiler) gather(o *op) {
-	s := &gatherStep{y: o.y, x: o.x, rows: c.p.ints[o.lo:o.hi]}
-	s.parts = split(s.y.b, s.y.n, c.workers, math.MaxInt)
-	c.add(s, 0, access{o.y, true, ownRows}, access{o.x, false, ownImage})
-}
-
-func (s *gatherStep) run(w *worker) {
-	for _, p := range s.parts[w.id] {
-		for i := p.lo; i < p.hi; i++ {
-			copyRows(s.y.at(p.b, i), s.x.at(p.b, s.rows[i]), 1, s.y.c)
-		}
-	}
-}
-
 // readStep copies to the host.
 type readStep struct {
 	x     view

@@ -18,12 +18,14 @@ const (
 	opAttention
 	opPool
 	opGather
+	opRelativeBias
 	opRead
 	opPatchEmbedGrad
 	opLayerNormGrad
 	opLinearGrad
 	opAttentionGrad
 	opPoolGrad
+	opGatherGrad
 )
 
 // op is an operation as it was enqueued. It holds no slices, so that queues
@@ -49,17 +51,17 @@ type op struct {
 	cos, sin    view // zero: no rope
 	unturned    int  // first tokens that rope leaves alone
 	interleaved bool
-	each        bool // bias is an image's own
+	each        bool // an image has its own bias, or its own list of rows
 	causal      bool
 	spend       bool // k and v are undefined afterwards
 
 	dy            view // LayerNormGrad, AttentionGrad: the gradient that comes in
 	dk, dv, share view // AttentionGrad, beside y for dq and probs for ∂L/∂probs
 
-	lo, hi int  // Pool's spans, Gather's and Attention's rows in stream.ints
+	lo, hi int  // Pool's spans and Attention's rows in stream.ints, tokens in stream.rows
 	all    bool // Attention: all rows are captured
 	read   int  // Read: index in stream.reads
-	image  int  // Read: the first image of its round, see rounds
+	image  int  // the first image of the operation's round, see rounds
 }
 
 // stream implements backend.Stream: it records operations, and Sync runs them.
@@ -74,6 +76,7 @@ type stream struct {
 
 	ops      []op
 	ints     []int
+	rows     []int // tokens that queues may differ in, see Gather
 	reads    [][]float32
 	programs []*program // the latest last
 	err      error
@@ -233,14 +236,6 @@ func (s *stream) Pool(y, x backend.Tensor, spans ...backend.Span) {
 	s.ops = append(s.ops, op{code: opPool, y: newView(y), x: newView(x), lo: lo, hi: len(s.ints)})
 }
 
-// Gather implements backend.Stream.
-func (s *stream) Gather(y, x backend.Tensor, rows []int) {
-	backend.CheckGather(y, x, rows)
-	lo := len(s.ints)
-	s.ints = append(s.ints, rows...)
-	s.ops = append(s.ops, op{code: opGather, y: newView(y), x: newView(x), lo: lo, hi: len(s.ints)})
-}
-
 // Threads implements backend.Stream.
 func (s *stream) Threads(n int) { s.threads = n }
 
@@ -269,12 +264,13 @@ func (s *stream) run() {
 	if s.err == nil && len(s.ops) > 0 {
 		p, err := s.program()
 		if err == nil {
+			p.job.rows = s.rows
 			err = s.b.pool.exec(p, s.reads, s.priority, &s.b.own)
 		}
 		s.err = err
 	}
 	clear(s.reads)
-	s.ops, s.ints, s.reads = s.ops[:0], s.ints[:0], s.reads[:0]
+	s.ops, s.ints, s.rows, s.reads = s.ops[:0], s.ints[:0], s.rows[:0], s.reads[:0]
 }
 
 // program returns the compiled queue.

@@ -185,18 +185,6 @@ func (s *stream) Pool(y, x backend.Tensor, spans ...backend.Span) {
 	})
 }
 
-func (s *stream) Gather(y, x backend.Tensor, rows []int) {
-	backend.CheckGather(y, x, rows)
-	rows = append([]int(nil), rows...)
-	s.do(func() {
-		for b := range x.Shape[0] {
-			for i, r := range rows {
-				copy(row(y, b, i), row(x, b, r))
-			}
-		}
-	})
-}
-
 // own panics when a weight is another backend's.
 func own(w backend.Linear) *linear {
 	l, ok := w.(*linear)
