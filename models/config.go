@@ -193,17 +193,21 @@ func (n *name) UnmarshalJSON(text []byte) error {
 
 // readJSON decodes a file of dir. It reports false where there is none.
 func readJSON(dir fs.FS, path string, v any) (bool, error) {
-	f, err := dir.Open(path)
+	info, err := fs.Stat(dir, path) // to open a pipe is to wait for its writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return false, errors.Join(fmt.Errorf("%s: not a regular file", path), err)
+	if !info.Mode().IsRegular() {
+		return false, fmt.Errorf("%s: not a regular file", path)
 	}
+	f, err := dir.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", path, err)

@@ -68,8 +68,15 @@ func TestGuardPassesPanics(t *testing.T) {
 
 // TestNamedPipe: a pipe in the place of a file is refused and not waited for.
 func TestNamedPipe(t *testing.T) {
-	dir := copyGolden(t, "timm_vit")
-	path := filepath.Join(dir, "model.safetensors")
+	for _, name := range []string{"preprocessor_config.json", "config.json", "model.safetensors"} {
+		dir := copyGolden(t, "hf_vit")
+		pipeInPlace(t, dir, name)
+	}
+}
+
+func pipeInPlace(t *testing.T, dir, name string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	done := make(chan error, 1)

@@ -165,7 +165,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	}
 	var sources []source
 	if f.images != "" {
-		if sources, err = findSources([]string{f.images}, cmd.InOrStdin()); err != nil {
+		if sources, err = findSources([]string{f.images}, cmd.InOrStdin(), cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 	}

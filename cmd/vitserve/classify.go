@@ -62,7 +62,7 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	case f.batch < 1 || f.batch > 1024:
 		return usageError{fmt.Errorf("--batch %d, want 1 to 1024", f.batch)}
 	}
-	sources, err := findSources(args, cmd.InOrStdin())
+	sources, err := findSources(args, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (f *evalFlags) run(cmd *cobra.Command, args []string) error {
 	if f.batch < 1 || f.batch > 1024 {
 		return usageError{fmt.Errorf("--batch %d, want 1 to 1024", f.batch)}
 	}
-	sources, err := findSources(args, cmd.InOrStdin())
+	sources, err := findSources(args, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
 		return usageError{fmt.Errorf("%s is a folder, want one image", arg)}
 	}
-	sources, err := findSources([]string{arg}, cmd.InOrStdin())
+	sources, err := findSources([]string{arg}, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

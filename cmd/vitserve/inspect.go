@@ -95,7 +95,7 @@ func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, o patch.Op
 	if err != nil {
 		return nil, err
 	}
-	sources, err := findSources([]string{f.image}, cmd.InOrStdin())
+	sources, err := findSources([]string{f.image}, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}

@@ -75,8 +75,10 @@ func bare(err error) error {
 // findSources lists the pictures that args name, in their order: files,
 // folders with what lies under them by name, and - for stdin. What is not
 // there becomes a source that fails, so that one wrong name does not stop the
-// others.
-func findSources(args []string, stdin io.Reader) ([]source, error) {
+// others. What is no file at all (a pipe, a socket, a device) is passed over
+// in a folder, and stderr is told how many; named itself, a pipe is read, as
+// a shell's <(…) is one, and the rest refused.
+func findSources(args []string, stdin io.Reader, stderr io.Writer) ([]source, error) {
 	var all []source
 	for i, arg := range args {
 		if arg == "-" {
@@ -91,11 +93,18 @@ func findSources(args []string, stdin io.Reader) ([]source, error) {
 		case err != nil:
 			all = append(all, source{name: arg, err: bare(err)})
 		case info.IsDir():
-			found := walk(arg)
+			found, passed := walk(arg)
+			if passed > 0 {
+				fmt.Fprintf(stderr, "note: %s: %d passed over that are no files: pipes, sockets or devices\n", printable(arg), passed)
+			}
 			if len(found) == 0 {
 				found = []source{{name: arg, err: errors.New("no pictures in this folder")}}
 			}
 			all = append(all, found...)
+		case info.Mode()&fs.ModeSocket != 0:
+			all = append(all, source{name: arg, err: errors.New("a socket, want a file or a pipe")})
+		case info.Mode()&(fs.ModeDevice|fs.ModeCharDevice) == fs.ModeDevice:
+			all = append(all, source{name: arg, err: errors.New("a device, want a file or a pipe")})
 		default:
 			all = append(all, fileSource(arg))
 		}
@@ -107,10 +116,10 @@ func fileSource(path string) source {
 	return source{name: path, open: func() (io.ReadCloser, error) { return os.Open(path) }}
 }
 
-// walk lists the pictures under a folder in lexical order. Hidden entries are
-// passed over.
-func walk(root string) []source {
-	var found []source
+// walk lists the pictures under a folder in lexical order, and counts what it
+// passes over because opening it might wait for ever. Hidden entries are
+// passed over, too.
+func walk(root string) (found []source, passed int) {
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		hidden := path != root && strings.HasPrefix(filepath.Base(path), ".")
 		switch {
@@ -119,7 +128,19 @@ func walk(root string) []source {
 			return fs.SkipDir
 		case d.IsDir() && hidden:
 			return fs.SkipDir
-		case !d.IsDir() && !hidden && looksLikePicture(path):
+		case d.IsDir() || hidden:
+			return nil
+		}
+		regular := d.Type().IsRegular()
+		if !regular { // a link to a pipe is a pipe; one that leads nowhere is reported when it is opened
+			info, err := os.Stat(path)
+			if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+				passed++
+				return nil
+			}
+			regular = err == nil && info.Mode().IsRegular()
+		}
+		if looksLikePicture(path, regular) {
 			found = append(found, fileSource(path))
 		}
 		return nil
@@ -127,19 +148,18 @@ func walk(root string) []source {
 	if err != nil {
 		found = append(found, source{name: root, err: bare(err)})
 	}
-	return found
+	return found, passed
 }
 
 // looksLikePicture decides which files of a folder are meant: those named
 // like a picture, so that a broken one is reported and not passed over, and
 // those that begin like one whatever their name.
-func looksLikePicture(path string) bool {
+func looksLikePicture(path string, regular bool) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff":
 		return true
 	}
-	info, err := os.Stat(path) // a pipe or a device would block at open
-	if err != nil || !info.Mode().IsRegular() {
+	if !regular {
 		return false
 	}
 	f, err := os.Open(path)
