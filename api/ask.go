@@ -99,7 +99,10 @@ func ExplainParameters() []string {
 	return names
 }
 
-var parameters = []parameter{
+// parameters is the table of them all, in the order in which errors list them.
+var parameters = slices.Concat(ofRequests, options("layer", "compat"), ofClasses, options("window", "steps"), ofAnswers)
+
+var ofRequests = []parameter{
 	{name: "model", kind: text, of: toAny, set: func(a *ask, v string) error { a.model = v; return nil }},
 	{name: "top_k", kind: number, of: toName, set: func(a *ask, v string) error { return count(&a.topK, v) }},
 	{name: "min_score", kind: number, of: toName, set: func(a *ask, v string) error { return share(&a.minScore, v) }},
@@ -131,33 +134,16 @@ var parameters = []parameter{
 	}},
 
 	{name: "method", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
-	{name: "layer", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Layer, v) }},
-	{name: "head", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Head, v) }},
-	{name: "fusion", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Fusion = focus.Fusion(v); return nil }},
-	{name: "discard", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Discard, v) }},
-	{name: "start", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Start, v) }},
-	{name: "queries", kind: text, of: toExplain, list: func(a *ask, vs []string) error {
-		a.question.Queries = make([][]int, len(vs))
-		for i, v := range vs {
-			var err error
-			if a.question.Queries[i], err = focus.ParseCell(v); err != nil {
-				return fmt.Errorf("%w: %v", errSyntax, err)
-			}
-		}
-		return nil
-	}},
-	{name: "mass", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Mass, v) }},
-	{name: "compat", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Options.Compat, a.style.Compat = v, v; return nil }},
+}
+
+var ofClasses = []parameter{
 	{name: "class", kind: text, of: toExplain, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
 	{name: "classes", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, focus.MaxMaps) }},
 	{name: "versus", kind: text, of: toExplain, set: func(a *ask, v string) error { a.versus = v; return nil }},
 	{name: "evidence", kind: flag, of: toExplain, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
-	{name: "window", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Window, v) }},
-	{name: "masks", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Masks, v) }},
-	{name: "keep", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.question.Options.Keep, v) }},
-	// JSON carries whole numbers up to 2⁵³−1 everywhere: RFC 8259, 6.
-	{name: "seed", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Options.Seed, v, 0, 1<<53-1) }},
-	{name: "steps", kind: number, of: toExplain, set: func(a *ask, v string) error { return count(&a.question.Options.Steps, v) }},
+}
+
+var ofAnswers = []parameter{
 	{name: "picture", kind: text, of: toExplain, set: func(a *ask, v string) error {
 		a.send.picture = focus.Picture(v)
 		return oneOf(v, focus.Pictures()...)
@@ -174,6 +160,60 @@ var parameters = []parameter{
 
 	{name: "pool", kind: text, of: toEmbed, set: func(a *ask, v string) error { a.embedding.Pool = v; return oneOf(v, vit.Pools()...) }},
 	{name: "l2", kind: flag, of: toEmbed, set: func(a *ask, v string) (err error) { a.embedding.L2, err = boolean(v); return err }},
+}
+
+// options are the parameters of rows of the table of options, from one to
+// another.
+func options(first, last string) (found []parameter) {
+	for _, o := range focus.OptionTable() {
+		if o.Name == first || len(found) > 0 {
+			found = append(found, optionOf(o))
+		}
+		if o.Name == last {
+			break
+		}
+	}
+	return found
+}
+
+// optionOf is a row of the table of options as a parameter: what it may be
+// beside what its kind may be is for the question to check.
+func optionOf(o focus.Option) parameter {
+	p := parameter{name: o.Name, kind: number, of: toExplain}
+	read := func(v string) error { return nil }
+	switch o.Kind {
+	case focus.Whole:
+		read = func(v string) error { return count(new(int), v) }
+	case focus.Share:
+		read = func(v string) error { return share(new(float64), v) }
+	case focus.Seed: // JSON carries whole numbers up to 2⁵³−1 everywhere: RFC 8259, 6.
+		read = func(v string) error { return between(new(uint64), v, 0, 1<<53-1) }
+	case focus.Word, focus.Cell:
+		p.kind = text
+	}
+	if o.List != "" {
+		p.name, p.list = o.List, func(a *ask, vs []string) error {
+			a.question.Queries = make([][]int, len(vs))
+			for i, v := range vs {
+				var err error
+				if a.question.Queries[i], err = focus.ParseCell(v); err != nil {
+					return fmt.Errorf("%w: %v", errSyntax, err)
+				}
+			}
+			return nil
+		}
+		return p
+	}
+	p.set = func(a *ask, v string) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		if err := o.Value(&a.question.Options).Set(v); err != nil {
+			return fmt.Errorf("%w: %v", errValue, err)
+		}
+		return nil
+	}
+	return p
 }
 
 // find returns the parameter of that name; the error names the allowed ones.

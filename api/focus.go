@@ -79,6 +79,7 @@ func (r *resident) check(a *ask) (patch.Transform, error) {
 	if a.send.picture != "" {
 		picture = a.send.picture
 	}
+	a.style.Compat = q.Options.Compat
 	return t, picture.Check(a.style)
 }
 

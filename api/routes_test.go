@@ -2,11 +2,13 @@ package api
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention/focus"
 )
 
 // contract is what these tests look at of the description.
@@ -81,4 +83,59 @@ func TestParameterTable(t *testing.T) {
 		}
 	}
 	require.Equal(t, promised, understood)
+}
+
+// TestOptionParameters holds that every option of the maps is a parameter of
+// explain, and that the contract knows its bounds.
+func TestOptionParameters(t *testing.T) {
+	type schema struct {
+		Type             string
+		Minimum, Maximum *float64
+		Pattern          string
+		Items            *schema
+	}
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Name   string
+				Schema schema
+			}
+		}
+	}
+	b, err := v1.OpenAPI()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &doc))
+	promised := map[string]schema{}
+	for _, p := range doc.Paths["/v1/explain"]["post"].Parameters {
+		promised[p.Name] = p.Schema
+	}
+	understood := ExplainParameters()
+	for _, o := range focus.OptionTable() {
+		name := o.Name
+		if o.List != "" {
+			name = o.List
+		}
+		require.Contains(t, understood, name)
+		s := promised[name]
+		if o.List != "" {
+			require.Equal(t, "array", s.Type, name)
+			s = *s.Items
+		}
+		switch o.Kind {
+		case focus.Whole, focus.Seed:
+			require.Equal(t, "integer", s.Type, name)
+			require.Zero(t, *s.Minimum, name)
+			a := newAsk(toExplain)
+			require.NoError(t, a.set(name, strconv.FormatFloat(*s.Maximum, 'f', 0, 64)), name)
+			require.ErrorIs(t, a.set(name, strconv.FormatFloat(*s.Maximum+2, 'f', 0, 64)), errValue, name)
+		case focus.Share:
+			require.Equal(t, "number", s.Type, name)
+			require.Zero(t, *s.Minimum, name)
+			require.InDelta(t, 1, *s.Maximum, 0, name)
+		case focus.Word, focus.Cell:
+			require.Equal(t, "string", s.Type, name)
+		default:
+			t.Errorf("%s is a %s, which no request has", name, o.Kind)
+		}
+	}
 }

@@ -53,6 +53,7 @@ const (
 // as a flag of the command, in the documentation and in errors.
 type Option struct {
 	Name    string
+	List    string // its name where several may be given, for a map each; "": one alone
 	Kind    Kind
 	Help    string   // what it is, for people
 	Range   string   // what it may be, likewise
@@ -119,8 +120,8 @@ func OptionTable() []Option {
 			},
 		},
 		{
-			Name: "query", Kind: Cell, Methods: []string{"raw", "rollout", "normrollout"},
-			Help: "patch whose attention is shown", Range: "0,0 to the last row and column", Default: "the class token, or all patches where there is none",
+			Name: "query", List: "queries", Kind: Cell, Methods: []string{"raw", "rollout", "normrollout"},
+			Help: "row,column of a patch whose attention is shown, from 0", Range: "0,0 to the last row and column", Default: "the class token, or all patches where there is none",
 			at: func(o *Options) Value { return (*cell)(&o.Query) },
 			bad: func(o Options, s Shape) error {
 				q := o.Query
@@ -172,7 +173,7 @@ func OptionTable() []Option {
 		},
 		{
 			Name: "seed", Kind: Seed, Methods: []string{"rise"},
-			Help: "of the random numbers", Range: "0 to 2⁵³−1 in a request, 2⁶⁴−1 of the command", Default: "0",
+			Help: "seed of the random numbers", Range: "0 to 2⁵³−1 in a request, 2⁶⁴−1 of the command", Default: "0",
 			at:  func(o *Options) Value { return (*seed)(&o.Seed) },
 			bad: func(Options, Shape) error { return nil },
 		},

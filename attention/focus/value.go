@@ -34,7 +34,7 @@ func (v *whole) Set(text string) error {
 }
 
 func (v *seed) Set(text string) error {
-	n, err := strconv.ParseUint(text, 10, 64)
+	n, err := strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, 64)
 	if err != nil {
 		return fmt.Errorf("%.64q, want a whole number, 0 to %d", text, uint64(math.MaxUint64))
 	}

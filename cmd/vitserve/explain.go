@@ -64,25 +64,19 @@ auto makes several maps and shows the one with the best evidence.
 	f.photoFlags.register(cmd)
 	f.remoteFlags.register(cmd)
 	// What a server can be asked for, too, has the name that it has there.
-	flags, q, o := cmd.Flags(), &f.question, &f.question.Options
+	flags, q := cmd.Flags(), &f.question
 	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.DefaultClassMethod))
-	flags.IntVar(&o.Layer, "layer", 0, "layer that raw and gradcam read, from 1; 0 is the last")
-	flags.IntVar(&o.Head, "head", 0, "head that raw reads, from 1; 0 is all of them, fused")
-	flags.StringVar((*string)(&o.Fusion), "fusion", "", "how heads become one: "+strings.Join(focus.Fusions(), ", ")+" (default "+focus.Fusions()[0]+")")
-	flags.Float64Var(&o.Discard, "discard", 0, "share of the lowest attention of each layer that rollouts leave out, 0 to below 1")
-	flags.IntVar(&o.Start, "start", 0, "first layer that rollouts, relevance and legrad read, from 1; 0 is the first of all, of legrad the last but one")
-	flags.StringArrayVar(&f.queries, "queries", nil, "row,column of a patch whose attention is shown, from 0, in place of the class token's")
-	flags.Float64Var(&o.Mass, "mass", 0, "keep only the patches that hold this share of the map, 0 to 1; 0 is all")
-	flags.StringVar(&o.Compat, "compat", "", "reproduce the pictures of another program: "+focus.VitExplain)
+	for _, o := range focus.OptionTable() {
+		if o.List != "" {
+			flags.StringArrayVar(&f.queries, o.List, nil, usageOf(o))
+		} else {
+			flags.Var(o.Value(&q.Options), o.Name, usageOf(o))
+		}
+	}
 	flags.StringArrayVar(&f.classes, "class", nil, "label or index that a map with gradients, occlusion, rise and evidence are about; the best one if none is given")
 	flags.IntVar(&q.Best, "classes", 0, "maps of so many of the picture's best classes, in place of --class")
 	flags.StringVar(&f.versus, "versus", "", "label or index that the classes of maps with gradients are set against")
 	flags.BoolVar(&q.Evidence, "evidence", false, "score the map: how the class fares as the picture is taken away, or given, in its order")
-	flags.IntVar(&o.Window, "window", 0, "patches a side that occlusion drops together (default 1)")
-	flags.IntVar(&o.Masks, "masks", 0, fmt.Sprintf("parts of the picture that rise asks about (default %d)", focus.DefaultMasks))
-	flags.Float64Var(&o.Keep, "keep", 0, fmt.Sprintf("share of the patches in a part of rise, above 0 to below 1 (default %g)", focus.DefaultKeep))
-	flags.Uint64Var(&o.Seed, "seed", 0, "of rise's random numbers")
-	flags.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("gradients that integrated averages (default %d)", focus.DefaultSteps))
 	flags.BoolVar(&f.sanity, "sanity", false, "repeat the map with shuffled weights and say how much of it depends on what the model learnt")
 	flags.StringVar(&f.picture, "picture", focus.Pictures()[0], "what -o and the terminal show: "+strings.Join(focus.Pictures(), ", ")+" (of layers and heads)")
 	flags.StringVar(&f.values, "values", focus.ValuesMap, "what -o to an .npy file holds: "+focus.ValuesMap+", or "+focus.ValuesAttention+", all of it or of one layer or head")
@@ -93,6 +87,15 @@ auto makes several maps and shows the one with the best evidence.
 	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, or values, .npy")
 	flags.BoolVar(&f.json, "json", false, "write what POST /v1/explain answers: maps, their evidence and their place in the picture")
 	return cmd
+}
+
+// usageOf is a row of the table of options as the usage of a flag.
+func usageOf(o focus.Option) string {
+	of := strings.Join(o.Methods, ", ")
+	if len(o.Methods) == len(focus.Names())-1 {
+		of = "every method but " + focus.AutoMethod
+	}
+	return fmt.Sprintf("%s; of %s; %s (default %s)", o.Help, of, o.Range, o.Default)
 }
 
 func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
