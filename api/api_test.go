@@ -74,6 +74,13 @@ func (b gatedBackend) NewStream(o backend.StreamOptions) (backend.Stream, error)
 	return gatedStream{s}, err
 }
 
+// Info is that of one thread, so that passes come one after the other.
+func (b gatedBackend) Info() backend.Info {
+	i := b.Backend.Info()
+	i.Threads = 1
+	return i
+}
+
 // pairBackend is "gated" with two threads, as a server counts them.
 type pairBackend struct{ gatedBackend }
 

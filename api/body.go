@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 	v1 "github.com/vitserve/vitserve/api/v1"
@@ -24,64 +23,10 @@ type upload struct {
 	url  string // to be fetched from; data is empty then
 }
 
-// budget bounds the bytes of all request bodies in memory. It is charged as
-// bytes arrive, so a slow sender holds no more than it has sent, and it never
-// waits, so two senders cannot wait for each other.
-type budget struct{ free atomic.Int64 }
-
-// body is the memory that one request has charged to the budget.
-type body struct {
-	of   *budget
-	held int64
-}
-
-func (b *body) charge(n int64) error {
-	if b.of.free.Add(-n) < 0 {
-		b.of.free.Add(n)
-		return errBodies
-	}
-	b.held += n
-	return nil
-}
-
-// release gives everything back. The request's bytes must not be used after.
-func (b *body) release() {
-	b.of.free.Add(b.held)
-	b.held = 0
-}
-
-// read reads r to its end. size is how much there will be, or -1.
-func (b *body) read(r io.Reader, size int64) ([]byte, error) {
-	const first = 16 << 10
-	var buf []byte
-	for next := int64(first); ; next *= 2 {
-		if size >= 0 && next > size {
-			next = size + 1 // one more, to see the end without growing again
-		}
-		if next <= int64(len(buf)) {
-			next = 2 * int64(len(buf))
-		}
-		if err := b.charge(next - int64(cap(buf))); err != nil {
-			return nil, err
-		}
-		buf = append(make([]byte, 0, next), buf...)
-		for len(buf) < cap(buf) {
-			n, err := r.Read(buf[len(buf):cap(buf)])
-			buf = buf[:len(buf)+n]
-			if err == io.EOF {
-				return buf, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
 // uploads reads the pictures of a request, and the parameters beside them.
 func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 	r := c.Request()
-	r.Body = http.MaxBytesReader(c.Response(), r.Body, s.cfg.MaxBody)
+	r.Body = http.MaxBytesReader(c.Response(), s.paced(c.Response(), r.Body), s.cfg.MaxBody)
 	if r.ContentLength > s.cfg.MaxBody {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, r.ContentLength, s.cfg.MaxBody)
 	}
@@ -97,7 +42,7 @@ func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 	var ups []upload
 	switch media {
 	case "multipart/form-data":
-		ups, err = s.form(multipart.NewReader(r.Body, params["boundary"]), params["boundary"], a, b)
+		ups, err = s.form(r.Body, params["boundary"], a, b)
 	case "application/json":
 		ups, err = s.json(r, a, b)
 	default:
@@ -123,6 +68,8 @@ func bodyError(r *http.Request, err error) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return fmt.Errorf("%w: more than the limit of %d bytes", errTooLarge, tooLarge.Limit)
+	case errors.Is(err, errSlow):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: the request did not arrive in time", errSlow)
 	case errors.Is(err, errSyntax), errors.Is(err, errValue), errors.Is(err, errTooLarge), errors.Is(err, errBodies):
@@ -139,19 +86,25 @@ func bodyError(r *http.Request, err error) error {
 
 // form reads a multipart form as it arrives: files are pictures under any
 // field name, other fields are parameters.
-func (s *Server) form(r *multipart.Reader, boundary string, a *ask, b *body) ([]upload, error) {
+func (s *Server) form(from io.Reader, boundary string, a *ask, b *body) ([]upload, error) {
 	const longest = 4 << 10 // of a parameter
 	if boundary == "" {
 		return nil, fmt.Errorf("%w: multipart without a boundary", errSyntax)
 	}
 	var ups []upload
 	given := map[string][]string{}
+	heads := &arrivals{r: from, b: b}
+	r := multipart.NewReader(heads, boundary)
 	for {
+		heads.on = true
 		part, err := r.NextPart()
 		if err == io.EOF {
 			return ups, nil
 		}
 		if err != nil {
+			return nil, err
+		}
+		if err := heads.settle(int64(len(part.FileName()))); err != nil {
 			return nil, err
 		}
 		name := part.FormName()

@@ -37,7 +37,7 @@ type Config struct {
 	ExplainMaxQueue int      `json:"explain_max_queue" yaml:"explain_max_queue"`
 
 	MaxBody      int64 `json:"max_body" yaml:"max_body"`           // bytes of one request
-	BodyBudget   int64 `json:"body_budget" yaml:"body_budget"`     // bytes of all request bodies in memory
+	BodyBudget   int64 `json:"body_budget" yaml:"body_budget"`     // bytes of all request bodies in memory; half of it, or one MaxBody, for one address
 	MaxImages    int   `json:"max_images" yaml:"max_images"`       // pictures in one request
 	MaxAnswer    int64 `json:"max_answer" yaml:"max_answer"`       // bytes of pictures and values in one answer
 	MaxPixels    int   `json:"max_pixels" yaml:"max_pixels"`       // declared size of one picture
@@ -45,6 +45,8 @@ type Config struct {
 
 	ReadHeaderTimeout Duration `json:"read_header_timeout" yaml:"read_header_timeout"`
 	ReadTimeout       Duration `json:"read_timeout" yaml:"read_timeout"`         // of a whole request
+	BodyRate          float64  `json:"body_rate" yaml:"body_rate"`               // bytes a second that a body must arrive at; 0: any
+	BodyRateAfter     Duration `json:"body_rate_after" yaml:"body_rate_after"`   // how long it may be slower, all told
 	RequestTimeout    Duration `json:"request_timeout" yaml:"request_timeout"`   // from the request's last byte to its answer
 	WriteTimeout      Duration `json:"write_timeout" yaml:"write_timeout"`       // from the request's header to the answer's last byte
 	IdleTimeout       Duration `json:"idle_timeout" yaml:"idle_timeout"`         // between requests of one connection
@@ -120,6 +122,8 @@ func DefaultConfig() Config {
 
 		ReadHeaderTimeout: Duration(5 * time.Second),
 		ReadTimeout:       Duration(30 * time.Second),
+		BodyRate:          1000,
+		BodyRateAfter:     Duration(5 * time.Second),
 		RequestTimeout:    Duration(30 * time.Second),
 		WriteTimeout:      Duration(75 * time.Second),
 		IdleTimeout:       Duration(2 * time.Minute),
@@ -180,6 +184,7 @@ func (c Config) Validate() error {
 		{"batch_delay", c.BatchDelay, 0},
 		{"read_header_timeout", c.ReadHeaderTimeout, 1},
 		{"read_timeout", c.ReadTimeout, 1},
+		{"body_rate_after", c.BodyRateAfter, 1},
 		{"request_timeout", c.RequestTimeout, 1},
 		// An answer that is allowed to be ready must be allowed to be written.
 		{"write_timeout", c.WriteTimeout, c.ReadTimeout + c.RequestTimeout},
@@ -191,6 +196,9 @@ func (c Config) Validate() error {
 		if d.v < d.min {
 			bad("%s %v, want at least %v", d.name, d.v.std(), d.min.std())
 		}
+	}
+	if !(c.BodyRate >= 0) {
+		bad("body_rate %g, want at least 0", c.BodyRate)
 	}
 	if !(c.RateLimit >= 0) {
 		bad("rate_limit %g, want at least 0", c.RateLimit)

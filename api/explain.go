@@ -213,5 +213,5 @@ func (r *room) take(n int64) error {
 	if r.taken += n; r.taken > r.most {
 		return fmt.Errorf("%w: pictures and values of one answer take more than the limit of %d bytes: ask for JPEG, or for fewer of them", errValue, r.most)
 	}
-	return r.body.charge(n)
+	return r.body.answer(n)
 }

@@ -92,7 +92,7 @@ func (s *Server) fetched(ctx context.Context, r *request, up upload, one func(co
 	if up.url == "" {
 		return one(ctx, r, up)
 	}
-	b := body{of: &s.bodies}
+	b := body{of: &s.bodies, from: r.body.from}
 	defer b.release()
 	var err error
 	if up.data, err = s.get(ctx, up.url, &b); err != nil {

@@ -167,7 +167,7 @@ type request struct {
 // its pictures. The context ends when the answer is of no use. A request must
 // be released.
 func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err error) {
-	r := &request{ask: c.Get(keyAsk).(*ask), body: body{of: &s.bodies}, cancel: func() {}}
+	r := &request{ask: c.Get(keyAsk).(*ask), body: body{of: &s.bodies, from: s.sender(c)}, cancel: func() {}}
 	if r.route&toSend != 0 {
 		c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
 	}
@@ -176,7 +176,11 @@ func (s *Server) receive(c echo.Context) (_ *request, _ context.Context, err err
 			r.release()
 		}
 	}()
+	began := time.Now()
 	if r.ups, err = s.uploads(c, r.ask, &r.body); err != nil {
+		if status(err) != http.StatusRequestTimeout {
+			s.hurry(c.Response(), began)
+		}
 		return nil, nil, err
 	}
 	if r.route&toSend != 0 {

@@ -142,6 +142,9 @@ func TestBodyRead(t *testing.T) {
 		if b.held < int64(cap(got)) || b.held != most-of.free.Load() || b.held > max(int64(4*n), 32<<10) {
 			t.Fatalf("%d bytes charged for a capacity of %d, %d bytes", b.held, cap(got), n)
 		}
+		if n < scratchBytes && b.held != int64(n) {
+			t.Fatalf("%d bytes charged for %d", b.held, n)
+		}
 		b.release()
 		if of.free.Load() != most {
 			t.Fatal("not all was given back")
@@ -214,4 +217,28 @@ func TestThreadsOf(t *testing.T) {
 	} {
 		require.Equal(t, c.want, threadsOf(c.threads, c.load, c.n), "%+v", c)
 	}
+}
+
+func TestSender(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::9": "2001:db8:1:2::/64",
+		"fe80::1%eth0": "fe80::/64", "": "", "pipe": "pipe",
+	} {
+		require.Equal(t, want, sender(address))
+	}
+	of := budget{each: 10}
+	of.free.Store(15)
+	a, b, c := body{of: &of, from: "a"}, body{of: &of, from: "a"}, body{of: &of, from: "b"}
+	require.NoError(t, a.charge(6))
+	require.ErrorIs(t, b.charge(5), errSender)
+	require.NoError(t, b.charge(4))
+	require.ErrorIs(t, c.charge(6), errBodies)
+	require.NoError(t, c.charge(5))
+	a.repay(2)
+	require.NoError(t, c.answer(2), "what is sent is of no address")
+	for _, one := range []*body{&a, &b, &c} {
+		one.release()
+	}
+	require.EqualValues(t, 15, of.free.Load())
+	require.Empty(t, of.held)
 }

@@ -70,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: newDecoders(cores), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
+	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)
 	s.met = newMetrics(s)
 	s.models = newRegistry(cfg, b, s.met, s.device, log)
 	s.echo = s.routes()

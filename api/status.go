@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -33,13 +34,14 @@ var (
 	errForbidden   = errors.New("not allowed")              //
 	errRate        = errors.New("too many requests")        //
 	errBodies      = errors.New("too many bytes in flight") //
-	errHead        = errors.New("no classification head")   //
-	errLoading     = errors.New("model is loading")         //
-	errUnavailable = errors.New("model is not available")   // a load failed a moment ago
-	errDraining    = errors.New("server is shutting down")  //
-	errStalled     = errors.New("server stands still")      //
-	errLoad        = errors.New("model cannot be loaded")   // by the request of an administrator
-	errClientGone  = errors.New("client has gone")          //
+	errSender      = fmt.Errorf("%w from one address", errBodies)
+	errHead        = errors.New("no classification head")  //
+	errLoading     = errors.New("model is loading")        //
+	errUnavailable = errors.New("model is not available")  // a load failed a moment ago
+	errDraining    = errors.New("server is shutting down") //
+	errStalled     = errors.New("server stands still")     //
+	errLoad        = errors.New("model cannot be loaded")  // by the request of an administrator
+	errClientGone  = errors.New("client has gone")         //
 )
 
 // statusClientGone is what the log says when nobody waits for the answer,
