@@ -33,7 +33,7 @@ var formats = []format{
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, perPixel(13), decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
 	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, bmpCost, decodeBMP},
-	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, perPixel(36), decodeTIFF},
+	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, tiffCost, decodeTIFF},
 }
 
 // known are formats that people send and that are not decoded: naming them

@@ -13,13 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/internal/hostile"
 	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
 )
 
 // standard are the decoders that the package's own stand in for: they need
 // more memory, or do not end with a context, and must otherwise be equalled.
 var standard = map[string]func(io.Reader) (image.Image, error){
-	"png": png.Decode,
-	"bmp": bmp.Decode,
+	"png":  png.Decode,
+	"bmp":  bmp.Decode,
+	"tiff": standardTIFF,
 }
 
 // likeStandard: the own reader and the other read the same files, to the same
@@ -87,6 +89,31 @@ func resum(data []byte) []byte {
 	}
 	return data
 }
+
+// standardTIFF is x/image's, and undoes its negatives of faxes.
+func standardTIFF(r io.Reader) (image.Image, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tiff.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tiffConfig(data); err != nil { // of what x/image takes for something else
+		return nil, err
+	}
+	compression, _ := tiffValue(data, tiffCompression)
+	photometric, _ := tiffValue(data, tiffPhotometric)
+	if g, ok := m.(*image.Gray); ok && (compression == group3 || compression == group4) && photometric == blackIsZero {
+		for i, v := range g.Pix {
+			g.Pix[i] = 255 - v
+		}
+	}
+	return m, nil
+}
+
+func TestTIFFLikeStandard(t *testing.T) { mutatedLikeStandard(t, "tiff", nil) }
 
 func TestBMPLikeStandard(t *testing.T) { mutatedLikeStandard(t, "bmp", nil) }
 
