@@ -30,7 +30,7 @@ type format struct {
 var formats = []format{
 	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, decodeJPEG},
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
-	{"webp", []string{"RIFF????WEBP"}, webpConfig, perPixel(13), decodeWebP},
+	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
 	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, bmpCost, decodeBMP},
 	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, tiffCost, decodeTIFF},
@@ -107,11 +107,6 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 		d.Bytes = max(d.Bytes, 8*pixels)
 	}
 	return f, d, nil
-}
-
-// perPixel is a format whose memory depends on the number of pixels only.
-func perPixel(n int64) func([]byte, int, int) (int64, error) {
-	return func(_ []byte, w, h int) (int64, error) { return n * int64(w) * int64(h), nil }
 }
 
 // guard turns a decoder's failure into ErrImage, or into ErrFormat where it is
@@ -193,16 +188,6 @@ func (r reader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.data.Read(p)
-}
-
-func decodeWith(decode func(io.Reader) (image.Image, error)) func(context.Context, []byte) (*image.NRGBA, error) {
-	return func(ctx context.Context, data []byte) (*image.NRGBA, error) {
-		m, err := decode(newReader(ctx, data))
-		if err != nil {
-			return nil, err
-		}
-		return opaque(m)
-	}
 }
 
 func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (image.Config, error) {

@@ -3,6 +3,7 @@ package patch
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"hash/crc32"
 	"image"
 	"image/png"
@@ -14,6 +15,7 @@ import (
 	"github.com/vitserve/vitserve/internal/hostile"
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
 )
 
 // standard are the decoders that the package's own stand in for: they need
@@ -22,6 +24,7 @@ var standard = map[string]func(io.Reader) (image.Image, error){
 	"png":  png.Decode,
 	"bmp":  bmp.Decode,
 	"tiff": standardTIFF,
+	"webp": standardWebP,
 }
 
 // likeStandard: the own reader and the other read the same files, to the same
@@ -33,6 +36,11 @@ func likeStandard(t *testing.T, name string, data []byte) {
 	}
 	if name == "png" {
 		data = resum(data)
+	}
+	if name == "webp" {
+		if _, moving := webpFrame(data); moving || wildVP8(data) {
+			return
+		}
 	}
 	o := Options{MaxPixels: 1 << 18}
 	if c, err := f.config(data); err == nil && (c.Width <= 0 || c.Height <= 0 || c.Width > o.MaxPixels/c.Height) {
@@ -112,6 +120,75 @@ func standardTIFF(r io.Reader) (image.Image, error) {
 	}
 	return m, nil
 }
+
+// standardWebP is x/image's, which labels the planes of a lossy picture as
+// another colour space, and knows no animations.
+func standardWebP(r io.Reader) (image.Image, error) {
+	m, err := webp.Decode(r)
+	if err != nil {
+		return nil, err
+	}
+	var c *image.YCbCr
+	switch m := m.(type) {
+	case *image.YCbCr:
+		c = m
+	case *image.NYCbCrA:
+		c = &m.YCbCr
+	default:
+		return m, nil
+	}
+	out := image.NewNRGBA(c.Rect)
+	w, h := c.Rect.Dx(), c.Rect.Dy()
+	cw, ch := (w+1)/2, (h+1)/2
+	u, v := make([]byte, w+1), make([]byte, w+1)
+	for y := range h {
+		near := y / 2
+		far := min(max(near-1+2*(y&1), 0), ch-1)
+		webpChroma(u, c.Cb[near*c.CStride:][:cw], c.Cb[far*c.CStride:][:cw])
+		webpChroma(v, c.Cr[near*c.CStride:][:cw], c.Cr[far*c.CStride:][:cw])
+		webpRow(out.Pix[y*out.Stride:][:4*w], c.Y[y*c.YStride:][:w], u, v)
+	}
+	return out, nil
+}
+
+// wildVP8 reports whether an arithmetic code begins with a byte beyond its
+// range of 255, which no encoder writes. libwebp reads on, and this package as
+// it does; x/image reads something else.
+func wildVP8(data []byte) bool {
+	w, err := openWebP(data)
+	if err != nil || !w.lossy {
+		return false
+	}
+	f, err := openVP8(w.stream)
+	if err != nil || f.readHeader() != nil {
+		return false
+	}
+	for _, b := range append(f.tokens, f.modes) {
+		if len(b.data) > 0 && b.data[0] == 255 {
+			return true
+		}
+	}
+	return false
+}
+
+// TestVP8BeyondRange holds such a frame against libwebp.
+func TestVP8BeyondRange(t *testing.T) {
+	const file = "524946464a00000057454250565038203e000000f002009d012a110001003e6d2c91280046a00000feee78b84e471fb98e3fff78cfffef19" +
+		"fffde33ff97da46fc398c000000046a00000feee78b84e471fb98e3fff78cfffef19fffde33ff97da46fc398c00000"
+	const pixels = "ffffffffffffffffffffffffd2c7d2d2c7d2d1c9d0cfc9d0a5a2a5a5a2a5a3a3a3a0a0a09b9b9b9b9b9ba0a0a0a2a2a2a0a0a0"
+	data, err := hex.DecodeString(file)
+	require.NoError(t, err)
+	require.True(t, wildVP8(data))
+	p, err := Decode(t.Context(), data, Options{})
+	require.NoError(t, err)
+	var rgb []byte
+	for i := 0; i < len(p.Image.Pix); i += 4 {
+		rgb = append(rgb, p.Image.Pix[i:i+3]...)
+	}
+	require.Equal(t, pixels, hex.EncodeToString(rgb))
+}
+
+func TestWebPLikeStandard(t *testing.T) { mutatedLikeStandard(t, "webp", nil) }
 
 func TestTIFFLikeStandard(t *testing.T) { mutatedLikeStandard(t, "tiff", nil) }
 

@@ -4,20 +4,85 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
+	"io"
 
+	"golang.org/x/image/riff"
 	"golang.org/x/image/webp"
 )
 
 func webpConfig(data []byte) (image.Config, error) { return webp.DecodeConfig(bytes.NewReader(data)) }
+
+// webpFile is a still picture in its container (RFC 9649, section 2), without
+// what does not matter here.
+type webpFile struct {
+	lossy         bool
+	stream        []byte // VP8 or VP8L
+	alpha         []byte // of a lossy picture: a byte that says how it is coded, and the code; nil: none
+	extended      bool   // a VP8X chunk says the size,
+	width, height int    // this one
+}
+
+var errWebP = errors.New("invalid format")
+
+// openWebP finds the picture's chunks.
+func openWebP(data []byte) (f webpFile, err error) {
+	src := bytes.NewReader(data)
+	_, chunks, err := riff.NewReader(src)
+	if err != nil {
+		return f, err
+	}
+	needAlpha := false
+	for {
+		id, length, _, err := chunks.Next()
+		if err == io.EOF {
+			err = errWebP
+		}
+		if err != nil {
+			return f, err
+		}
+		at := data[len(data)-src.Len():]
+		at = at[:min(int64(length), int64(len(at)))]
+		switch string(id[:]) {
+		case "VP8X":
+			if f.extended || length != 10 || len(at) < 10 {
+				return f, errWebP
+			}
+			u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+			f.extended, f.width, f.height = true, u24(at[4:])+1, u24(at[7:])+1
+			needAlpha = at[0]&0x10 != 0
+		case "ALPH":
+			if !needAlpha || len(at) == 0 {
+				return f, errWebP
+			}
+			needAlpha, f.alpha = false, at
+		case "VP8 ":
+			if needAlpha {
+				return f, errWebP
+			}
+			if int64(len(at)) < int64(length) {
+				return f, fmt.Errorf("a frame of %d bytes, found %d: %w", length, len(at), io.ErrUnexpectedEOF)
+			}
+			f.lossy, f.stream = true, at
+			return f, nil
+		case "VP8L":
+			if f.alpha != nil {
+				return f, errWebP
+			}
+			f.stream = at
+			return f, nil
+		}
+	}
+}
 
 // decodeWebP reads a still picture or the first frame of an animation, which
 // is placed on its canvas over black, as PIL has it after dropping alpha.
 func decodeWebP(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	f, moving := webpFrame(data)
 	if !moving {
-		return webpStill(ctx, data)
+		return webpStill(ctx, data, image.Config{}, image.Point{})
 	}
 	c, err := webpConfig(data)
 	if err != nil {
@@ -30,18 +95,7 @@ func decodeWebP(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	if f.x+m.Width > c.Width || f.y+m.Height > c.Height {
 		return nil, fmt.Errorf("frame %d×%d at (%d, %d) leaves the canvas %d×%d", m.Width, m.Height, f.x, f.y, c.Width, c.Height)
 	}
-	n, err := webpStill(ctx, f.file)
-	if err != nil || n.Rect == image.Rect(0, 0, c.Width, c.Height) {
-		return n, err
-	}
-	canvas := image.NewNRGBA(image.Rect(0, 0, c.Width, c.Height))
-	for i := 3; i < len(canvas.Pix); i += 4 {
-		canvas.Pix[i] = 255
-	}
-	for y := range n.Rect.Dy() {
-		copy(canvas.Pix[canvas.PixOffset(f.x, f.y+y):], n.Pix[y*n.Stride:][:4*n.Rect.Dx()])
-	}
-	return canvas, nil
+	return webpStill(ctx, f.file, c, image.Pt(f.x, f.y))
 }
 
 // frame is an animation's first frame as a file of its own, and its place.
@@ -71,39 +125,113 @@ func webpFrame(data []byte) (frame, bool) {
 	return frame{append(append(riff, "WEBP"...), out...), 2 * u24(body), 2 * u24(body[3:])}, true
 }
 
-func webpStill(ctx context.Context, data []byte) (*image.NRGBA, error) {
-	m, err := webp.Decode(newReader(ctx, data))
+// webpStill decodes a picture and places it on a canvas, which is its own if
+// that is empty.
+func webpStill(ctx context.Context, data []byte, canvas image.Config, at image.Point) (*image.NRGBA, error) {
+	f, err := openWebP(data)
 	if err != nil {
 		return nil, err
 	}
-	switch m := m.(type) {
-	case *image.YCbCr:
-		return rgbFromWebP(m), nil
-	case *image.NYCbCrA:
-		return rgbFromWebP(&m.YCbCr), nil
+	var size image.Config
+	if f.lossy {
+		size, err = vp8Config(f.stream)
+	} else {
+		size, err = vp8lConfig(f.stream)
 	}
-	return opaque(m)
+	if err != nil {
+		return nil, err
+	}
+	if f.extended && (size.Width != f.width || size.Height != f.height) {
+		return nil, fmt.Errorf("%d×%d pixels in a file of %d×%d", size.Width, size.Height, f.width, f.height)
+	}
+	if canvas.Width == 0 {
+		canvas = size
+	}
+	m := image.NewNRGBA(image.Rect(0, 0, canvas.Width, canvas.Height))
+	// A frame lies at the end of the memory until it is placed.
+	part := m.Pix[len(m.Pix)-4*size.Width*size.Height:]
+	if f.lossy {
+		if f.alpha != nil {
+			if err := checkAlpha(ctx, f, part); err != nil {
+				return nil, err
+			}
+		}
+		err = decodeVP8(ctx, f.stream, part)
+	} else {
+		err = decodeVP8L(ctx, f.stream, part)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, place(ctx, m, part, image.Rectangle{at, at.Add(image.Pt(size.Width, size.Height))})
 }
 
-// rgbFromWebP converts a decoded VP8 frame as libwebp does. Its planes are
-// BT.601 of limited range, which x/image labels as JFIF's full range
-// (golang.org/issue/40173), and its chroma is 4:2:0, brought to full size
-// with weights 9, 3, 3, 1.
-func rgbFromWebP(m *image.YCbCr) *image.NRGBA {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	out := image.NewNRGBA(image.Rect(0, 0, w, h))
+// place moves a picture from the end of m's memory to its place, over black,
+// and makes all opaque.
+func place(ctx context.Context, m *image.NRGBA, part []byte, to image.Rectangle) error {
+	n := 4 * to.Dx()
+	var row []byte
+	if to != m.Rect {
+		row = make([]byte, n)
+	}
+	for y := range m.Rect.Dy() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		dst := m.Pix[y*m.Stride:][:m.Stride]
+		if to != m.Rect {
+			inside := y >= to.Min.Y && y < to.Max.Y
+			if inside {
+				copy(row, part[(y-to.Min.Y)*n:])
+			}
+			clear(dst) // the rows that are still to be placed lie behind
+			if inside {
+				copy(dst[4*to.Min.X:], row)
+			}
+		}
+		for i := 3; i < len(dst); i += 4 {
+			dst[i] = 255
+		}
+	}
+	return nil
+}
+
+// checkAlpha reads the alpha of a lossy picture, which must be whole, into
+// memory that is used for the colours next: alpha is dropped.
+func checkAlpha(ctx context.Context, f webpFile, pix []byte) error {
+	switch code := f.alpha[1:]; f.alpha[0] & 3 {
+	case 0:
+		if len(code) < f.width*f.height {
+			return fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", f.width, f.height, len(code), io.ErrUnexpectedEOF)
+		}
+		return nil
+	case 1: // VP8L without its header, in green
+		d := lossless{ctx: ctx, vp8lBits: vp8lBits{data: code}, width: f.width, height: f.height}
+		return d.decode(pix)
+	}
+	return errWebP
+}
+
+// rgb converts a decoded frame to RGBA as libwebp does. Its planes are BT.601
+// of limited range, and its chroma is 4:2:0, brought to full size with weights
+// 9, 3, 3, 1.
+func (f *vp8Frame) rgb(ctx context.Context, pix []byte) error {
+	w, h := f.width, f.height
 	cw, ch := (w+1)/2, (h+1)/2
 	u, v := make([]byte, w+1), make([]byte, w+1)
 	for y := range h {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		// Rows 2k+1 and 2k+2 lie between chroma rows k and k+1; the
 		// nearer one counts three times.
 		near := y / 2
 		far := min(max(near-1+2*(y&1), 0), ch-1)
-		webpChroma(u, m.Cb[near*m.CStride:][:cw], m.Cb[far*m.CStride:][:cw])
-		webpChroma(v, m.Cr[near*m.CStride:][:cw], m.Cr[far*m.CStride:][:cw])
-		webpRow(out.Pix[y*out.Stride:][:4*w], m.Y[y*m.YStride:][:w], u, v)
+		webpChroma(u, f.u.row(near, cw), f.u.row(far, cw))
+		webpChroma(v, f.v.row(near, cw), f.v.row(far, cw))
+		webpRow(pix[4*w*y:][:4*w], f.y.row(y, w), u, v)
 	}
-	return out
+	return nil
 }
 
 // webpChroma widens a row of chroma; near and far are the rows of weight 3
@@ -137,4 +265,36 @@ func webpRow(dst, y, u, v []byte) {
 		d[2] = c(yy + hi(uu, 33050) - 17685)
 		d[3] = 255
 	}
+}
+
+// webpCost is the canvas; beside it a lossy picture has its planes and what is
+// kept of each macroblock, and a lossless one the three small pictures that
+// describe it and its codes.
+func webpCost(data []byte, w, h int) (int64, error) {
+	bytes := 4 * int64(w) * int64(h)
+	if frame, moving := webpFrame(data); moving {
+		data = frame.file
+		bytes += int64(len(data))
+	}
+	f, err := openWebP(data)
+	if err != nil {
+		return 0, err
+	}
+	if f.lossy {
+		frame, err := openVP8(f.stream)
+		if err == nil {
+			err = frame.whole()
+		}
+		if err != nil {
+			return 0, err
+		}
+		n := int64(frame.across) * int64(frame.down)
+		bytes += n*(384+8) + 64*int64(frame.across+frame.down)
+	}
+	if !f.lossy || f.alpha != nil {
+		const tile, codes, code = 4, 20, 5 * 1024 // a group of codes takes so many bits at least, and bytes of memory at most twice as many
+		groups := min(8*int64(max(len(f.stream), len(f.alpha)))/codes+1, 2600)
+		bytes += 3*4*int64(tiles(w, 2))*int64(tiles(h, 2)) + groups*2*code
+	}
+	return bytes, nil
 }
