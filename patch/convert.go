@@ -155,3 +155,5 @@ func clip(v int) uint8 {
 	}
 	return uint8(v)
 }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -3,16 +3,15 @@ package patch
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"io"
 	"strings"
 
 	"github.com/disintegration/imaging"
+	"github.com/vitserve/vitserve/patch/jpeg"
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 )
@@ -28,7 +27,7 @@ type format struct {
 
 // formats are told apart by their first bytes, never by name or media type.
 var formats = []format{
-	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, decodeJPEG},
+	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, jpeg.Decode},
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
@@ -120,8 +119,11 @@ func guard(name string, decode func() error) (err error) {
 	}()
 	if err := decode(); err != nil {
 		kind := ErrImage
-		if lacks(err) {
+		switch {
+		case lacks(err):
 			kind = ErrFormat
+		case errors.Is(err, jpeg.ErrWork):
+			kind = ErrSize
 		}
 		return fmt.Errorf("patch: decode %s: %s: %w", name, strings.TrimPrefix(err.Error(), name+": "), kind)
 	}
@@ -132,9 +134,8 @@ func guard(name string, decode func() error) (err error) {
 // PNG there is none that image/png lacks: what it calls unsupported does not
 // exist.
 func lacks(err error) bool {
-	var j jpeg.UnsupportedError
 	var t tiff.UnsupportedError
-	return errors.As(err, &j) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
+	return errors.Is(err, jpeg.ErrUnsupported) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
 }
 
 // Decode reads a picture by its content. Bytes after the picture are ignored.
@@ -194,64 +195,18 @@ func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (imag
 	return func(data []byte) (image.Config, error) { return config(bytes.NewReader(data)) }
 }
 
-// jpegConfig finds the frame header without image/jpeg's buffers.
-func jpegConfig(data []byte) (c image.Config, err error) {
-	found := eachSegment(data, func(_ int, marker byte, body []byte) bool {
-		if !isFrame(marker) || len(body) < 6 {
-			return false
-		}
-		c.Height, c.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
-		return true
-	})
-	if !found {
-		return jpeg.DecodeConfig(bytes.NewReader(data))
-	}
-	return c, nil
+func jpegConfig(data []byte) (image.Config, error) {
+	h, err := jpeg.ReadHeader(data)
+	return image.Config{Width: h.Width, Height: h.Height}, err
 }
 
-// isFrame reports whether a marker begins a frame header (T.81, B.1.1.3).
-func isFrame(marker byte) bool {
-	const sof0, sof15, dht, jpg, dac = 0xc0, 0xcf, 0xc4, 0xc8, 0xcc
-	return marker >= sof0 && marker <= sof15 && marker != dht && marker != jpg && marker != dac
-}
-
-// jpegCost is what a JPEG's planes take beside the picture, and of those that
-// image/jpeg decodes the coefficients, of four bytes each, and the samples of
-// four inks.
+// jpegCost is what a JPEG takes to be decoded, and its picture.
 func jpegCost(data []byte, w, h int) (int64, error) {
-	const sof0, sof1 = 0xc0, 0xc1
-	planes, coefficients := int64(3), int64(4) // bytes a pixel and component
-	eachSegment(data, func(_ int, marker byte, body []byte) bool {
-		if !isFrame(marker) || len(body) < 6 {
-			return false
-		}
-		planes = int64(body[5])
-		if (marker == sof0 || marker == sof1) && planes <= 3 {
-			coefficients = 0
-		}
-		return true
-	})
-	return int64(w) * int64(h) * (4 + planes + planes*coefficients + 4*(planes/4)), nil
-}
-
-func decodeJPEG(ctx context.Context, data []byte) (*image.NRGBA, error) {
-	m := jpegImages.Get().(*jpegImage)
-	defer jpegImages.Put(m)
-	if m.decode(data, 8) == nil {
-		return m.rgb(), nil
-	}
-	if f, ok := jpegInks(data); ok {
-		return f.decode(ctx, data)
-	}
-	// Something unusual, or something wrong: image/jpeg knows.
-	std, err := jpeg.Decode(newReader(ctx, data))
+	header, err := jpeg.ReadHeader(data)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if c, ok := std.(*image.YCbCr); ok {
-		return rgbFromJPEG(c), nil
-	}
-	return opaque(std)
+	return header.Bytes(len(data)) + 4*int64(w)*int64(h), nil
 }
 
 // upright undoes an EXIF orientation. imaging works in goroutines of its own,

@@ -1,6 +1,10 @@
 package patch
 
-import "context"
+import (
+	"context"
+
+	"github.com/vitserve/vitserve/patch/jpeg"
+)
 
 // The fast way with a JPEG: blocks are decoded no larger than the model can
 // use, and the planes are resized one by one, chroma from the few samples that
@@ -26,22 +30,22 @@ func (p plan) worthFast(w, h, hs, vs int, transposed bool) bool {
 	return 5*w >= 4*hs*p.rw && 5*h >= 4*vs*p.rh
 }
 
-// sampleFast is sample for the planes of m.
-func (p plan) sampleFast(ctx context.Context, out []float32, m *jpegImage, w, h, orientation int) error {
+// sampleFast is sample for the planes of a JPEG.
+func (p plan) sampleFast(ctx context.Context, out []float32, planes []jpeg.Plane, orientation int) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	n := p.inside.w * p.inside.h
-	for i := range m.color {
+	for i, c := range planes {
 		s.planes[i] = grow(s.planes[i], n+rowSlack)
-		if err := s.samplePlane(ctx, s.planes[i][:n], p, m, &m.comps[i], storage[orientation]); err != nil {
+		if err := s.samplePlane(ctx, s.planes[i][:n], p, c, storage[orientation]); err != nil {
 			return err
 		}
 	}
 	s.window = grow(s.window, 4*n)
-	if m.color == 1 {
-		grayRow(s.window, s.planes[0][:n])
+	if len(planes) == 1 {
+		jpeg.Gray(s.window, s.planes[0][:n])
 	} else {
-		yccRow(s.window, s.planes[0], s.planes[1], s.planes[2], n)
+		jpeg.YCC(s.window, s.planes[0], s.planes[1], s.planes[2], n)
 	}
 	p.write(out, s.window, storage[orientation].transposed)
 	return nil
@@ -49,11 +53,10 @@ func (p plan) sampleFast(ctx context.Context, out []float32, m *jpegImage, w, h,
 
 // samplePlane resizes one component, columns first: that pass is one of whole
 // rows, and leaves little for the other.
-func (s *scratch) samplePlane(ctx context.Context, dst []byte, p plan, m *jpegImage, c *jpegComponent, at stored) error {
+func (s *scratch) samplePlane(ctx context.Context, dst []byte, p plan, c jpeg.Plane, at stored) error {
 	// A sample is a whole number of pixels wide; the picture may end within
 	// the last one.
-	set := func(a *axis, in, pixels, factor, largest int, flip bool, out, from, n int) {
-		span := float64(pixels*factor*m.size) / float64(8*largest)
+	set := func(a *axis, in int, span float64, flip bool, out, from, n int) {
 		origin := 0.0
 		if flip {
 			origin = float64(in) - span
@@ -67,12 +70,12 @@ func (s *scratch) samplePlane(ctx context.Context, dst []byte, p plan, m *jpegIm
 	if at.transposed {
 		rw, rh, in = rh, rw, window{in.y, in.x, in.h, in.w}
 	}
-	set(&s.h, c.width, m.width, c.h, m.hs, at.flipX, rw, in.x, in.w)
-	set(&s.v, c.height, m.height, c.v, m.vs, at.flipY, rh, in.y, in.h)
+	set(&s.h, c.Width, c.SpanX, at.flipX, rw, in.x, in.w)
+	set(&s.v, c.Height, c.SpanY, at.flipY, rh, in.y, in.h)
 	left, cols := s.h.rebase()
 	top, _ := s.v.rebase()
 	s.mid = grow(s.mid, cols*in.h+rowSlack)
-	if err := verticals(ctx, s.mid, c.plane[top*c.stride+left:], c.stride, cols, &s.v); err != nil {
+	if err := verticals(ctx, s.mid, c.Pix[top*c.Stride+left:], c.Stride, cols, &s.v); err != nil {
 		return err
 	}
 	for y := range in.h {

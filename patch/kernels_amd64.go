@@ -20,28 +20,3 @@ func horizontalAVX2(dst, src *byte, first *int, weight *int32, n, size, steps in
 //
 //go:noescape
 func lineAVX2(dst, src *byte, first *int, weight *int32, n, size, steps int)
-
-// addRowsAVX2 is addRowsGo for n samples, rounded up to sixteen.
-//
-//go:noescape
-func addRowsAVX2(sums *uint16, near, far *byte, n int)
-
-// widenAVX2 is widenGo for n sums, rounded up to sixteen.
-//
-//go:noescape
-func widenAVX2(dst *byte, sums *uint16, n int, left, right uint16)
-
-// yccRowAVX2 is yccRowGo for n pixels, rounded up to eight.
-//
-//go:noescape
-func yccRowAVX2(dst, y, cb, cr *byte, n int)
-
-// idct8AVX2 is idct8Go.
-//
-//go:noescape
-func idct8AVX2(dst *byte, stride int, coef *int16, q *int32)
-
-// idct4AVX2 is idct4Go.
-//
-//go:noescape
-func idct4AVX2(dst *byte, stride int, coef *int16, q *int32)

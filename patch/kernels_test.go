@@ -22,26 +22,6 @@ func TestKernels(t *testing.T) {
 		t.Skip("no AVX2 here: the portable kernels are all there is")
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	t.Run("idct", func(t *testing.T) {
-		for i := range 2000 {
-			var coef coefficients
-			var q [64]int32
-			scale := 1 << (i % 16) // up to what only a hostile file holds
-			for j := range 64 {
-				if rng.IntN(3) > 0 {
-					coef[j] = int16(rng.IntN(2*scale) - scale)
-				}
-				q[j] = int32(1 + rng.IntN(1<<(i%17)))
-			}
-			want, got := make([]byte, 8*13), make([]byte, 8*13)
-			idct8Go(want, 13, &coef, &q)
-			idct8(got, 13, &coef, &q)
-			require.Equal(t, want, got)
-			idct4Go(want, 13, &coef, &q)
-			idct4(got, 13, &coef, &q)
-			require.Equal(t, want, got)
-		}
-	})
 	t.Run("vertical", func(t *testing.T) {
 		for n := 1; n < 140; n++ {
 			stride, rows := n+rng.IntN(9), 1+rng.IntN(20)
@@ -74,23 +54,6 @@ func TestKernels(t *testing.T) {
 					require.Equal(t, want, got)
 				}
 			}
-		}
-	})
-	t.Run("colour", func(t *testing.T) {
-		for n := 1; n < 100; n++ {
-			near, far := random(rng, n), random(rng, n)
-			want, got := make([]uint16, n+2), make([]uint16, n+2)
-			addRowsGo(want[1:n+1], near, far)
-			addRows(got[1:n+1], near, far)
-			require.Equal(t, want, got)
-			wide, wider := make([]byte, 2*n), make([]byte, 2*n)
-			widenGo(wide, want, n, 8, 7)
-			widen(wider, want, n, 8, 7)
-			require.Equal(t, wide, wider)
-			y, rgba, rgbb := random(rng, n), make([]byte, 4*n), make([]byte, 4*n)
-			yccRowGo(rgba, y, near, far, n)
-			yccRow(rgbb, y, near, far, n)
-			require.Equal(t, rgba, rgbb)
 		}
 	})
 }

@@ -30,6 +30,8 @@ func (p picture) pixels(_ []byte, y, x, n int) []byte {
 	return p.m.Pix[y*p.m.Stride+4*x:]
 }
 
+func (picture) only(x, y, w, h int) {}
+
 // stored is how the pixels of a file lie to the upright photo (EXIF 2.32,
 // 4.6.4): upright x runs along stored y when transposed, and along a stored
 // axis from its far end when that is flipped.

@@ -175,7 +175,10 @@ type window struct{ x, y, w, h int }
 type rgbaSource interface {
 	// pixels returns n pixels of row y from column x on, in buf or in the
 	// picture's own memory, with rowSlack readable bytes behind them if it can.
+	// Rows are asked for from the top down.
 	pixels(buf []byte, y, x, n int) []byte
+	// only says that no other pixels will be asked for.
+	only(x, y, w, h int)
 }
 
 // rowSlack is how far vector code reads beyond the last pixel of a row.
@@ -186,6 +189,7 @@ const rowSlack = 64
 func (s *scratch) run(ctx context.Context, dst []byte, src rgbaSource, h, v *axis, verticalFirst bool) error {
 	left, cols := h.rebase()
 	top, rows := v.rebase()
+	src.only(left, top, cols, rows)
 	w := len(h.first) * 4
 	switch {
 	case h.keep && v.keep:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/vitserve/vitserve/patch/jpeg"
 	"gorgonia.org/tensor"
 )
 
@@ -134,9 +135,8 @@ func (t Transform) pixels(ctx context.Context, dst *tensor.Dense, data []byte, o
 		return Geometry{}, way{}, err
 	}
 	if f.name == "jpeg" {
-		if g, block, ok, err := t.jpegPixels(ctx, dst, data, o, d.Width, d.Height); ok {
-			return g, way{f.name, block}, err
-		}
+		g, block, err := t.jpegPixels(ctx, dst, data, o, d.Width, d.Height)
+		return g, way{f.name, block}, err
 	}
 	p, err := Decode(ctx, data, o)
 	if err != nil {
@@ -147,9 +147,8 @@ func (t Transform) pixels(ctx context.Context, dst *tensor.Dense, data []byte, o
 }
 
 // jpegPixels is Pixels for a JPEG of w × h stored pixels without a picture in
-// between; ok is false if the file is not for this package's decoder, and
-// block is way's.
-func (t Transform) jpegPixels(ctx context.Context, dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, block int, ok bool, err error) {
+// between; block is way's.
+func (t Transform) jpegPixels(ctx context.Context, dst *tensor.Dense, data []byte, o Options, w, h int) (g Geometry, block int, err error) {
 	turned := 1
 	if !o.IgnoreEXIF {
 		turned = orientation("jpeg", data)
@@ -160,26 +159,47 @@ func (t Transform) jpegPixels(ctx context.Context, dst *tensor.Dense, data []byt
 	}
 	p, err := t.plan(uw, uh)
 	if err != nil {
-		return g, 0, true, err
+		return g, 0, err
 	}
-	fast := o.Resize == ResizeFast && (p.rw != uw || p.rh != uh)
-	size := 8
-	if fast {
-		size = p.blockSize(uw, uh)
+	err = guard("jpeg", func() error {
+		block, err = p.sampleJPEG(ctx, t.output(dst), data, o, uw, uh, turned)
+		return err
+	})
+	if cause := ended(ctx); cause != nil {
+		return g, 0, cause
 	}
-	m := jpegImages.Get().(*jpegImage)
-	defer jpegImages.Put(m)
-	if m.decode(data, size) != nil || m.width != w || m.height != h {
-		return g, 0, false, nil
-	}
-	if fast && (size < 8 || p.worthFast(uw, uh, m.hs, m.vs, storage[turned].transposed)) {
-		err = p.sampleFast(ctx, t.output(dst), m, uw, uh, turned)
-		block = size
-	} else {
-		err = p.sample(ctx, t.output(dst), m, uw, uh, turned)
-	}
-	return p.geometry(uw, uh, turned), block, true, err
+	return p.geometry(uw, uh, turned), block, err
 }
+
+// sampleJPEG is sample for a JPEG, the fast way if that is asked for and worth
+// it; block is way's.
+func (p plan) sampleJPEG(ctx context.Context, out []float32, data []byte, o Options, w, h, orientation int) (block int, err error) {
+	r, err := jpeg.Open(ctx, data)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if hs, vs, ok := r.Chroma(); ok && o.Resize == ResizeFast && (p.rw != w || p.rh != h) {
+		size := p.blockSize(w, h)
+		if size < 8 || p.worthFast(w, h, hs, vs, storage[orientation].transposed) {
+			planes, err := r.Planes(size)
+			if err != nil {
+				return 0, err
+			}
+			return size, p.sampleFast(ctx, out, planes, orientation)
+		}
+	}
+	if err := p.sample(ctx, out, rows{r}, w, h, orientation); err != nil {
+		return 0, err
+	}
+	return 0, r.Finish()
+}
+
+// rows are a JPEG as a source.
+type rows struct{ r *jpeg.Reader }
+
+func (s rows) pixels(buf []byte, y, x, n int) []byte { return s.r.Row(buf, y, x, n) }
+func (s rows) only(x, y, w, h int)                   { s.r.Crop(x, y, x+w, y+h) }
 
 // PhotoPixels is Pixels for a photo that is decoded already. Its only errors
 // are ErrShape, of FitNone, and those of ctx.

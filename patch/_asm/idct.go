@@ -2,46 +2,114 @@ package main
 
 import "fmt"
 
-// idct transforms a block with each row in a register of eight 32-bit values.
-// The first pass works on columns, that is across registers; after a
+// idct transforms a block whose rows are eight registers of eight 16-bit
+// values. The first pass works on columns, that is across registers; after a
 // transposition the second does the same to rows.
 func idct(f *file) {
-	f.begin("idct8AVX2", "dst *byte, stride int, coef *int16, q *int32", 32, "idct8Go.")
+	f.begin("idct8AVX2", "dst *byte, stride int, coef, q *int16", 32, "idct8Go.")
 	f.i("MOVQ dst+0(FP), DI\nMOVQ stride+8(FP), R8\nMOVQ coef+16(FP), SI\nMOVQ q+24(FP), DX")
-	c := regs(0, 1, 2, 3, 4, 5, 6, 7)
-	for i, r := range c {
-		f.i("VPMOVSXWD %d(SI), %s\nVPMULLD %d(DX), %s, %s", 16*i, r, 32*i, r, r)
+	for i := range 8 {
+		f.i("VMOVDQU %d(SI), X%d", 16*i, i)
 	}
-	c = lines(f, c, 11, f.dwords("round11", 1<<10))
-	c = transpose(f, c)
-	// The samples' middle, 128, is added with the rounding.
-	c = lines(f, c, 18, f.dwords("round18", 1<<17+128<<18))
+	f.i("VPOR X1, X2, X8\nVPOR X3, X4, X9\nVPOR X5, X6, X10\nVPOR X7, X8, X8\nVPOR X9, X10, X9\nVPOR X8, X9, X8")
+	for i := range 8 {
+		f.i("VPMULLW %d(DX), X%d, X%d", 16*i, i, i)
+	}
+	// Without a value below the first row its two bits do not saturate.
+	f.i("VPTEST X8, X8\nJNZ columns\nVPSLLW $2, X0, X0\nVPSRAW $2, X0, X0\ncolumns:")
+	pass(f, 11)
+	transpose(f)
+	for i := range 4 {
+		f.i("VEXTRACTI128 $1, Y%d, X%d", i, 4+i)
+	}
+	pass(f, 18)
+	transpose(f)
 
-	// Register x holds column x. Packed to bytes and shuffled, each half of
-	// a register has four rows of four columns.
-	free := rest(c)[5:] // beyond the registers that are stored
-	a, b, m := free[0], free[1], free[2]
-	f.i("VPACKSSDW %s, %s, %s\nVPACKSSDW %s, %s, %s\nVPACKUSWB %s, %s, %s", c[1], c[0], c[0], c[3], c[2], c[2], c[2], c[0], a)
-	f.i("VPACKSSDW %s, %s, %s\nVPACKSSDW %s, %s, %s\nVPACKUSWB %s, %s, %s", c[5], c[4], c[4], c[7], c[6], c[6], c[6], c[4], b)
-	f.i("VMOVDQU %s, %s", f.bytes16("byRow", byRow), m)
-	f.i("VPSHUFB %s, %s, %s\nVPSHUFB %s, %s, %s", m, a, a, m, b, b)
-	f.i("VPUNPCKLDQ %s, %s, Y0\nVPUNPCKHDQ %s, %s, Y1\nVEXTRACTI128 $1, Y0, X2\nVEXTRACTI128 $1, Y1, X3", b, a, b, a)
+	// Registers i of 0 to 3 hold rows i and i+4; packed, two of each.
+	f.i("VPACKSSWB Y1, Y0, Y0\nVPACKSSWB Y3, Y2, Y2")
+	f.i("VMOVDQU %s, Y4\nVPADDB Y4, Y0, Y0\nVPADDB Y4, Y2, Y2", f.dwords("middle", -0x7f7f7f80))
+	f.i("VEXTRACTI128 $1, Y0, X1\nVEXTRACTI128 $1, Y2, X3")
 	f.i("LEAQ (R8)(R8*2), R9\nLEAQ (DI)(R8*4), R10")
-	for i, at := range []string{"(DI)", "(DI)(R8*2)", "(R10)", "(R10)(R8*2)"} {
-		f.i("VMOVQ X%d, %s", []int{0, 1, 2, 3}[i], at)
+	for i, at := range []string{"(DI)", "(R10)", "(DI)(R8*2)", "(R10)(R8*2)"} {
+		f.i("VMOVQ X%d, %s", i, at)
 	}
-	for i, at := range []string{"(DI)(R8*1)", "(DI)(R9*1)", "(R10)(R8*1)", "(R10)(R9*1)"} {
-		f.i("VMOVHPS X%d, %s", []int{0, 1, 2, 3}[i], at)
+	for i, at := range []string{"(DI)(R8*1)", "(R10)(R8*1)", "(DI)(R9*1)", "(R10)(R9*1)"} {
+		f.i("VMOVHPS X%d, %s", i, at)
 	}
 	f.end()
 }
 
+// pass is lines of package jpeg on eight lanes: from X0 to X7, 16-bit values,
+// to Y0 to Y7, 32-bit values that are not yet saturated. Products of pairs of
+// lines are added up by VPMADDWD.
+func pass(f *file, shift int) {
+	round := f.dwords(fmt.Sprintf("round%d", shift), 1<<(shift-1))
+	// zip makes pairs of lines a and b in register to, for all eight lanes.
+	zip := func(a, b, to, spare int) {
+		f.i("VPUNPCKHWD X%d, X%d, X%d\nVPUNPCKLWD X%d, X%d, X%d\nVINSERTI128 $1, X%d, Y%d, Y%d", b, a, spare, b, a, to, spare, to, to)
+	}
+	madd := func(from, to int, a, b int32) { f.i("VPMADDWD %s, Y%d, Y%d", f.pairs(a, b), from, to) }
+	zip(2, 6, 8, 9)
+	madd(8, 9, 10703, 4433)  // t3
+	madd(8, 8, 4433, -10704) // t2
+	f.i("VPADDW X4, X0, X2\nVPSUBW X4, X0, X6")
+	for _, r := range []int{2, 6} {
+		f.i("VPMOVSXWD X%d, Y%d\nVPSLLD $13, Y%d, Y%d\nVPADDD %s, Y%d, Y%d", r, r, r, r, round, r, r)
+	}
+	// Even part: e0 to e3 in Y0, Y4, Y6, Y2.
+	f.i("VPADDD Y9, Y2, Y0\nVPSUBD Y9, Y2, Y2\nVPADDD Y8, Y6, Y4\nVPSUBD Y8, Y6, Y6")
+	f.i("VPADDW X3, X7, X8\nVPADDW X1, X5, X9")
+	zip(8, 9, 10, 11)
+	madd(10, 8, -6436, 9633) // z3
+	madd(10, 9, 9633, 6437)  // z4
+	zip(7, 1, 10, 11)
+	zip(5, 3, 11, 12)
+	madd(10, 12, -4927, -7373)
+	madd(10, 13, -7373, 4926)
+	madd(11, 14, -4176, -20995)
+	madd(11, 15, -20995, 4177)
+	f.i("VPADDD Y8, Y12, Y12\nVPADDD Y9, Y13, Y13\nVPADDD Y9, Y14, Y14\nVPADDD Y8, Y15, Y15")
+	// Odd part: o0, o3, o1, o2 in Y12 to Y15. Results may use Y0 to Y11.
+	f.i(`VPSUBD Y13, Y0, Y7
+	VPADDD Y13, Y0, Y0
+	VPADDD Y15, Y4, Y1
+	VPSUBD Y15, Y4, Y8
+	VPSUBD Y12, Y2, Y4
+	VPADDD Y12, Y2, Y3
+	VPADDD Y14, Y6, Y2
+	VPSUBD Y14, Y6, Y5
+	VMOVDQA Y8, Y6`)
+	for i := range 8 {
+		f.i("VPSRAD $%d, Y%d, Y%d", shift, i, i)
+	}
+}
+
+// transpose saturates Y0 to Y7, a row each, to 16 bits and leaves columns i and
+// i+4 in register i of Y0 to Y3.
+func transpose(f *file) {
+	for i := range 4 { // rows 2i and 2i+1, four columns in each lane
+		f.i("VPACKSSDW Y%d, Y%d, Y%d", 2*i+1, 2*i, 8+i)
+	}
+	f.i(`VPUNPCKLWD Y9, Y8, Y0
+	VPUNPCKHWD Y9, Y8, Y1
+	VPUNPCKLWD Y11, Y10, Y2
+	VPUNPCKHWD Y11, Y10, Y3
+	VPUNPCKLWD Y1, Y0, Y4
+	VPUNPCKHWD Y1, Y0, Y5
+	VPUNPCKLWD Y3, Y2, Y6
+	VPUNPCKHWD Y3, Y2, Y7
+	VPUNPCKLQDQ Y6, Y4, Y0
+	VPUNPCKHQDQ Y6, Y4, Y1
+	VPUNPCKLQDQ Y7, Y5, Y2
+	VPUNPCKHQDQ Y7, Y5, Y3`)
+}
+
 // idct4 is the same with 4 × 4 values in four registers.
 func idct4(f *file) {
-	f.begin("idct4AVX2", "dst *byte, stride int, coef *int16, q *int32", 32, "idct4Go.")
+	f.begin("idct4AVX2", "dst *byte, stride int, coef, q *int16", 32, "idct4Go.")
 	f.i("MOVQ dst+0(FP), DI\nMOVQ stride+8(FP), R8\nMOVQ coef+16(FP), SI\nMOVQ q+24(FP), DX")
 	for i := range 4 {
-		f.i("VPMOVSXWD %d(SI), X%d\nVPMULLD %d(DX), X%d, X%d", 16*i, i, 32*i, i, i)
+		f.i("VPMOVSXWD %d(SI), X%d\nVPMOVSXWD %d(DX), X4\nVPMULLD X4, X%d, X%d", 16*i, i, 16*i, i, i)
 	}
 	lines4(f, 11, f.dwords("round11", 1<<10))
 	f.i(`VPUNPCKLDQ X1, X0, X4
@@ -52,7 +120,7 @@ func idct4(f *file) {
 	VPUNPCKHQDQ X6, X4, X1
 	VPUNPCKLQDQ X7, X5, X2
 	VPUNPCKHQDQ X7, X5, X3`)
-	lines4(f, 18, f.dwords("round18", 1<<17+128<<18))
+	lines4(f, 18, f.dwords("middle18", 1<<17+128<<18))
 	f.i("VPACKSSDW X1, X0, X0\nVPACKSSDW X3, X2, X2\nVPACKUSWB X2, X0, X0")
 	f.i("VPSHUFB %s, X0, X0", f.bytes16("byRow", byRow))
 	f.i("LEAQ (R8)(R8*2), R9\nVMOVD X0, (DI)")
@@ -62,7 +130,7 @@ func idct4(f *file) {
 	f.end()
 }
 
-// lines4 is lines4 of package patch on four lanes, X0 to X3.
+// lines4 is lines4 of package jpeg on four lanes, X0 to X3.
 func lines4(f *file, shift int, round string) {
 	k1, k3 := f.dwords("k10703", 10703), f.dwords("k4433", 4433)
 	f.i(`VPADDD X2, X0, X4
@@ -88,110 +156,3 @@ func lines4(f *file, shift int, round string) {
 
 // byRow turns four columns of four bytes into rows.
 var byRow = [16]byte{0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}
-
-func regs(n ...int) (out []string) {
-	for _, i := range n {
-		out = append(out, fmt.Sprintf("Y%d", i))
-	}
-	return out
-}
-
-// rest are the registers that are not among used.
-func rest(used []string) (out []string) {
-	for i := range 16 {
-		r := fmt.Sprintf("Y%d", i)
-		taken := false
-		for _, u := range used {
-			taken = taken || u == r
-		}
-		if !taken {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// lines is lines of package patch on eight lanes; it returns where the results are. The names
-// are those of the Go function.
-func lines(f *file, c []string, shift int, round string) []string {
-	op := func(name, a, b, to string) { f.i("%s %s, %s, %s", name, b, a, to) }
-	add := func(a, b, to string) { op("VPADDD", a, b, to) }
-	sub := func(a, b, to string) { op("VPSUBD", a, b, to) }
-	mul := func(a, to string, k int32) {
-		name := fmt.Sprintf("k%d", k)
-		if k < 0 {
-			name = fmt.Sprintf("m%d", -k)
-		}
-		f.i("VPMULLD %s, %s, %s", f.dwords(name, k), a, to)
-	}
-	t := rest(c)
-	z1, t2, t3 := t[0], t[1], t[2]
-	add(c[2], c[6], z1)
-	mul(z1, z1, 4433)
-	mul(c[6], t2, -15137)
-	add(z1, t2, t2)
-	mul(c[2], t3, 6270)
-	add(z1, t3, t3)
-	t0, t1 := c[2], c[6]
-	add(c[0], c[4], t0)
-	sub(c[0], c[4], t1)
-	for _, r := range []string{t0, t1} {
-		f.i("VPSLLD $13, %s, %s\nVPADDD %s, %s, %s", r, r, round, r, r)
-	}
-	e0, e3, e1, e2 := c[0], c[4], z1, t1
-	add(t0, t3, e0)
-	sub(t0, t3, e3)
-	add(t1, t2, e1)
-	sub(t1, t2, e2)
-
-	free := rest([]string{e0, e1, e2, e3, c[1], c[3], c[5], c[7]})
-	o0, o1, o2, o3 := c[7], c[5], c[3], c[1]
-	z1, z2, z3, z4, z5 := free[0], free[1], free[2], free[3], free[4]
-	add(o0, o3, z1)
-	add(o1, o2, z2)
-	add(o0, o2, z3)
-	add(o1, o3, z4)
-	add(z3, z4, z5)
-	mul(z5, z5, 9633)
-	mul(z1, z1, -7373)
-	mul(z2, z2, -20995)
-	mul(z3, z3, -16069)
-	mul(z4, z4, -3196)
-	add(z3, z5, z3)
-	add(z4, z5, z4)
-	for _, s := range []struct {
-		o    string
-		k    int32
-		a, b string
-	}{{o0, 2446, z1, z3}, {o1, 16819, z2, z4}, {o2, 25172, z2, z3}, {o3, 12299, z1, z4}} {
-		mul(s.o, s.o, s.k)
-		add(s.o, s.a, s.o)
-		add(s.o, s.b, s.o)
-	}
-	free = rest([]string{e0, e1, e2, e3, o0, o1, o2, o3})
-	out := free[:8]
-	for i, p := range [][2]string{{e0, o3}, {e1, o2}, {e2, o1}, {e3, o0}} {
-		add(p[0], p[1], out[i])
-		sub(p[0], p[1], out[7-i])
-	}
-	for _, r := range out {
-		f.i("VPSRAD $%d, %s, %s", shift, r, r)
-	}
-	return out
-}
-
-// transpose exchanges rows and columns of eight registers of eight lanes.
-func transpose(f *file, r []string) []string {
-	t := rest(r)
-	for i := range 4 {
-		f.i("VPUNPCKLDQ %s, %s, %s\nVPUNPCKHDQ %s, %s, %s", r[2*i+1], r[2*i], t[2*i], r[2*i+1], r[2*i], t[2*i+1])
-	}
-	// t: pairs of rows; low and high quadwords of rows 0–3 and 4–7.
-	for i, p := range [][2]int{{0, 2}, {1, 3}, {4, 6}, {5, 7}} {
-		f.i("VPUNPCKLQDQ %s, %s, %s\nVPUNPCKHQDQ %s, %s, %s", t[p[1]], t[p[0]], r[2*i], t[p[1]], t[p[0]], r[2*i+1])
-	}
-	for i := range 4 {
-		f.i("VPERM2I128 $0x20, %s, %s, %s\nVPERM2I128 $0x31, %s, %s, %s", r[4+i], r[i], t[i], r[4+i], r[i], t[4+i])
-	}
-	return t
-}

@@ -1,5 +1,5 @@
-// Command _asm writes the assembly of package patch, for AVX2, and the Go
-// declarations that belong to it. Run it by go generate in patch; its output is
+// Command _asm writes the assembly of packages patch and jpeg, for AVX2, and the
+// Go declarations that belong to it. Run it by go generate in patch; its output is
 // committed, and continuous integration fails when the two differ.
 package main
 
@@ -17,17 +17,20 @@ import (
 func main() {
 	out := flag.String("out", "..", "folder of package patch")
 	flag.Parse()
-	f := &file{constants: map[string]bool{}}
-	vertical(f)
-	horizontal(f)
-	line(f)
-	addRows(f)
-	widen(f)
-	ycc(f)
-	idct(f)
-	idct4(f)
-	if err := f.save(*out); err != nil {
-		log.Fatal(err)
+	for _, p := range []struct {
+		name, folder string
+		functions    []func(*file)
+	}{
+		{"patch", *out, []func(*file){vertical, horizontal, line}},
+		{"jpeg", filepath.Join(*out, "jpeg"), []func(*file){addRows, widen, ycc, idct, idct4}},
+	} {
+		f := &file{constants: map[string]bool{}}
+		for _, function := range p.functions {
+			function(f)
+		}
+		if err := f.save(p.folder, p.name); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 
@@ -73,6 +76,18 @@ func (f *file) dwords(name string, v ...int32) string {
 	return symbol + "+0(SB)"
 }
 
+// pairs is a constant of two 16-bit values, repeated: a vector of factors for
+// VPMADDWD.
+func (f *file) pairs(a, b int32) string {
+	name := func(v int32) string {
+		if v < 0 {
+			return fmt.Sprintf("m%d", -v)
+		}
+		return fmt.Sprintf("p%d", v)
+	}
+	return f.dwords(name(a)+name(b), int32(uint32(uint16(a))|uint32(uint16(b))<<16))
+}
+
 // bytes16 is a constant of sixteen bytes, twice.
 func (f *file) bytes16(name string, v [16]byte) string {
 	var w [8]int32
@@ -83,12 +98,12 @@ func (f *file) bytes16(name string, v [16]byte) string {
 	return f.dwords(name, w[:]...)
 }
 
-func (f *file) save(folder string) error {
+func (f *file) save(folder, pkg string) error {
 	s := header + "#include \"textflag.h\"\n\n" + f.data.String() + f.asm.String()
 	if err := os.WriteFile(filepath.Join(folder, "kernels_amd64.s"), []byte(s), 0o644); err != nil {
 		return err
 	}
-	decl, err := format.Source([]byte(header + "package patch\n" + f.decl.String()))
+	decl, err := format.Source([]byte(header + "package " + pkg + "\n" + f.decl.String()))
 	if err != nil {
 		return err
 	}

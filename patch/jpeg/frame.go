@@ -1,0 +1,246 @@
+package jpeg
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+)
+
+// quantizer is a quantization table, row-major.
+type quantizer struct {
+	set bool
+	v   [64]int16 // as libjpeg keeps it: what is beyond 32767 is negative
+}
+
+// open reads a file up to the entropy-coded data of its first scan. What comes
+// before a picture may end with a marker of its own, as tables by themselves
+// do; they stay for the picture.
+func (r *Reader) open(ctx context.Context, data []byte) error {
+	r.ctx, r.err = ctx, nil
+	r.file = stream{data: data}
+	for i := range r.quant {
+		r.quant[i].set = false
+	}
+	for i := range r.dc {
+		r.dc[i].state, r.ac[i].state = absent, absent
+	}
+	for {
+		if f := &r.file; len(data)-f.at < 2 || data[f.at] != 0xff || data[f.at+1] != soi {
+			return fmt.Errorf("no start of an image at byte %d", f.at)
+		}
+		r.file.at += 2
+		r.Header, r.restart, r.color = Header{}, 0, colors{adobe: -1}
+		marker, err := r.markers(true)
+		if err != nil {
+			return err
+		}
+		if marker == sos {
+			break
+		}
+		if r.Width > 0 {
+			return fmt.Errorf("the image ends without a scan")
+		}
+	}
+	return r.setup()
+}
+
+// markers reads segments up to a scan's header, which it reads too, or to the
+// end of the image. In a file's header those that have no segment tell Pillow
+// that this is no JPEG.
+func (r *Reader) markers(header bool) (byte, error) {
+	f := &r.file
+	for {
+		if f.marker == 0 && !f.next() {
+			return 0, errCut
+		}
+		marker := f.marker
+		f.marker = 0
+		if marker == eoi {
+			return marker, nil
+		}
+		if bare(marker) {
+			if header && marker == tem {
+				return 0, fmt.Errorf("marker %#x in the header", marker)
+			}
+			continue
+		}
+		if err := named(marker); err != nil {
+			return 0, err
+		}
+		body, ok := f.body()
+		if !ok {
+			return 0, errCut
+		}
+		if err := r.segment(marker, body); err != nil {
+			return 0, err
+		}
+		if marker == sos {
+			return marker, nil
+		}
+	}
+}
+
+// errCut: the bytes end before the image does.
+var errCut = fmt.Errorf("the file is cut off")
+
+// named refuses markers of kinds that are not decoded and those that may not
+// stand between segments.
+func named(marker byte) error {
+	switch marker {
+	case sof3, sof3 + 4, sof9 + 2, sof15:
+		return fmt.Errorf("lossless coding (marker %#x): %w", marker, ErrUnsupported)
+	case sof9, sof9 + 1, sof9 + 4, sof9 + 5:
+		return fmt.Errorf("arithmetic coding (marker %#x): %w", marker, ErrUnsupported)
+	case sof3 + 2, sof3 + 3:
+		return fmt.Errorf("hierarchical coding (marker %#x): %w", marker, ErrUnsupported)
+	case sof0, sof1, sof2, dht, sos, dqt, dri:
+		return nil
+	}
+	if skipped(marker) {
+		return nil
+	}
+	return fmt.Errorf("marker %#x where a segment should begin", marker)
+}
+
+// segment reads one segment.
+func (r *Reader) segment(marker byte, b []byte) error {
+	switch marker {
+	case sof0, sof1, sof2:
+		return r.readFrame(b, marker == sof2)
+	case dht:
+		return r.readHuffman(b)
+	case dqt:
+		return r.readQuant(b)
+	case sos:
+		return r.readScan(b)
+	case dri:
+		if len(b) != 2 {
+			return fmt.Errorf("a restart interval of %d bytes, want 2", len(b))
+		}
+		r.restart = int(binary.BigEndian.Uint16(b))
+	case app0:
+		if len(b) >= 14 && string(b[:5]) == "JFIF\x00" {
+			r.color.jfif = true
+		}
+	case app14:
+		if len(b) >= 12 && string(b[:5]) == "Adobe" {
+			r.color.adobe = int(b[11])
+		}
+	}
+	return nil
+}
+
+// readFrame reads a frame header (B.2.2).
+func (r *Reader) readFrame(b []byte, progressive bool) error {
+	if r.Width > 0 {
+		return fmt.Errorf("a second frame")
+	}
+	if len(b) < 6 {
+		return fmt.Errorf("a frame header of %d bytes", len(b))
+	}
+	if b[0] != 8 {
+		return fmt.Errorf("precision of %d bits: %w", b[0], ErrUnsupported)
+	}
+	h, w, n := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:])), int(b[5])
+	if w == 0 || h == 0 {
+		return fmt.Errorf("%d×%d pixels", w, h)
+	}
+	if n != 1 && n != 3 && n != 4 {
+		return fmt.Errorf("%d components: %w", n, ErrUnsupported)
+	}
+	if len(b) != 6+3*n {
+		return fmt.Errorf("a frame header of %d bytes for %d components, want %d", len(b), n, 6+3*n)
+	}
+	r.Header = Header{Width: w, Height: h, Components: n, Progressive: progressive}
+	for i := range n {
+		c := &r.comps[i]
+		c.id, c.h, c.v, c.tq = int(b[6+3*i]), int(b[7+3*i]>>4), int(b[7+3*i]&15), int(b[8+3*i])
+	}
+	return nil
+}
+
+// readQuant reads quantization tables (B.2.4.1).
+func (r *Reader) readQuant(b []byte) error {
+	for len(b) > 0 {
+		wide, id := b[0]>>4 > 0, b[0]&15
+		n := 64
+		if wide {
+			n = 128
+		}
+		if id > 3 || len(b) < 1+n {
+			return fmt.Errorf("quantization table %d of %d bytes, want %d and a number up to 3", id, len(b)-1, n)
+		}
+		q := &r.quant[id]
+		q.set = true
+		for i := range 64 {
+			if wide {
+				q.v[zigzag[i]] = int16(binary.BigEndian.Uint16(b[1+2*i:]))
+			} else {
+				q.v[zigzag[i]] = int16(b[1+i])
+			}
+		}
+		b = b[1+n:]
+	}
+	return nil
+}
+
+// setup computes what the frame and the first scan say of the whole picture.
+func (r *Reader) setup() error {
+	comps := r.comps[:r.Components]
+	if r.Components == 1 && comps[0].h > 0 && comps[0].h <= 4 && comps[0].v > 0 && comps[0].v <= 4 {
+		// A scan of one component has one block an MCU, whatever its
+		// factors (A.2.2).
+		comps[0].h, comps[0].v = 1, 1
+	}
+	r.maxH, r.maxV = 1, 1
+	for i := range comps {
+		c := &comps[i]
+		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 {
+			return fmt.Errorf("subsampling of component %d by factors %d×%d, want 1 to 4", i, c.h, c.v)
+		}
+		r.maxH, r.maxV = max(r.maxH, c.h), max(r.maxV, c.v)
+		r.Sampling[i] = [2]int{c.h, c.v}
+	}
+	r.across, r.down = ceilDiv(r.Width, 8*r.maxH), ceilDiv(r.Height, 8*r.maxV)
+	base := 0
+	for i := range comps {
+		c := &comps[i]
+		if r.maxH%c.h != 0 || r.maxV%c.v != 0 {
+			return fmt.Errorf("subsampling of component %d by factors %d×%d beside %d×%d", i, c.h, c.v, r.maxH, r.maxV)
+		}
+		c.hs, c.vs = r.maxH/c.h, r.maxV/c.v
+		c.blocks, c.base = r.across*c.h, base
+		base += c.blocks * c.v
+		c.wide, c.high = ceilDiv(r.Width*c.h, 8*r.maxH), ceilDiv(r.Height*c.v, 8*r.maxV)
+		c.q, c.predicted = nil, 0
+	}
+	r.scan.blocks = base
+	r.Scans = r.Progressive || len(r.scan.comps) < r.Components
+	r.color.choose(r.Components, comps)
+	r.visits, r.ring, r.done = 0, 0, 0
+	r.need.x0, r.need.y0, r.need.x1, r.need.y1 = 0, 0, r.across, r.down
+	if !r.Progressive {
+		r.standardTables()
+	}
+	return nil
+}
+
+// Bytes is the memory that decoding to rows takes at its peak for a file of n
+// bytes; a picture of 4 bytes a pixel comes on top of it.
+func (h Header) Bytes(n int) int64 {
+	maxH, maxV := 1, 1
+	for _, s := range h.Sampling[:h.Components] {
+		maxH, maxV = max(maxH, s[0]), max(maxV, s[1])
+	}
+	across, down := int64(ceilDiv(h.Width, 8*maxH)), int64(ceilDiv(h.Height, 8*maxV))
+	blocks := int64(0)
+	for _, s := range h.Sampling[:h.Components] {
+		blocks += int64(s[0] * s[1])
+	}
+	blocks *= across
+	strips := 2 * 64 * blocks
+	if !h.Scans {
+		return strips + int64(n)
+	}
+	return strips + int64(n) + down*blocks*(128+9)
+}

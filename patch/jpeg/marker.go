@@ -1,0 +1,73 @@
+package jpeg
+
+import "bytes"
+
+// Markers (T.81, table B.1).
+const (
+	tem              = 0x01
+	sof0, sof1, sof2 = 0xc0, 0xc1, 0xc2
+	sof3             = 0xc3
+	dht, jpg, dac    = 0xc4, 0xc8, 0xcc
+	sof9, sof15      = 0xc9, 0xcf
+	rst0, rst7       = 0xd0, 0xd7
+	soi, eoi, sos    = 0xd8, 0xd9, 0xda
+	dqt, dnl, dri    = 0xdb, 0xdc, 0xdd
+	app0, app14      = 0xe0, 0xee
+	app15, com       = 0xef, 0xfe
+)
+
+// stream is the bytes of a file and how far they are read.
+type stream struct {
+	data   []byte
+	at     int
+	marker byte // found and not dealt with; 0: none
+}
+
+// next finds the next marker and passes over what lies before it, as libjpeg
+// does: bytes that belong to nothing, data and fill bytes. It reports whether
+// there is one.
+func (s *stream) next() bool {
+	for {
+		i := bytes.IndexByte(s.data[s.at:], 0xff)
+		if i < 0 {
+			s.at = len(s.data)
+			return false
+		}
+		s.at += i
+		for s.at < len(s.data) && s.data[s.at] == 0xff {
+			s.at++
+		}
+		if s.at == len(s.data) {
+			return false
+		}
+		s.at++
+		if m := s.data[s.at-1]; m != 0 {
+			s.marker = m
+			return true
+		}
+	}
+}
+
+// body reads a marker's segment; false is its end beyond that of the file. A
+// length that does not even count itself is that of an empty segment.
+func (s *stream) body() ([]byte, bool) {
+	if len(s.data)-s.at < 2 {
+		return nil, false
+	}
+	n := max(2, int(s.data[s.at])<<8|int(s.data[s.at+1]))
+	if n > len(s.data)-s.at {
+		return nil, false
+	}
+	b := s.data[s.at+2 : s.at+n]
+	s.at += n
+	return b, true
+}
+
+// bare reports whether a marker has no segment.
+func bare(marker byte) bool { return marker == tem || marker >= rst0 && marker <= rst7 }
+
+// skipped reports whether a segment is passed over: comments, applications'
+// and the number of lines, which nobody reads.
+func skipped(marker byte) bool {
+	return marker >= app0 && marker <= app15 || marker == com || marker == dnl || marker == dac
+}
