@@ -12,9 +12,9 @@ import (
 
 // tried are texts that each kind of option takes, and does not.
 var tried = map[Kind]struct{ good, bad []string }{
-	Whole: {[]string{"1", "2147483647"}, []string{"", "-1", "1.5", "2147483648", "x", "0x1"}},
+	Whole: {[]string{"1", "-1", "2147483647"}, []string{"", "1.5", "9223372036854775808", "x", "0x1"}},
 	Seed:  {[]string{"1", "18446744073709551615"}, []string{"", "-1", "1.5", "18446744073709551616", "x"}},
-	Share: {[]string{"0.25", "1"}, []string{"", "-0.1", "1.1", "NaN", "Inf", "x"}},
+	Share: {[]string{"0.25", "1"}, []string{"", "0,5", "x"}},
 	Word:  {[]string{"max", "anything"}, nil},
 	Cell:  {[]string{"0,1", "3,14"}, []string{"", "3", "-1,2"}},
 }

@@ -2,7 +2,6 @@ package focus
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -10,7 +9,7 @@ import (
 // Value is an option of some Options, as text. It is what flag packages call
 // a value.
 type Value interface {
-	Set(text string) error // the error says what is wanted
+	Set(text string) error // of the kind; what it may be of a model, Check says
 	String() string
 	Type() string // a word for usage texts
 	Given() bool  // it is not at its default
@@ -25,9 +24,9 @@ type (
 )
 
 func (v *whole) Set(text string) error {
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 0 {
-		return fmt.Errorf("%.64q, want a whole number, 0 to %d", text, math.MaxInt32)
+	n, err := strconv.ParseInt(text, 10, strconv.IntSize)
+	if err != nil {
+		return fmt.Errorf("%.64q, want a whole number", text)
 	}
 	*v = whole(n)
 	return nil
@@ -36,7 +35,7 @@ func (v *whole) Set(text string) error {
 func (v *seed) Set(text string) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%.64q, want a whole number, 0 to %d", text, uint64(math.MaxUint64))
+		return fmt.Errorf("%.64q, want a whole number from 0", text)
 	}
 	*v = seed(n)
 	return nil
@@ -44,8 +43,8 @@ func (v *seed) Set(text string) error {
 
 func (v *share) Set(text string) error {
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(f >= 0 && f <= 1) {
-		return fmt.Errorf("%.64q, want a number, 0 to 1", text)
+	if err != nil {
+		return fmt.Errorf("%.64q, want a number", text)
 	}
 	*v = share(f)
 	return nil
