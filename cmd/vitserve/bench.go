@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
-	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -142,7 +142,7 @@ func (f *benchFlags) check() error {
 		}
 	}
 	for _, p := range f.precisions {
-		if _, err := f.machine(p, 0).options(); err != nil {
+		if err := f.machine(p, 0).check(); err != nil {
 			return err
 		}
 	}
@@ -156,14 +156,14 @@ func (f *benchFlags) check() error {
 }
 
 func (f *benchFlags) run(cmd *cobra.Command) error {
-	photos, err := f.photoFlags.options()
+	look, err := f.look()
 	if err := errors.Join(err, f.check()); err != nil {
 		return err
 	}
 	if f.model != "" && cmd.Flags().Changed("preset") {
 		return usageError{errors.New("--model and --preset, want one of them")}
 	}
-	var sources []source
+	var sources []lib.Source
 	if f.images != "" {
 		if sources, err = findSources([]string{f.images}, cmd.InOrStdin(), cmd.ErrOrStderr()); err != nil {
 			return err
@@ -174,9 +174,6 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer ckpt.Close()
-	if ckpt.Transform, err = f.transform(ckpt.Transform); err != nil {
-		return err
-	}
 	stdout := cmd.OutOrStdout()
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if !f.json {
@@ -189,7 +186,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	for _, precision := range f.precisions {
 		for _, threads := range f.threads {
 			for _, batch := range f.batches {
-				b := bench{benchFlags: f, ckpt: ckpt, photos: photos, sources: sources, stderr: cmd.ErrOrStderr()}
+				b := bench{benchFlags: f, ckpt: ckpt, look: look, sources: sources, stderr: cmd.ErrOrStderr()}
 				row, err := b.measure(cmd.Context(), precision, threads, batch)
 				if err != nil {
 					return err
@@ -233,53 +230,42 @@ func (f *benchFlags) machine(precision string, threads int) *machineFlags {
 	return &machineFlags{backend: f.backend, precision: precision, threads: threads}
 }
 
-// engine opens the model on a backend.
-func (f *benchFlags) engine(ckpt *models.Checkpoint, o backend.Options) (*engine, error) {
-	b, err := backend.Open(f.backend, o)
-	if err != nil {
-		return nil, err
-	}
-	m, err := ckpt.Model(b)
-	if err != nil {
-		return nil, errors.Join(err, b.Close())
-	}
-	return &engine{Checkpoint: ckpt, model: m, backend: b}, nil
-}
-
 // bench measures one model.
 type bench struct {
 	*benchFlags
 	ckpt    *models.Checkpoint
-	photos  patch.Options
-	sources []source
+	look    lib.Look
+	sources []lib.Source
 	stderr  io.Writer
 }
 
 // measure measures one setting.
 func (b *bench) measure(ctx context.Context, precision string, threads, batch int) (*measured, error) {
-	o, err := b.machine(precision, threads).options()
+	resolved, err := b.machine(precision, threads).resolve()
 	if err != nil {
 		return nil, err
 	}
-	e, err := b.engine(b.ckpt, o)
+	o := b.machine(resolved.Precision.String(), threads).options()
+	o.Look = b.look
+	m, err := lib.New(b.ckpt, o)
 	if err != nil {
 		return nil, err
 	}
-	defer e.backend.Close()
+	defer m.Close()
 	row := &measured{
-		Model: e.Name, Precision: o.Precision.String(), Threads: e.backend.Info().Threads, Batch: batch, Backend: e.backend.Name(),
-		GFLOPPerImage: float64(vit.FLOPs(e.Config)) / 1e9,
+		Model: b.ckpt.Name, Precision: o.Precision, Threads: m.Backend().Info().Threads, Batch: batch, Backend: m.Backend().Name(),
+		GFLOPPerImage: float64(vit.FLOPs(m.Config())) / 1e9,
 	}
 	if b.wants != "none" {
 		row.Attention = b.wants
 	}
-	t := timer{runs: b.runs, atLeast: time.Duration(b.seconds * float64(time.Second)), device: e.backend}
+	t := timer{runs: b.runs, atLeast: time.Duration(b.seconds * float64(time.Second)), device: m.Backend()}
 	images := batch
 	if b.sources != nil {
 		images, row.Images = len(b.sources), len(b.sources)
-		err = b.folder(ctx, e, batch, &t)
+		err = b.folder(ctx, m, batch, &t)
 	} else {
-		err = b.forward(ctx, e, batch, &t)
+		err = b.forward(ctx, m, batch, &t)
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
@@ -78,20 +79,18 @@ func (t *timer) report(row *measured, images int) {
 }
 
 // forward times forward passes over random pixels.
-func (b *bench) forward(ctx context.Context, e *engine, batch int, t *timer) error {
-	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: batch})
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	pixels := tensor.New(tensor.WithShape(batch, 3, e.Config.Image[0], e.Config.Image[1]), tensor.Of(tensor.Float32))
+func (b *bench) forward(ctx context.Context, m *lib.Model, batch int, t *timer) error {
+	lane := m.NewLane(vit.SessionOptions{MaxBatch: batch})
+	defer lane.Close()
+	c := m.Config()
+	pixels := tensor.New(tensor.WithShape(batch, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range pixels.Float32s() {
 		pixels.Float32s()[i] = rng.Float32()
 	}
 	wants := benchWants[b.wants]
 	return t.time(ctx, func() error {
-		_, err := session.Forward(pixels, wants)
+		_, err := lane.Run(0, pixels, wants)
 		return err
 	})
 }
@@ -99,17 +98,20 @@ func (b *bench) forward(ctx context.Context, e *engine, batch int, t *timer) err
 // folder times the whole way of the pictures of a folder: reading, decoding,
 // preparing, classifying. A picture that cannot be read ends it, because a
 // faster failure would look like speed.
-func (b *bench) folder(ctx context.Context, e *engine, batch int, t *timer) error {
-	p := pipeline{engine: e, batch: min(batch, len(b.sources)), photos: b.photos, wants: benchWants[b.wants]}
+func (b *bench) folder(ctx context.Context, m *lib.Model, batch int, t *timer) error {
+	o := lib.StreamOptions{Batch: min(batch, len(b.sources)), Wants: benchWants[b.wants]}
 	bar := newProgress(nil, b.stderr, t.runs+1, "runs over the folder")
 	defer bar.clear()
 	return t.time(ctx, func() error {
 		defer bar.add()
-		return p.run(ctx, b.sources, func(r result) error {
-			if r.err != nil {
-				return fmt.Errorf("%s: %w", r.name, r.err)
+		for r, err := range m.Stream(ctx, slices.Values(b.sources), o) {
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			if r.Err != nil {
+				return fmt.Errorf("%s: %w", r.Source.Name, r.Err)
+			}
+		}
+		return nil
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/models"
-	"github.com/vitserve/vitserve/vit"
 )
 
 type classifyFlags struct {
@@ -50,7 +50,7 @@ error, the others go on, and the exit code is 1.`,
 }
 
 func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
-	photos, err := f.photoFlags.options()
+	look, err := f.look()
 	if err != nil {
 		return err
 	}
@@ -70,16 +70,13 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 		return f.runRemote(cmd, sources)
 	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	e, err := f.modelFlags.open(stderr)
+	m, err := f.modelFlags.open(stderr, look)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if e.Transform, err = f.transform(e.Transform); err != nil {
-		return err
-	}
-	if e.Config.Classes == 0 {
-		return fmt.Errorf("model %s has no classification head; vitserve embed answers with it", e.Name)
+	defer m.Close()
+	if m.Config().Classes == 0 {
+		return fmt.Errorf("model %s has no classification head; vitserve embed answers with it", m.Checkpoint.Name)
 	}
 
 	out := bufio.NewWriter(stdout)
@@ -89,18 +86,13 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c := collector{stdout: stdout, stderr: stderr, total: len(sources), what: "classify"}
 	c.start()
-	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos}
-	err = p.run(cmd.Context(), sources, func(r result) error {
-		a := answer{Image: r.name}
-		if r.err == nil {
-			r.err = vit.CheckFinite("logits", r.logits())
-		}
-		if r.err != nil {
-			a.Error = r.err.Error()
+	err = c.stream(cmd.Context(), m, sources, lib.StreamOptions{Batch: f.batch}, func(r lib.Result) error {
+		a := answer{Image: r.Source.Name}
+		if r.Err != nil {
+			a.Error = r.Err.Error()
 		} else {
-			a.Predictions = append([]models.Prediction{}, e.Top(r.logits(), f.top, f.minScore)...)
+			a.Predictions = append([]models.Prediction{}, m.Checkpoint.Top(r.Logits, f.top, f.minScore)...)
 		}
-		c.done(r)
 		return errors.Join(show(out, a), out.Flush())
 	})
 	return c.end(err)

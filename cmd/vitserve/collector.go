@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
+
+	lib "github.com/vitserve/vitserve"
 )
 
 // collector accompanies a run over many pictures: it shows how far it is,
@@ -17,14 +21,29 @@ type collector struct {
 
 func (c *collector) start() { c.bar = newProgress(c.stdout, c.stderr, c.total, c.what) }
 
-// done takes note of a picture.
-func (c *collector) done(r result) {
-	if r.err != nil {
+// done takes note of a picture, and of what is wrong with it.
+func (c *collector) done(name string, err error) {
+	if err != nil {
 		c.failed++
 		c.bar.clear()
-		fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(r.name), printableError(r.err))
+		fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(name), printableError(err))
 	}
 	c.bar.add()
+}
+
+// stream sends sources through a model and has show say what it makes of each.
+func (c *collector) stream(ctx context.Context, m *lib.Model, sources []lib.Source, o lib.StreamOptions, show func(lib.Result) error) error {
+	o.Batch = min(o.Batch, len(sources))
+	for r, err := range m.Stream(ctx, slices.Values(sources), o) {
+		if err != nil {
+			return err
+		}
+		c.done(r.Source.Name, r.Err)
+		if err := show(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end returns what the command returns, err being the run's own error.

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/vit"
-	"gorgonia.org/tensor"
 )
 
 type embedFlags struct {
@@ -58,7 +58,7 @@ type embedAnswer struct {
 }
 
 func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
-	photos, err := f.photoFlags.options()
+	look, err := f.look()
 	switch {
 	case err != nil:
 		return err
@@ -75,34 +75,24 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 		return f.runRemote(cmd, sources)
 	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	e, err := f.modelFlags.open(stderr)
+	m, err := f.modelFlags.open(stderr, look)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if e.Transform, err = f.transform(e.Transform); err != nil {
-		return err
-	}
-	if err := f.Check(e.Config); err != nil {
-		return usageError{fmt.Errorf("model %s: --%w", e.Name, err)}
+	defer m.Close()
+	if err := f.Check(m.Config()); err != nil {
+		return usageError{fmt.Errorf("model %s: --%w", m.Checkpoint.Name, err)}
 	}
 	out := bufio.NewWriter(stdout)
 	c := collector{stdout: stdout, stderr: stderr, total: len(sources), what: "embed"}
 	c.start()
-	p := pipeline{engine: e, batch: min(f.batch, len(sources)), photos: photos, wants: f.Wants()}
-	err = p.run(cmd.Context(), sources, func(r result) error {
-		a := embedAnswer{Image: r.name}
-		var x *tensor.Dense
-		if r.err == nil {
-			x = f.Of(r.out, r.row, e.Config)
-			r.err = vit.CheckFinite("embedding", x.Float32s())
-		}
-		if r.err != nil {
-			a.Error = r.err.Error()
+	err = c.stream(cmd.Context(), m, sources, lib.StreamOptions{Batch: f.batch, Embedding: &f.Embedding}, func(r lib.Result) error {
+		a := embedAnswer{Image: r.Source.Name}
+		if r.Err != nil {
+			a.Error = r.Err.Error()
 		} else {
-			a.Embedding, a.Grid = api.EmbeddingOf(x.Float32s(), x.Shape())
+			a.Embedding, a.Grid = api.EmbeddingOf(r.Embedding.Float32s(), r.Embedding.Shape())
 		}
-		c.done(r)
 		return errors.Join(writeJSON(out, a), out.Flush())
 	})
 	return c.end(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	lib "github.com/vitserve/vitserve"
 )
 
 // truths puts pictures of this project into folders of the given names.
@@ -33,9 +34,9 @@ func TestEvalCounts(t *testing.T) {
 	})
 	got := vitserve(t, "eval", "--json", dir)
 	require.Equal(t, exitOK, got.code, got.stderr)
-	var v evaluation
+	var v lib.Evaluation
 	require.NoError(t, json.Unmarshal([]byte(got.stdout), &v))
-	require.Equal(t, tally{Pictures: 5, First: 3, Five: 4}, v.All)
+	require.Equal(t, lib.Tally{Pictures: 5, First: 3, Five: 4}, v.All)
 	require.Equal(t, 60.0, v.Top1)
 	require.Equal(t, 80.0, v.Top5)
 	require.Equal(t, 1, v.LeftOut)
@@ -54,9 +55,9 @@ func TestEvalTruthFile(t *testing.T) {
 	got := vitserve(t, "eval", "--json", "--truth", csv, dir)
 	require.Equal(t, exitFailed, got.code, "one picture is broken")
 	require.Contains(t, got.stderr, "c.jpg")
-	var v evaluation
+	var v lib.Evaluation
 	require.NoError(t, json.Unmarshal([]byte(got.stdout), &v))
-	require.Equal(t, tally{Pictures: 3, First: 2, Five: 2}, v.All, "a picture that cannot be read counts as wrong")
+	require.Equal(t, lib.Tally{Pictures: 3, First: 2, Five: 2}, v.All, "a picture that cannot be read counts as wrong")
 	require.Equal(t, 1, v.Failed)
 }
 

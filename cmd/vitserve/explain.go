@@ -10,9 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/attention/focus"
-	"github.com/vitserve/vitserve/patch"
-	"github.com/vitserve/vitserve/vit"
-	"gorgonia.org/tensor"
 )
 
 type explainFlags struct {
@@ -99,7 +96,7 @@ func usageOf(o focus.Option) string {
 }
 
 func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
-	photos, err := f.photoFlags.options()
+	look, err := f.look()
 	if err != nil {
 		return err
 	}
@@ -124,22 +121,20 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if f.url != "" {
 		return f.runRemote(cmd, sources[0])
 	}
-	e, err := f.modelFlags.open(cmd.ErrOrStderr())
+	m, err := f.modelFlags.open(cmd.ErrOrStderr(), look)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if e.Transform, err = f.transform(e.Transform); err != nil {
-		return err
-	}
-	if err := f.ask(e); err != nil {
+	defer m.Close()
+	q, err := f.ask(m)
+	if err != nil {
 		return usageError{err}
 	}
-	x, err := f.explain(cmd.Context(), e, sources[0], photos)
+	x, err := f.explain(cmd.Context(), m, sources[0], look, q)
 	if err != nil {
 		return fmt.Errorf("%s: %w", arg, err)
 	}
-	shown, err := f.present(e, arg, x)
+	shown, err := f.present(m, arg, x)
 	if err != nil {
 		return fmt.Errorf("%s: %w", arg, err)
 	}
@@ -147,68 +142,35 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 }
 
 // ask completes the question for a model, or says what is wrong with it.
-func (f *explainFlags) ask(e *engine) (err error) {
-	q, shape := &f.question, lib.ShapeOf(e.Config)
-	if q.Best < 0 {
-		return fmt.Errorf("--classes %d, want 1 or more", q.Best)
+func (f *explainFlags) ask(m *lib.Model) (focus.Question, error) {
+	if f.question.Best < 0 {
+		return f.question, fmt.Errorf("--classes %d, want 1 or more", f.question.Best)
 	}
-	if err := q.Aim(e.Class, f.classes, f.versus); err != nil {
-		return err
-	}
-	switch {
-	case f.values == focus.ValuesAttention:
-		err = q.OfAttention()
-	case focus.Picture(f.picture) == focus.SheetPicture:
-		err = q.OfSheet(shape)
-	}
-	if err != nil {
-		return err
-	}
-	return q.Check(shape)
+	return m.Ask(lib.Question{
+		Question: f.question, Classes: f.classes, Versus: f.versus,
+		Attention: f.values == focus.ValuesAttention, Sheet: focus.Picture(f.picture) == focus.SheetPicture,
+	})
 }
 
 // explanation is what was found out about a photo.
 type explanation struct {
-	*focus.Explanation
-	photo *patch.Photo
-	geom  patch.Geometry
-
+	*lib.Explanation
 	sanity []*focus.Sanity // of each map that there is; without --sanity nil
 }
 
 // explain sends the picture through the model and answers the question.
-func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch.Options) (*explanation, error) {
-	data, err := s.read(ctx)
+func (f *explainFlags) explain(ctx context.Context, m *lib.Model, s lib.Source, look lib.Look, q focus.Question) (*explanation, error) {
+	look.Keep, look.Compat = true, q.Options.Compat
+	p, err := m.Prepare(ctx, s, look)
 	if err != nil {
 		return nil, err
 	}
 	x := &explanation{}
-	if x.photo, err = patch.Decode(ctx, data, o); err != nil {
-		return nil, err
-	}
-	c, t := e.Config, e.Transform
-	if f.style.Compat == focus.VitExplain {
-		t = focus.VitExplainTransform(t)
-	}
-	pixels := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.Of(tensor.Float32))
-	one := tensor.New(tensor.WithShape(3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels.Float32s()))
-	if x.geom, err = t.PhotoPixels(ctx, one, x.photo); err != nil {
-		return nil, err
-	}
-	x.geom = focus.OnPatches(x.geom, lib.ShapeOf(c).Grid, c.Patch)
-	if f.style.Compat == focus.VitExplain {
-		focus.VitExplainPixels(one, t.Mean, t.Std)
-	}
-	session, err := e.model.NewSession(vit.SessionOptions{MaxBatch: f.question.Batch()})
-	if err != nil {
-		return nil, err
-	}
-	x.Explanation, err = f.look(ctx, e, session, pixels)
-	if err := errors.Join(err, session.Close()); err != nil || !f.sanity {
+	if x.Explanation, err = m.ExplainPrepared(ctx, p, q); err != nil || !f.sanity {
 		return x, err
 	}
-	for _, m := range x.Maps {
-		s, err := f.checkSanity(ctx, e, pixels, m)
+	for _, of := range x.Maps {
+		s, err := checkSanity(ctx, m, p, of)
 		if err != nil {
 			return nil, err
 		}
@@ -217,20 +179,4 @@ func (f *explainFlags) explain(ctx context.Context, e *engine, s source, o patch
 		}
 	}
 	return x, nil
-}
-
-// look answers the question about pixels (1, 3, H, W).
-func (f *explainFlags) look(ctx context.Context, e *engine, session *vit.Session, pixels *tensor.Dense) (*focus.Explanation, error) {
-	shape := lib.ShapeOf(e.Config)
-	record := &focus.Record{Shape: shape}
-	if !f.question.Derives() {
-		out, err := session.Forward(pixels, lib.WantsOf(f.question, shape))
-		if err != nil {
-			return nil, err
-		}
-		record = lib.RecordOf(shape, out)
-	}
-	return f.question.Explain(ctx, focus.Subject{
-		Record: record, Model: lib.View{Session: session, MultiLabel: e.MultiLabel}, Pixels: pixels, Batch: f.question.Batch(),
-	})
 }

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 )
@@ -63,7 +64,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, name string) error {
 	if f.npy != "" && f.image == "" {
 		return usageError{errors.New("--npy without --image")}
 	}
-	photos, err := f.photoFlags.options()
+	look, err := f.look()
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, name string) error {
 	}
 	a := inspectAnswer{Report: report}
 	if f.image != "" && report.Transform != nil {
-		if a.Receipt, err = f.receipt(cmd, *report.Transform, photos); err != nil {
+		if a.Receipt, err = f.receipt(cmd, *report.Transform, look); err != nil {
 			return err
 		}
 	}
@@ -90,8 +91,8 @@ func (f *inspectFlags) run(cmd *cobra.Command, name string) error {
 }
 
 // receipt prepares the picture and writes its tensor.
-func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, o patch.Options) (*patch.Receipt, error) {
-	t, err := f.transform(t)
+func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, look lib.Look) (*patch.Receipt, error) {
+	t, err := t.With(look.Preprocess)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +100,11 @@ func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, o patch.Op
 	if err != nil {
 		return nil, err
 	}
-	data, err := sources[0].read(cmd.Context())
+	data, err := sources[0].Read(cmd.Context())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.image, err)
 	}
-	r, err := t.Receipt(cmd.Context(), data, o)
+	r, err := t.Receipt(cmd.Context(), data, look.Options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.image, err)
 	}

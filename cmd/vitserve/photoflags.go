@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -25,24 +26,21 @@ func (f *photoFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.resize, "resize", string(patch.ResizeExact), "exact: the reference's pixels; fast: of a large JPEG only what the model can see")
 }
 
-func (f *photoFlags) options() (patch.Options, error) {
+// look is how the flags have photos read.
+func (f *photoFlags) look() (l lib.Look, err error) {
 	if f.maxPixels < 1 {
-		return patch.Options{}, usageError{fmt.Errorf("--max-pixels %d, want 1 or more", f.maxPixels)}
+		return l, usageError{fmt.Errorf("--max-pixels %d, want 1 or more", f.maxPixels)}
 	}
 	resize, err := patch.ParseResize(f.resize)
 	if err != nil {
-		return patch.Options{}, usageError{fmt.Errorf("--resize: %w", err)}
+		return l, usageError{fmt.Errorf("--resize: %w", err)}
 	}
-	return patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF, Resize: resize}, nil
-}
-
-// transform is what the flags leave of a model's own.
-func (f *photoFlags) transform(t patch.Transform) (patch.Transform, error) {
-	t, err := t.With(patch.Preprocess(f.preprocess))
-	if err != nil {
-		return t, usageError{fmt.Errorf("--preprocess: %w", err)}
+	if _, err := (patch.Transform{}).With(patch.Preprocess(f.preprocess)); err != nil {
+		return l, usageError{fmt.Errorf("--preprocess: %w", err)}
 	}
-	return t, nil
+	l.Options = patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF, Resize: resize}
+	l.Preprocess = patch.Preprocess(f.preprocess)
+	return l, nil
 }
 
 // imageSize is a flag: "384" for a square, "480x640" for height and width.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/api/client"
 	v1 "github.com/vitserve/vitserve/api/v1"
@@ -105,20 +106,20 @@ func ofPicture(err error) (string, bool) {
 // that it may batch them. show is given the answers in the order of the
 // pictures, or what is wrong with a picture in place of its answer; any other
 // error ends the run.
-func askEach[A any](cmd *cobra.Command, what string, sources []source, batch int, ask func(context.Context, client.Picture) (A, error), show func(name string, a A, wrong error) error) error {
+func askEach[A any](cmd *cobra.Command, what string, sources []lib.Source, batch int, ask func(context.Context, client.Picture) (A, error), show func(name string, a A, wrong error) error) error {
 	type answered struct {
 		name  string
 		a     A
 		wrong error
 	}
-	one := func(ctx context.Context, s source) (o answered, err error) {
-		o.name = s.name
-		data, err := s.read(ctx)
+	one := func(ctx context.Context, s lib.Source) (o answered, err error) {
+		o.name = s.Name
+		data, err := s.Read(ctx)
 		if err != nil {
 			o.wrong = err
 			return o, ctx.Err()
 		}
-		o.a, err = ask(ctx, client.Picture{Name: filepath.Base(s.name), Data: data})
+		o.a, err = ask(ctx, client.Picture{Name: filepath.Base(s.Name), Data: data})
 		if detail, ok := ofPicture(err); ok {
 			o.wrong, err = errors.New(detail), nil
 		}
@@ -151,7 +152,7 @@ func askEach[A any](cmd *cobra.Command, what string, sources []source, batch int
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			col.done(result{name: o.name, err: o.wrong})
+			col.done(o.name, o.wrong)
 			if err := show(o.name, o.a, o.wrong); err != nil {
 				return err
 			}
@@ -162,7 +163,7 @@ func askEach[A any](cmd *cobra.Command, what string, sources []source, batch int
 }
 
 // runRemote is run over a server.
-func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []source) error {
+func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []lib.Source) error {
 	c, err := f.remoteFlags.open(cmd, "top", "min-score", "batch")
 	if err != nil {
 		return err
@@ -199,7 +200,7 @@ func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []source) error {
 }
 
 // runRemote is run over a server.
-func (f *embedFlags) runRemote(cmd *cobra.Command, sources []source) error {
+func (f *embedFlags) runRemote(cmd *cobra.Command, sources []lib.Source) error {
 	c, err := f.remoteFlags.open(cmd, "pool", "l2", "batch")
 	if err != nil {
 		return err
@@ -226,7 +227,7 @@ func (f *embedFlags) runRemote(cmd *cobra.Command, sources []source) error {
 }
 
 // runRemote is run over a server.
-func (f *explainFlags) runRemote(cmd *cobra.Command, s source) error {
+func (f *explainFlags) runRemote(cmd *cobra.Command, s lib.Source) error {
 	if f.sanity {
 		return usageError{errors.New("--sanity with --url: a server shuffles no weights")}
 	}
@@ -235,13 +236,13 @@ func (f *explainFlags) runRemote(cmd *cobra.Command, s source) error {
 	if err != nil {
 		return err
 	}
-	data, err := s.read(cmd.Context())
+	data, err := s.Read(cmd.Context())
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%s: %w", s.Name, err)
 	}
-	shown, err := f.far(cmd.Context(), c, f.params(cmd, names...), client.Picture{Name: filepath.Base(s.name), Data: data}, canDraw(cmd.OutOrStdout()))
+	shown, err := f.far(cmd.Context(), c, f.params(cmd, names...), client.Picture{Name: filepath.Base(s.Name), Data: data}, canDraw(cmd.OutOrStdout()))
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%s: %w", s.Name, err)
 	}
 	return f.show(cmd.OutOrStdout(), shown)
 }

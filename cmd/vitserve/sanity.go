@@ -6,38 +6,31 @@ import (
 	"fmt"
 	"strings"
 
+	lib "github.com/vitserve/vitserve"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
-	"github.com/vitserve/vitserve/vit"
-	"gorgonia.org/tensor"
 )
 
-// checkSanity repeats a map with shuffled weights. Where there is no map it
-// has nothing to say.
-func (f *explainFlags) checkSanity(ctx context.Context, e *engine, pixels *tensor.Dense, of focus.Focus) (*focus.Sanity, error) {
+// checkSanity repeats a map of a photo with shuffled weights. Where there is no
+// map it has nothing to say.
+func checkSanity(ctx context.Context, m *lib.Model, p *lib.Prepared, of focus.Focus) (*focus.Sanity, error) {
 	if of.Map == nil {
 		return nil, nil
 	}
-	again := *f
-	again.question = focus.Question{Method: of.Method.Name, Options: of.Options}
+	q := focus.Question{Method: of.Method.Name, Options: of.Options}
 	if of.Target != nil && of.Method.OfClass() {
-		again.question.Targets = []focus.Target{*of.Target}
+		q.Targets = []focus.Target{*of.Target}
 	}
-	return focus.CheckSanity(of.Map, e.Config.Depth, sanitySeed, func(from int, seed uint64) (_ *focus.Map, err error) {
+	return focus.CheckSanity(of.Map, m.Config().Depth, sanitySeed, func(from int, seed uint64) (_ *focus.Map, err error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		model, err := e.ShuffledModel(e.backend, from, seed)
+		shuffled, err := m.Shuffled(from, seed)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, model.Close()) }()
-		session, err := model.NewSession(vit.SessionOptions{MaxBatch: again.question.Batch()})
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, session.Close()) }()
-		x, err := again.look(ctx, e, session, pixels)
+		defer func() { err = errors.Join(err, shuffled.Close()) }()
+		x, err := shuffled.ExplainPrepared(ctx, p, q)
 		if err != nil {
 			return nil, err
 		}

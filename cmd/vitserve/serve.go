@@ -135,7 +135,7 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 	if !cmd.Flags().Changed("threads") {
 		m.threads = cfg.Threads
 	}
-	o, err := m.options()
+	o, err := m.resolve()
 	if err != nil {
 		return cfg, err
 	}

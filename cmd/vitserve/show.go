@@ -6,8 +6,10 @@ import (
 	"image"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
@@ -50,17 +52,18 @@ func (f *explainFlags) checkOutput() error {
 }
 
 // present is what was found out in the words of the contract, and as pictures.
-func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, error) {
-	s := &shown{depth: e.Config.Depth, heads: e.Config.Heads, sanity: x.sanity}
+func (f *explainFlags) present(m *lib.Model, name string, x *explanation) (*shown, error) {
+	c := m.Checkpoint
+	s := &shown{depth: m.Config().Depth, heads: m.Config().Heads, sanity: x.sanity}
 	if f.values == focus.ValuesAttention {
 		s.file = func(w io.Writer) error { return x.Kept.WriteNpy(w, 0) }
 		return s, nil
 	}
 	var classes []models.Prediction
 	if x.Logits != nil {
-		classes = e.Top(x.Logits, 0, 0)
+		classes = c.Top(x.Logits, 0, 0)
 	}
-	r, maps, err := api.ExplainedOf(x.Explanation, x.geom, classes)
+	r, maps, err := api.ExplainedOf(x.Explanation.Explanation, x.Geometry, classes)
 	if err != nil {
 		return nil, err
 	}
@@ -69,19 +72,11 @@ func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, 
 		top := api.PredictionsOf(classes[:min(5, len(classes))])
 		r.Predictions = &top
 	}
-	s.answer = &v1.ExplainAnswer{Model: e.Name, Note: e.Note, Results: []v1.ExplainResult{r}}
+	s.answer = &v1.ExplainAnswer{Model: c.Name, Note: c.Note, Results: []v1.ExplainResult{r}}
 	if f.json {
-		s.answer.Revision = e.Revision()
+		s.answer.Revision = c.Revision()
 	}
-	s.picture = func() (image.Image, error) {
-		switch focus.Picture(f.picture) {
-		case focus.HeatPicture:
-			return focus.HeatMap(maps[0], f.style, x.geom.Input[0], x.geom.Input[1])
-		case focus.SheetPicture:
-			return focus.ContactSheet(x.photo, x.geom, x.Kept, 0, x.Maps[0].Options, f.style)
-		}
-		return focus.Overlay(x.photo, x.geom, maps[0], f.style)
-	}
+	s.picture = func() (image.Image, error) { return x.Picture(focus.Picture(f.picture), painted(x), f.style) }
 	s.file = func(w io.Writer) error {
 		if isNpy(f.output) {
 			return focus.WriteMaps(w, maps...)
@@ -93,6 +88,11 @@ func (f *explainFlags) present(e *engine, name string, x *explanation) (*shown, 
 		return encodePicture(w, f.output, m, f.quality)
 	}
 	return s, nil
+}
+
+// painted returns the first map that there is.
+func painted(x *explanation) int {
+	return max(slices.IndexFunc(x.Maps, func(e focus.Focus) bool { return e.Map != nil && e.Err == nil }), 0)
 }
 
 // show writes what was asked for: a file, JSON, or something to look at.

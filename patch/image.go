@@ -1,0 +1,56 @@
+package patch
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+)
+
+// FromImage returns a picture in memory as a Photo: upright as it is, its
+// alpha dropped as that of a file is. It does not change m. Its errors are
+// ErrImage and ErrSize.
+func FromImage(m image.Image) (p *Photo, err error) {
+	b := m.Bounds()
+	if w, h := b.Dx(), b.Dy(); max(w, h) > maxEdge {
+		return nil, fmt.Errorf("patch: image of %d×%d pixels, the limit is %d an edge: %w", w, h, maxEdge, ErrSize)
+	}
+	err = guard("image", func() error {
+		o, err := copied(m)
+		p = &Photo{Image: o, Format: "image", Orientation: 1}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// copied is opaque of any image, into memory of its own.
+func copied(m image.Image) (*image.NRGBA, error) {
+	if m.Bounds().Empty() {
+		return opaque(m) // which says so
+	}
+	switch c := m.(type) {
+	case *image.NRGBA:
+		own := *c // opaque writes to what it can use as it is
+		own.Pix = append([]byte(nil), c.Pix...)
+		return opaque(&own)
+	case *image.YCbCr:
+		// A part of one may begin in the middle of a colour sample.
+		if hs, vs := subsampling(c.SubsampleRatio); c.Rect.Min.X%hs == 0 && c.Rect.Min.Y%vs == 0 {
+			return rgbFromJPEG(c), nil
+		}
+	}
+	if _, err := rowReader(m); err == nil {
+		return opaque(m)
+	}
+	b := m.Bounds()
+	out := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	for y := range b.Dy() {
+		for x := range b.Dx() {
+			c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+			out.SetNRGBA(x, y, color.NRGBA{c.R, c.G, c.B, 255})
+		}
+	}
+	return out, nil
+}
