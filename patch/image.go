@@ -30,25 +30,27 @@ func copied(m image.Image) (*image.NRGBA, error) {
 	if m.Bounds().Empty() {
 		return opaque(m) // which says so
 	}
-	switch c := m.(type) {
-	case *image.NRGBA:
+	if c, ok := m.(*image.NRGBA); ok {
 		own := *c // opaque writes to what it can use as it is
 		own.Pix = append([]byte(nil), c.Pix...)
 		return opaque(&own)
-	case *image.YCbCr:
-		// A part of one may begin in the middle of a colour sample.
-		if hs, vs := subsampling(c.SubsampleRatio); c.Rect.Min.X%hs == 0 && c.Rect.Min.Y%vs == 0 {
-			return rgbFromJPEG(c), nil
-		}
 	}
 	if _, err := rowReader(m); err == nil {
 		return opaque(m)
+	}
+	at := func(x, y int) color.NRGBA { return color.NRGBAModel.Convert(m.At(x, y)).(color.NRGBA) }
+	if c, ok := m.(*image.YCbCr); ok { // what image/jpeg decodes, without an allocation a pixel
+		at = func(x, y int) color.NRGBA {
+			v := c.YCbCrAt(x, y)
+			r, g, b := color.YCbCrToRGB(v.Y, v.Cb, v.Cr)
+			return color.NRGBA{r, g, b, 255}
+		}
 	}
 	b := m.Bounds()
 	out := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	for y := range b.Dy() {
 		for x := range b.Dx() {
-			c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+			c := at(b.Min.X+x, b.Min.Y+y)
 			out.SetNRGBA(x, y, color.NRGBA{c.R, c.G, c.B, 255})
 		}
 	}
