@@ -10,65 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
-
-// ask is what a request asks for beside its pictures.
-type ask struct {
-	route route
-
-	model      string
-	topK       int
-	minScore   float64
-	logits     bool
-	decode     patch.Options
-	preprocess patch.Preprocess
-	priority   batch.Priority
-	timeout    time.Duration // 0: the server's
-
-	question focus.Question // without its targets
-	classes  []string       // labels or indices; none: the best
-	versus   string         // likewise; "": none
-	send     sending
-	style    focus.Style
-
-	embedding vit.Embedding
-}
-
-func newAsk(r route) *ask {
-	return &ask{route: r, topK: 5, embedding: vit.Embedding{Pool: vit.Pools()[0]}}
-}
-
-// route is what a request is for. A parameter may be of several.
-type route uint8
-
-const (
-	toClassify route = 1 << iota
-	toExplain
-	toEmbed
-	toPreprocess
-
-	toName = toClassify | toExplain // classes
-	toRun  = toName | toEmbed       // the model
-	toSend = toExplain | toEmbed | toPreprocess
-	toAny  = toRun | toPreprocess
-)
-
-// operations are the routes that take pictures, as the contract names them.
-var operations = map[string]route{"classify": toClassify, "explain": toExplain, "embed": toEmbed, "preprocess": toPreprocess}
-
-// String returns the name in the contract.
-func (r route) String() string {
-	for name, o := range operations {
-		if o == r {
-			return name
-		}
-	}
-	panic(fmt.Sprintf("api: route %b", uint8(r)))
-}
 
 // kind is what a parameter is in a JSON body.
 type kind string
@@ -79,92 +26,150 @@ const (
 	flag   kind = "boolean"
 )
 
-// parameter is one name that a query, a form or a JSON body may hold.
-type parameter struct {
+// parameter is one name that a query, a form or a JSON body may hold, of an
+// operation that is asked by an A.
+type parameter[A any] struct {
 	name string
 	kind kind
-	of   route
-	set  func(a *ask, v string) error
-	list func(a *ask, vs []string) error // in place of set: may be given several times, in JSON as an array
+	set  func(a *A, v string) error
+	list func(a *A, vs []string) error // in place of set: may be given several times, in JSON as an array
 }
 
-// ExplainParameters returns the names that a request to /v1/explain may hold.
-func ExplainParameters() []string {
-	var names []string
-	for _, p := range parameters {
-		if p.of&toExplain != 0 {
-			names = append(names, p.name)
-		}
+// asked is where an A keeps what several operations are asked. An operation
+// without labels has none, and one that no model computes no priority.
+type asked struct {
+	*op.Options
+	labels   *op.Labels
+	logits   *bool
+	priority *batch.Priority
+}
+
+// common are the parameters that several operations understand; of finds what
+// they change.
+func common[A any](of func(*A) asked) []parameter[A] {
+	has := of(new(A))
+	all := []parameter[A]{
+		{name: "model", kind: text, set: func(a *A, v string) error { of(a).Model = v; return nil }},
 	}
-	return names
-}
-
-// parameters is the table of them all, in the order in which errors list them.
-var parameters = slices.Concat(ofRequests, options("layer", "compat"), ofClasses, options("window", "steps"), ofAnswers)
-
-var ofRequests = []parameter{
-	{name: "model", kind: text, of: toAny, set: func(a *ask, v string) error { a.model = v; return nil }},
-	{name: "top_k", kind: number, of: toName, set: func(a *ask, v string) error { return count(&a.topK, v) }},
-	{name: "min_score", kind: number, of: toName, set: func(a *ask, v string) error { return share(&a.minScore, v) }},
-	{name: "logits", kind: flag, of: toName, set: func(a *ask, v string) (err error) { a.logits, err = boolean(v); return err }},
-	{name: "exif", kind: text, of: toAny, set: func(a *ask, v string) error {
-		a.decode.IgnoreEXIF = v == "off"
-		return oneOf(v, "on", "off")
-	}},
-	{name: "preprocess", kind: text, of: toAny, set: func(a *ask, v string) error {
-		a.preprocess = patch.Preprocess(v)
-		return oneOf(v, string(patch.PreprocessModel), string(patch.PreprocessCrop), string(patch.PreprocessNone))
-	}},
-	{name: "resize", kind: text, of: toAny, set: func(a *ask, v string) error {
-		a.decode.Resize = patch.Resize(v)
-		return oneOf(v, string(patch.ResizeExact), string(patch.ResizeFast))
-	}},
-	{name: "priority", kind: text, of: toRun, set: func(a *ask, v string) error {
-		a.priority = batch.High
-		if v == "low" {
-			a.priority = batch.Low
-		}
-		return oneOf(v, "high", "low")
-	}},
-	{name: "timeout_ms", kind: number, of: toAny, set: func(a *ask, v string) error {
+	if has.labels != nil {
+		all = append(all,
+			parameter[A]{name: "top_k", kind: number, set: func(a *A, v string) error { return count(&of(a).labels.TopK, v) }},
+			parameter[A]{name: "min_score", kind: number, set: func(a *A, v string) error { return share(&of(a).labels.MinScore, v) }},
+			parameter[A]{name: "logits", kind: flag, set: func(a *A, v string) (err error) { *of(a).logits, err = boolean(v); return err }},
+		)
+	}
+	all = append(all,
+		parameter[A]{name: "exif", kind: text, set: func(a *A, v string) error {
+			of(a).Decode.IgnoreEXIF = v == "off"
+			return oneOf(v, "on", "off")
+		}},
+		parameter[A]{name: "preprocess", kind: text, set: func(a *A, v string) error {
+			of(a).Preprocess = patch.Preprocess(v)
+			return oneOf(v, string(patch.PreprocessModel), string(patch.PreprocessCrop), string(patch.PreprocessNone))
+		}},
+		parameter[A]{name: "resize", kind: text, set: func(a *A, v string) error {
+			of(a).Decode.Resize = patch.Resize(v)
+			return oneOf(v, string(patch.ResizeExact), string(patch.ResizeFast))
+		}},
+	)
+	if has.priority != nil {
+		all = append(all, parameter[A]{name: "priority", kind: text, set: func(a *A, v string) error {
+			*of(a).priority = batch.High
+			if v == "low" {
+				*of(a).priority = batch.Low
+			}
+			return oneOf(v, "high", "low")
+		}})
+	}
+	return append(all, parameter[A]{name: "timeout_ms", kind: number, set: func(a *A, v string) error {
 		var ms int
 		err := between(&ms, v, 1, time.Hour.Milliseconds())
-		a.timeout = time.Duration(ms) * time.Millisecond
+		of(a).Timeout = time.Duration(ms) * time.Millisecond
 		return err
-	}},
-
-	{name: "method", kind: text, of: toExplain, set: func(a *ask, v string) error { a.question.Method = v; return nil }},
+	}})
 }
 
-var ofClasses = []parameter{
-	{name: "class", kind: text, of: toExplain, list: func(a *ask, vs []string) error { a.classes = vs; return nil }},
-	{name: "classes", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.question.Best, v, 1, focus.MaxMaps) }},
-	{name: "versus", kind: text, of: toExplain, set: func(a *ask, v string) error { a.versus = v; return nil }},
-	{name: "evidence", kind: flag, of: toExplain, set: func(a *ask, v string) (err error) { a.question.Evidence, err = boolean(v); return err }},
+// sent is the parameter format of an operation that sends numbers.
+func sent[A any](of func(*A) *sending) parameter[A] {
+	return parameter[A]{name: "format", kind: text, set: func(a *A, v string) error {
+		of(a).format = v
+		return oneOf(v, numberFormats...)
+	}}
 }
 
-var ofAnswers = []parameter{
-	{name: "picture", kind: text, of: toExplain, set: func(a *ask, v string) error {
-		a.send.picture = focus.Picture(v)
-		return oneOf(v, focus.Pictures()...)
-	}},
-	{name: "values", kind: text, of: toExplain, set: func(a *ask, v string) error {
-		a.send.values = v
-		return oneOf(v, focus.ValuesMap, focus.ValuesAttention)
-	}},
-	{name: "format", kind: text, of: toSend, set: func(a *ask, v string) error { a.send.format = v; return oneOf(v, a.route.formats()...) }},
-	{name: "quality", kind: number, of: toExplain, set: func(a *ask, v string) error { return between(&a.send.quality, v, 1, 100) }},
-	{name: "colors", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Colors = v; return nil }},
-	{name: "alpha", kind: number, of: toExplain, set: func(a *ask, v string) error { return share(&a.style.Alpha, v) }},
-	{name: "upsample", kind: text, of: toExplain, set: func(a *ask, v string) error { a.style.Upsample = focus.Upsampling(v); return nil }},
-
-	{name: "pool", kind: text, of: toEmbed, set: func(a *ask, v string) error { a.embedding.Pool = v; return oneOf(v, vit.Pools()...) }},
-	{name: "l2", kind: flag, of: toEmbed, set: func(a *ask, v string) (err error) { a.embedding.L2, err = boolean(v); return err }},
+// askClassify is what a request to /v1/classify asks for.
+type askClassify struct {
+	op.Classify
+	logits bool
 }
+
+var classifyParameters = common(func(a *askClassify) asked {
+	return asked{&a.Options, &a.Labels, &a.logits, &a.Priority}
+})
+
+// askEmbed is what a request to /v1/embed asks for.
+type askEmbed struct {
+	op.Embed
+	send sending
+}
+
+var embedParameters = append(common(func(a *askEmbed) asked { return asked{Options: &a.Options, priority: &a.Priority} }),
+	sent(func(a *askEmbed) *sending { return &a.send }),
+	parameter[askEmbed]{name: "pool", kind: text, set: func(a *askEmbed, v string) error { a.Embedding.Pool = v; return oneOf(v, vit.Pools()...) }},
+	parameter[askEmbed]{name: "l2", kind: flag, set: func(a *askEmbed, v string) (err error) { a.Embedding.L2, err = boolean(v); return err }},
+)
+
+// askPreprocess is what a request to /v1/preprocess asks for.
+type askPreprocess struct {
+	op.Preprocess
+	send sending
+}
+
+var preprocessParameters = append(common(func(a *askPreprocess) asked { return asked{Options: &a.Options} }),
+	sent(func(a *askPreprocess) *sending { return &a.send }))
+
+// askExplain is what a request to /v1/explain asks for.
+type askExplain struct {
+	op.Explain
+	logits bool
+	send   sending
+}
+
+// explainParameters are in the order in which errors list them. Those of the
+// map are the rows of focus's table of options.
+var explainParameters = slices.Concat(
+	common(func(a *askExplain) asked { return asked{&a.Options, &a.Labels, &a.logits, &a.Priority} }),
+	[]parameter[askExplain]{
+		{name: "method", kind: text, set: func(a *askExplain, v string) error { a.Question.Method = v; return nil }},
+	},
+	options("layer", "compat"),
+	[]parameter[askExplain]{
+		{name: "class", kind: text, list: func(a *askExplain, vs []string) error { a.Classes = vs; return nil }},
+		{name: "classes", kind: number, set: func(a *askExplain, v string) error { return between(&a.Question.Best, v, 1, focus.MaxMaps) }},
+		{name: "versus", kind: text, set: func(a *askExplain, v string) error { a.Versus = v; return nil }},
+		{name: "evidence", kind: flag, set: func(a *askExplain, v string) (err error) { a.Question.Evidence, err = boolean(v); return err }},
+	},
+	options("window", "steps"),
+	[]parameter[askExplain]{
+		{name: "picture", kind: text, set: func(a *askExplain, v string) error {
+			a.Picture = focus.Picture(v)
+			return oneOf(v, focus.Pictures()...)
+		}},
+		{name: "values", kind: text, set: func(a *askExplain, v string) error {
+			a.Values = v
+			return oneOf(v, focus.ValuesMap, focus.ValuesAttention)
+		}},
+		{name: "format", kind: text, set: func(a *askExplain, v string) error { a.send.format = v; return oneOf(v, pictureFormats...) }},
+		{name: "quality", kind: number, set: func(a *askExplain, v string) error { return between(&a.send.quality, v, 1, 100) }},
+		{name: "colors", kind: text, set: func(a *askExplain, v string) error { a.Style.Colors = v; return nil }},
+		{name: "alpha", kind: number, set: func(a *askExplain, v string) error { return share(&a.Style.Alpha, v) }},
+		{name: "upsample", kind: text, set: func(a *askExplain, v string) error { a.Style.Upsample = focus.Upsampling(v); return nil }},
+	},
+)
 
 // options are the parameters of rows of the table of options, from one to
 // another.
-func options(first, last string) (found []parameter) {
+func options(first, last string) (found []parameter[askExplain]) {
 	for _, o := range focus.OptionTable() {
 		if o.Name == first || len(found) > 0 {
 			found = append(found, optionOf(o))
@@ -178,8 +183,8 @@ func options(first, last string) (found []parameter) {
 
 // optionOf is a row of the table of options as a parameter: what it may be
 // beside what its kind may be is for the question to check.
-func optionOf(o focus.Option) parameter {
-	p := parameter{name: o.Name, kind: number, of: toExplain}
+func optionOf(o focus.Option) parameter[askExplain] {
+	p := parameter[askExplain]{name: o.Name, kind: number}
 	read := func(v string) error { return nil }
 	switch o.Kind {
 	case focus.Whole:
@@ -192,11 +197,11 @@ func optionOf(o focus.Option) parameter {
 		p.kind = text
 	}
 	if o.List != "" {
-		p.name, p.list = o.List, func(a *ask, vs []string) error {
-			a.question.Queries = make([][]int, len(vs))
+		p.name, p.list = o.List, func(a *askExplain, vs []string) error {
+			a.Question.Queries = make([][]int, len(vs))
 			for i, v := range vs {
 				var err error
-				if a.question.Queries[i], err = focus.ParseCell(v); err != nil {
+				if a.Question.Queries[i], err = focus.ParseCell(v); err != nil {
 					return fmt.Errorf("%w: %v", errSyntax, err)
 				}
 			}
@@ -204,11 +209,11 @@ func optionOf(o focus.Option) parameter {
 		}
 		return p
 	}
-	p.set = func(a *ask, v string) error {
+	p.set = func(a *askExplain, v string) error {
 		if err := read(v); err != nil {
 			return err
 		}
-		if err := o.Value(&a.question.Options).Set(v); err != nil {
+		if err := o.Value(&a.Question.Options).Set(v); err != nil {
 			return fmt.Errorf("%w: %v", errValue, err)
 		}
 		return nil
@@ -216,35 +221,46 @@ func optionOf(o focus.Option) parameter {
 	return p
 }
 
+// ExplainParameters returns the names that a request to /v1/explain may hold.
+func ExplainParameters() []string { return names(explainParameters) }
+
+func names[A any](table []parameter[A]) (all []string) {
+	for _, p := range table {
+		all = append(all, p.name)
+	}
+	return all
+}
+
+// asking is a request that is being read: what it asks for, by its table.
+type asking[A any] struct {
+	ask   *A
+	table []parameter[A]
+}
+
 // find returns the parameter of that name; the error names the allowed ones.
-func (a *ask) find(name string) (parameter, error) {
-	var names []string
-	for _, p := range parameters {
-		if p.of&a.route == 0 {
-			continue
-		}
+func (r asking[A]) find(name string) (parameter[A], error) {
+	for _, p := range r.table {
 		if p.name == name {
 			return p, nil
 		}
-		names = append(names, p.name)
 	}
-	return parameter{}, fmt.Errorf("%w: unknown parameter %s, want one of %s", errSyntax, clip(name), strings.Join(names, ", "))
+	return parameter[A]{}, fmt.Errorf("%w: unknown parameter %s, want one of %s", errSyntax, clip(name), strings.Join(names(r.table), ", "))
 }
 
 // set takes a parameter, with all that has been given for it.
-func (a *ask) set(name string, vs ...string) error {
-	p, err := a.find(name)
+func (r asking[A]) set(name string, vs ...string) error {
+	p, err := r.find(name)
 	switch {
 	case err != nil:
 		return err
 	case p.list != nil && len(vs) > focus.MaxMaps:
 		err = fmt.Errorf("%w: given more than %d times", errValue, focus.MaxMaps)
 	case p.list != nil:
-		err = p.list(a, vs)
+		err = p.list(r.ask, vs)
 	case len(vs) != 1:
 		return fmt.Errorf("%w: parameter %s is given %d times", errSyntax, clip(name), len(vs))
 	default:
-		err = p.set(a, vs[0])
+		err = p.set(r.ask, vs[0])
 	}
 	if err != nil {
 		return fmt.Errorf("parameter %s: %w", name, err)
@@ -253,9 +269,9 @@ func (a *ask) set(name string, vs ...string) error {
 }
 
 // query takes the parameters of a query.
-func (a *ask) query(values map[string][]string) error {
+func (r asking[A]) query(values map[string][]string) error {
 	for name, vs := range values {
-		if err := a.set(name, vs...); err != nil {
+		if err := r.set(name, vs...); err != nil {
 			return err
 		}
 	}
@@ -263,17 +279,17 @@ func (a *ask) query(values map[string][]string) error {
 }
 
 // member takes a parameter of a JSON body, which must be of its kind.
-func (a *ask) member(name string, raw json.RawMessage) error {
-	p, err := a.find(name)
+func (r asking[A]) member(name string, raw json.RawMessage) error {
+	p, err := r.find(name)
 	if err != nil {
 		return err
 	}
 	if p.list == nil {
-		v, err := p.read(raw)
+		v, err := scalar(p.name, p.kind, raw)
 		if err != nil {
 			return err
 		}
-		return a.set(name, v)
+		return r.set(name, v)
 	}
 	var items []json.RawMessage
 	if err := json.Unmarshal(raw, &items); err != nil || items == nil {
@@ -281,15 +297,15 @@ func (a *ask) member(name string, raw json.RawMessage) error {
 	}
 	vs := make([]string, len(items))
 	for i, item := range items {
-		if vs[i], err = p.read(item); err != nil {
+		if vs[i], err = scalar(p.name, p.kind, item); err != nil {
 			return err
 		}
 	}
-	return a.set(name, vs...)
+	return r.set(name, vs...)
 }
 
-// read reads a JSON value of the parameter's kind.
-func (p parameter) read(raw json.RawMessage) (string, error) {
+// scalar reads a JSON value of a kind.
+func scalar(name string, want kind, raw json.RawMessage) (string, error) {
 	v := string(raw)
 	var found kind
 	switch {
@@ -298,13 +314,13 @@ func (p parameter) read(raw json.RawMessage) (string, error) {
 	case strings.HasPrefix(v, `"`):
 		found = text
 		if err := json.Unmarshal(raw, &v); err != nil {
-			return "", fmt.Errorf("%w: %s: %v", errSyntax, p.name, err)
+			return "", fmt.Errorf("%w: %s: %v", errSyntax, name, err)
 		}
 	case v != "" && (v[0] == '-' || v[0] >= '0' && v[0] <= '9'):
 		found = number
 	}
-	if found != p.kind {
-		return "", fmt.Errorf("%w: %s is %s, want a %s", errSyntax, p.name, clip(v), p.kind)
+	if found != want {
+		return "", fmt.Errorf("%w: %s is %s, want a %s", errSyntax, name, clip(v), want)
 	}
 	return v, nil
 }

@@ -13,20 +13,21 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 )
 
-// upload is one picture of a request.
-type upload struct {
-	name string
-	data []byte
-	url  string // to be fetched from; data is empty then
+// taker takes what stands beside pictures: a field of a form, with all that
+// was given for it, or a member of a JSON body.
+type taker interface {
+	set(name string, vs ...string) error
+	member(name string, raw json.RawMessage) error
 }
 
-// uploads reads the pictures of a request, and the parameters beside them.
-func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
-	r := c.Request()
-	r.Body = http.MaxBytesReader(c.Response(), s.paced(c.Response(), r.Body), s.cfg.MaxBody)
+// pictures reads the pictures of a request, and hands what stands beside them
+// to a.
+func (s *Server) pictures(c *call, a taker) ([]op.Picture, error) {
+	r, b := c.c.Request(), &c.body
 	if r.ContentLength > s.cfg.MaxBody {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, r.ContentLength, s.cfg.MaxBody)
 	}
@@ -39,7 +40,7 @@ func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 	if err != nil && contentType != "" {
 		return nil, fmt.Errorf("%w: content type %s: %v", errSyntax, clip(contentType), err)
 	}
-	var ups []upload
+	var ups []op.Picture
 	switch media {
 	case "multipart/form-data":
 		ups, err = s.form(r.Body, params["boundary"], a, b)
@@ -51,7 +52,7 @@ func (s *Server) uploads(c echo.Context, a *ask, b *body) ([]upload, error) {
 		if data, err = b.read(r.Body, r.ContentLength); err == nil && len(data) == 0 {
 			err = fmt.Errorf("%w: no picture in the request", errSyntax)
 		}
-		ups = []upload{{data: data}}
+		ups = []op.Picture{{Data: data}}
 	}
 	if err != nil {
 		return nil, bodyError(r, err)
@@ -86,12 +87,12 @@ func bodyError(r *http.Request, err error) error {
 
 // form reads a multipart form as it arrives: files are pictures under any
 // field name, other fields are parameters.
-func (s *Server) form(from io.Reader, boundary string, a *ask, b *body) ([]upload, error) {
+func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.Picture, error) {
 	const longest = 4 << 10 // of a parameter
 	if boundary == "" {
 		return nil, fmt.Errorf("%w: multipart without a boundary", errSyntax)
 	}
-	var ups []upload
+	var ups []op.Picture
 	given := map[string][]string{}
 	heads := &arrivals{r: from, b: b}
 	r := multipart.NewReader(heads, boundary)
@@ -129,12 +130,12 @@ func (s *Server) form(from io.Reader, boundary string, a *ask, b *body) ([]uploa
 		if err != nil {
 			return nil, err
 		}
-		ups = append(ups, upload{name: part.FileName(), data: data})
+		ups = append(ups, op.Picture{Name: part.FileName(), Data: data})
 	}
 }
 
 // json reads a JSON body: images, and parameters as members beside them.
-func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
+func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
 	raw, err := b.read(r.Body, r.ContentLength)
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("%w: want a JSON object", errSyntax)
 	}
-	var ups []upload
+	var ups []op.Picture
 	given := map[string]bool{}
 	for dec.More() {
 		t, err := dec.Token()
@@ -185,7 +186,7 @@ func (s *Server) json(r *http.Request, a *ask, b *body) ([]upload, error) {
 
 // jsonImages reads the member images one by one: what an empty one takes in
 // memory is many times its two bytes, which is all that the budget knows of.
-func (s *Server) jsonImages(dec *json.Decoder) ([]upload, error) {
+func (s *Server) jsonImages(dec *json.Decoder) ([]op.Picture, error) {
 	t, err := dec.Token()
 	if err == nil && t == nil {
 		return nil, nil // null
@@ -193,7 +194,7 @@ func (s *Server) jsonImages(dec *json.Decoder) ([]upload, error) {
 	if err != nil || t != json.Delim('[') {
 		return nil, fmt.Errorf("%w: images, want a JSON array", errSyntax)
 	}
-	var ups []upload
+	var ups []op.Picture
 	for dec.More() {
 		if len(ups) == s.cfg.MaxImages {
 			return nil, fmt.Errorf("%w: more than %d pictures", errTooLarge, s.cfg.MaxImages)
@@ -205,7 +206,7 @@ func (s *Server) jsonImages(dec *json.Decoder) ([]upload, error) {
 		if (len(m.B64) == 0) == (m.URL == "") {
 			return nil, fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, len(ups)+1)
 		}
-		ups = append(ups, upload{name: m.Name, data: m.B64, url: m.URL})
+		ups = append(ups, op.Picture{Name: m.Name, Data: m.B64, URL: m.URL})
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil, fmt.Errorf("%w: images: %v", errSyntax, err)

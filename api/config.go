@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
 )
@@ -60,8 +61,9 @@ type Config struct {
 	CORSOrigins []string `json:"cors_origins" yaml:"cors_origins"` // that browsers may call from; "*": any
 	ImageHosts  []string `json:"image_hosts" yaml:"image_hosts"`   // hosts that images may be fetched from; none: no fetching
 
-	Logger  *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
-	Version string       `json:"-" yaml:"-"` // of the program, for /version
+	Logger   *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
+	Dialects []op.Dialect `json:"-" yaml:"-"` // beside /v1
+	Version  string       `json:"-" yaml:"-"` // of the program, for /version
 }
 
 // ModelConfig is a model that a Server may load.

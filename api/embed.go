@@ -2,151 +2,68 @@ package api
 
 import (
 	"context"
-	"net/http"
-	"slices"
+	"fmt"
 	"time"
 
-	"github.com/labstack/echo/v4"
-	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
 
-// Embed is POST /v1/embed.
-func (s *Server) Embed(c echo.Context) error {
+// Embed implements op.Call.
+func (c *call) Embed(ctx context.Context, a op.Embed, pictures []op.Picture) (*op.Answer[op.Embedded], error) {
 	// A value takes four bytes, and as text about twelve.
 	const value, text = 4, 12
-	r, ctx, err := s.receive(c)
-	if err != nil {
-		return err
-	}
-	defer r.release()
-	room := s.room(r)
-	each := value // a file charges for itself
-	if r.send.format == formatJSON {
-		each += text
-	}
-	shape := r.embedding.Shape(r.model.config)
-	if err := room.take(int64(len(r.ups)) * int64(shape.TotalSize()) * int64(each)); err != nil {
-		return err
-	}
-	answers, err := s.each(ctx, r, func(ctx context.Context, r *request, up upload) (*answer, error) {
-		return s.embed(ctx, r, up, room)
-	})
-	if err != nil {
-		return err
-	}
-	serverTiming(c, answers)
-	if r.send.format != formatJSON {
-		return s.sendOne(c, r, answers[0])
-	}
-	out := v1.EmbedAnswer{
-		Model: r.model.id, Revision: r.model.revision, Note: r.model.note,
-		Pool: r.embedding.Pool, L2: r.embedding.L2, Results: make([]v1.EmbedResult, len(answers)),
-	}
-	for i, a := range answers {
-		o := &out.Results[i]
-		o.Image = r.ups[i].name
-		if a.err != nil {
-			o.Error = problem(a.err, "")
-			continue
+	j := c.job("embed", a.Options)
+	check := func() error {
+		if err := a.Embedding.Check(j.model.config); err != nil {
+			return fmt.Errorf("%w: %v", errValue, err)
 		}
-		o.Embedding, o.Grid = EmbeddingOf(a.embedded.Float32s(), shape)
-		o.Geometry, o.TimingsMs, o.Batch = geometryOf(a.geometry), a.timings, a.batch
-	}
-	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, out)
-}
-
-// embed answers one picture.
-func (s *Server) embed(ctx context.Context, r *request, up upload, room *room) (*answer, error) {
-	a, out, err := s.forward(ctx, r, up, r.embedding.Wants())
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	a.embedded = r.embedding.Of(out.Output, out.row, r.model.config)
-	x := a.embedded.Float32s()
-	if err := vit.CheckFinite("embedding", x); err != nil {
-		return nil, err
-	}
-	if r.send.format == formatNpy {
-		if a.encoded, err = npy(room, a.embedded.Shape(), x); err != nil {
-			return nil, err
+		each := value // a file charges for itself
+		if a.Text {
+			each += text
 		}
+		return j.Take(int64(len(pictures)) * int64(a.Embedding.Shape(j.model.config).TotalSize()) * int64(each))
 	}
-	a.timings.Encode = ms(time.Since(start))
-	s.met.answered(r, a)
-	return a, nil
-}
-
-// EmbeddingOf is an embedding in the words of the contract: a vector (D), or
-// a grid (rows, columns, C). They share their memory with values.
-func EmbeddingOf(values []float32, shape []int) (vector []float32, grid [][][]float32) {
-	if len(shape) == 1 {
-		return values, nil
-	}
-	for row := range slices.Chunk(values, shape[1]*shape[2]) {
-		grid = append(grid, slices.Collect(slices.Chunk(row, shape[2])))
-	}
-	return nil, grid
-}
-
-// Preprocess is POST /v1/preprocess.
-func (s *Server) Preprocess(c echo.Context) error {
-	r, ctx, err := s.receive(c)
-	if err != nil {
-		return err
-	}
-	defer r.release()
-	room := s.room(r)
-	answers, err := s.each(ctx, r, func(ctx context.Context, r *request, up upload) (*answer, error) {
-		return s.preprocess(ctx, r, up, room)
-	})
-	if err != nil {
-		return err
-	}
-	serverTiming(c, answers)
-	if r.send.format != formatJSON {
-		return s.sendOne(c, r, answers[0])
-	}
-	out := v1.PreprocessAnswer{
-		Model: r.model.id, Revision: r.model.revision, Note: r.model.note, Results: make([]v1.PreprocessResult, len(answers)),
-	}
-	for i, a := range answers {
-		o := &out.Results[i]
-		o.Image = r.ups[i].name
-		if a.err != nil {
-			o.Error = problem(a.err, "")
-			continue
+	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Embedded, err error) {
+		s, out, err := j.forward(ctx, data, a.Embedding.Wants())
+		if err != nil {
+			return x, err
 		}
-		o.Steps, o.Shape, o.Sha256 = a.receipt.Steps, a.receipt.Shape[:], a.receipt.SHA256
-		o.Geometry, o.TimingsMs = geometryOf(a.geometry), a.timings
-	}
-	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, out)
-}
-
-// preprocess answers one picture.
-func (s *Server) preprocess(ctx context.Context, r *request, up upload, room *room) (*answer, error) {
-	a := &answer{}
-	release, err := s.decode(ctx, r, up.data, func(o patch.Options) (err error) {
 		start := time.Now()
-		a.receipt, err = r.see.Receipt(ctx, up.data, o)
-		a.timings.Decode = ms(time.Since(start))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	release()
-	a.geometry = a.receipt.Geometry
-	if r.send.format == formatNpy {
-		a.encoded = &encoded{media: types(formatNpy)[0], room: room}
-		if _, err := a.encoded.Write(a.receipt.NPY); err != nil {
-			return nil, err
+		x = op.Embedded{Seen: s, Vectors: a.Embedding.Of(out.Output, out.row, j.model.config)}
+		if err := vit.CheckFinite("embedding", x.Vectors.Float32s()); err != nil {
+			return x, err
 		}
-	}
-	a.receipt.NPY = nil
-	s.met.stage("decode", a.timings.Decode)
-	s.met.answered(r, a)
-	return a, nil
+		x.Timings.Encode = ms(time.Since(start))
+		j.answered(x.Timings)
+		return x, nil
+	})
+}
+
+// Preprocess implements op.Call.
+func (c *call) Preprocess(ctx context.Context, a op.Preprocess, pictures []op.Picture) (*op.Answer[op.Prepared], error) {
+	j := c.job("preprocess", a.Options)
+	check := func() error { return nil }
+	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Prepared, err error) {
+		release, err := j.decode(ctx, data, func(o patch.Options) (err error) {
+			start := time.Now()
+			x.Receipt, err = j.see.Receipt(ctx, data, o)
+			x.Timings.Decode = ms(time.Since(start))
+			return err
+		})
+		if err != nil {
+			return x, err
+		}
+		release()
+		x.Geometry = x.Receipt.Geometry
+		if !a.File {
+			x.Receipt.NPY = nil
+		} else if err := j.Take(int64(len(x.Receipt.NPY))); err != nil {
+			return x, err
+		}
+		j.s.met.stage("decode", x.Timings.Decode)
+		j.answered(x.Timings)
+		return x, nil
+	})
 }

@@ -179,7 +179,13 @@ func TestHeadless(t *testing.T) {
 		require.Empty(t, *r.Predictions)
 	}
 	require.Equal(t, http.StatusOK, c.post("/v1/preprocess", bus).status)
-	require.Zero(t, c.model(t, c.get("/v1/models/dino")).Classes)
+	card := c.model(t, c.get("/v1/models/dino"))
+	require.Zero(t, card.Classes)
+	require.Equal(t, []string{"explain", "embed", "preprocess"}, card.Operations)
+	require.Equal(t, []string{"raw", "rollout", "normrollout"}, card.Methods)
+	for _, method := range card.Methods { // whatever a card lists is answered
+		require.Equal(t, http.StatusOK, c.post("/v1/explain?method="+method, bus).status, method)
+	}
 }
 
 // TestPreprocess holds the receipt to package patch's, and its file to its

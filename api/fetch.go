@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/vitserve/vitserve/api/op"
 	"io"
 	"net"
 	"net/http"
@@ -87,18 +88,18 @@ func allowed(u *url.URL, hosts []string) error {
 	return nil
 }
 
-// fetched answers an upload, whose picture it fetches if need be.
-func (s *Server) fetched(ctx context.Context, r *request, up upload, one func(context.Context, *request, upload) (*answer, error)) (*answer, error) {
-	if up.url == "" {
-		return one(ctx, r, up)
+// fetched hands a picture's file to one, and fetches it first if need be.
+func (s *Server) fetched(ctx context.Context, of *body, p op.Picture, one func(data []byte) error) error {
+	if p.URL == "" {
+		return one(p.Data)
 	}
-	b := body{of: &s.bodies, from: r.body.from}
+	b := body{of: &s.bodies, from: of.from}
 	defer b.release()
-	var err error
-	if up.data, err = s.get(ctx, up.url, &b); err != nil {
-		return nil, err
+	data, err := s.get(ctx, p.URL, &b)
+	if err != nil {
+		return err
 	}
-	return one(ctx, r, up)
+	return one(data)
 }
 
 // get fetches a picture.

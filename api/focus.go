@@ -2,12 +2,10 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/attention/focus"
-	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
 )
 
@@ -30,66 +28,6 @@ type focusOut struct {
 
 // shape is what the focus maps know of the model.
 func (r *resident) shape() focus.Shape { return vitserve.ShapeOf(r.config) }
-
-// check says what of a is impossible for this model, and completes its
-// question.
-func (r *resident) check(a *ask) (patch.Transform, error) {
-	t, err := r.transform.With(a.preprocess)
-	if err != nil {
-		return t, err
-	}
-	headless := r.config.Classes == 0
-	switch a.route {
-	case toPreprocess:
-		return t, nil
-	case toEmbed:
-		if err := a.embedding.Check(r.config); err != nil {
-			return t, fmt.Errorf("%w: %v", errValue, err)
-		}
-		return t, nil
-	case toExplain:
-		headless = headless && (len(a.classes) > 0 || a.question.AsksModel())
-	}
-	if headless {
-		return t, fmt.Errorf("%w: model %s knows no classes: /v1/embed answers with it, and /v1/explain by methods that read attention", errHead, r.id)
-	}
-	if a.route == toClassify {
-		return t, nil
-	}
-	q, shape := &a.question, r.shape()
-	if err := q.Aim(r.class, a.classes, a.versus); err != nil {
-		return t, err
-	}
-	picture := focus.OverlayPicture
-	switch {
-	case a.send.values == focus.ValuesAttention:
-		err = q.OfAttention()
-	case a.send.picture == focus.SheetPicture:
-		err = q.OfSheet(shape)
-	}
-	if err != nil {
-		return t, err
-	}
-	if err := q.Check(shape); err != nil {
-		return t, err
-	}
-	if q.Options.Compat == focus.VitExplain {
-		t = focus.VitExplainTransform(t)
-	}
-	if a.send.picture != "" {
-		picture = a.send.picture
-	}
-	a.style.Compat = q.Options.Compat
-	return t, picture.Check(a.style)
-}
-
-// kept returns the bytes of a part of one picture's attention.
-func (r *resident) kept(p *focus.Part) int64 {
-	if p == nil {
-		return 0
-	}
-	return p.Bytes(r.config.Depth, r.config.Heads, r.config.Tokens())
-}
 
 // focus explains a batch. Pictures that need something else of the forward
 // pass are computed apart, so that none depends on its company.

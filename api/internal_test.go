@@ -84,12 +84,12 @@ func TestFetch(t *testing.T) {
 		_, err := get(t.Context(), path)
 		require.ErrorIs(t, err, errFetch)
 		require.ErrorContains(t, err, want)
-		require.Equal(t, http.StatusUnprocessableEntity, status(err))
+		require.Equal(t, http.StatusUnprocessableEntity, kindOf(err).HTTP())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := get(ctx, "/slow")
-	require.Equal(t, http.StatusGatewayTimeout, status(err))
+	require.Equal(t, http.StatusGatewayTimeout, kindOf(err).HTTP())
 	require.EqualValues(t, 4<<20, s.bodies.free.Load())
 	u, err := url.Parse("https://x")
 	require.NoError(t, err)
@@ -106,13 +106,14 @@ func TestStatus(t *testing.T) {
 		504: fmt.Errorf("x: %w", context.DeadlineExceeded),
 		422: errLoad,
 	} {
-		require.Equal(t, want, status(err))
+		require.Equal(t, want, kindOf(err).HTTP())
 	}
-	require.Equal(t, "60", retryAfter(hint{batch.ErrBusy, 90 * time.Second}), "an estimate is no promise")
-	require.Equal(t, "3", retryAfter(hint{batch.ErrBusy, 2100 * time.Millisecond}))
-	require.Equal(t, "1", retryAfter(batch.ErrBusy))
-	require.Empty(t, retryAfter(errors.New("x")))
-	p := problem(fmt.Errorf("open /secret/path: %w", errors.New("x")), "id")
+	after := func(err error) time.Duration { return failure(err, "").RetryAfter }
+	require.Equal(t, time.Minute, after(hint{batch.ErrBusy, 90 * time.Second}), "an estimate is no promise")
+	require.Equal(t, 2100*time.Millisecond, after(hint{batch.ErrBusy, 2100 * time.Millisecond}))
+	require.Equal(t, time.Second, after(batch.ErrBusy))
+	require.Zero(t, after(errors.New("x")))
+	p := problem(failure(fmt.Errorf("open /secret/path: %w", errors.New("x")), "id"))
 	require.NotContains(t, p.Detail, "secret", "what went wrong inside stays inside")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/internal/batch"
 )
 
@@ -56,17 +57,18 @@ func (m *metrics) request(route string, code int, took time.Duration) {
 // stage observes a stage that took so many milliseconds.
 func (m *metrics) stage(name string, ms float64) { m.stages.WithLabelValues(name).Observe(ms / 1e3) }
 
-// answered observes what came after decoding.
-func (m *metrics) answered(r *request, a *answer) {
-	if r.route&toRun != 0 {
-		m.stage("queue", a.timings.Queue)
-		m.stage("infer", a.timings.Infer)
-		m.stage("encode", a.timings.Encode)
+// answered observes what came after decoding, and counts the picture.
+func (j *job) answered(t op.Timings) {
+	m := j.s.met
+	if j.operation != "preprocess" {
+		m.stage("queue", t.Queue)
+		m.stage("infer", t.Infer)
+		m.stage("encode", t.Encode)
 	}
-	if r.route == toExplain {
-		m.stage("explain", a.timings.Explain)
+	if j.operation == "explain" {
+		m.stage("explain", t.Explain)
 	}
-	m.pictures.WithLabelValues(r.model.id, r.route.String()).Inc()
+	m.pictures.WithLabelValues(j.model.id, j.operation).Inc()
 }
 
 func (m *metrics) batches(model, lane string) prometheus.Observer {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -25,7 +24,6 @@ const (
 	keyModel = "vitserve.model" // string: which model answered
 	keyName  = "vitserve.key"   // Key: who asks
 	keyError = "vitserve.error" // error: what was answered
-	keyAsk   = "vitserve.ask"   // *ask: what the query asks for
 )
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
@@ -115,7 +113,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 // each address, to its rate.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if isOpen(c.Path()) {
+		if s.open[c.Path()] {
 			return next(c)
 		}
 		who, rate := c.RealIP(), s.cfg.RateLimit
@@ -159,24 +157,6 @@ func (s *Server) key(r *http.Request) (Key, error) {
 		return Key{}, fmt.Errorf("%w: this key is unknown", errKey)
 	}
 	return *found, nil
-}
-
-// pictures handles a request about pictures once its query is understood. The
-// table of parameters refuses what it does not know with words of our own.
-func pictures(r route, handle func(*Server, echo.Context) error) func(*Server, echo.Context) error {
-	return func(s *Server, c echo.Context) error {
-		// echo's own reading leaves out what it cannot read.
-		query, err := url.ParseQuery(c.Request().URL.RawQuery)
-		if err != nil {
-			return fmt.Errorf("%w: query: %v", errSyntax, err)
-		}
-		a := newAsk(r)
-		if err := a.query(query); err != nil {
-			return err
-		}
-		c.Set(keyAsk, a)
-		return handle(s, c)
-	}
 }
 
 // admin refuses whoever may not change the models.

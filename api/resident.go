@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
@@ -66,7 +67,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
 		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Methods: focus.Names(), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Operations: operationsOf(r.config), Methods: methodsOf(r.config), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
@@ -255,4 +256,22 @@ func footprint(c vit.Config, classify, explain, attended int) int64 {
 	tokens := int64(classify+explain)*n*int64(6*c.Dim+c.Hidden) + int64(classify)*n*int64(c.Dim)
 	attn := int64(attended) * int64(c.Depth) * int64(c.Heads) * n * n
 	return 4 * (vit.Params(c) + tokens + attn)
+}
+
+// operationsOf returns what a model can be asked for, by the names of the
+// contract.
+func operationsOf(c vit.Config) []string {
+	all := []string{"explain", "embed", "preprocess"}
+	if c.Classes > 0 {
+		all = append([]string{"classify"}, all...)
+	}
+	return all
+}
+
+// methodsOf returns the focus maps that a model can be asked for: without
+// classes, those that read attention.
+func methodsOf(c vit.Config) []string {
+	return slices.DeleteFunc(focus.Names(), func(name string) bool {
+		return c.Classes == 0 && focus.Question{Method: name}.AsksModel()
+	})
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/models"
@@ -29,7 +31,7 @@ func ExplainedOf(x *focus.Explanation, g patch.Geometry, classes []models.Predic
 			}
 		}
 		if e.Err != nil {
-			r.Failed = append(r.Failed, v1.NoMap{Method: e.Method.Name, Class: class, Versus: versus, Query: e.Options.Query, Error: problem(e.Err, "")})
+			r.Failed = append(r.Failed, v1.NoMap{Method: e.Method.Name, Class: class, Versus: versus, Query: e.Options.Query, Error: itemProblem(e.Err)})
 			continue
 		}
 		m := mapOf(&e, g)
@@ -109,4 +111,16 @@ func evidenceOf(e *focus.Evidence) v1.Evidence {
 		Deletion: e.Deletion, Insertion: e.Insertion, Positive: e.Positive, Negative: e.Negative,
 		DeletionCurve: e.DeletionCurve, InsertionCurve: e.InsertionCurve, PositiveCurve: e.PositiveCurve, NegativeCurve: e.NegativeCurve,
 	}
+}
+
+// EmbeddingOf is an embedding in the words of the contract: a vector (D), or
+// a grid (rows, columns, C). They share their memory with values.
+func EmbeddingOf(values []float32, shape []int) (vector []float32, grid [][][]float32) {
+	if len(shape) == 1 {
+		return values, nil
+	}
+	for row := range slices.Chunk(values, shape[1]*shape[2]) {
+		grid = append(grid, slices.Collect(slices.Chunk(row, shape[2])))
+	}
+	return nil, grid
 }

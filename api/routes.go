@@ -17,10 +17,10 @@ type endpoint struct {
 
 // endpoints are all of them. A test holds them to the contract.
 var endpoints = []endpoint{
-	{id: "classify", method: http.MethodPost, path: "/v1/classify", handle: pictures(toClassify, (*Server).Classify)},
-	{id: "explain", method: http.MethodPost, path: "/v1/explain", handle: pictures(toExplain, (*Server).Explain)},
-	{id: "embed", method: http.MethodPost, path: "/v1/embed", handle: pictures(toEmbed, (*Server).Embed)},
-	{id: "preprocess", method: http.MethodPost, path: "/v1/preprocess", handle: pictures(toPreprocess, (*Server).Preprocess)},
+	{id: "classify", method: http.MethodPost, path: "/v1/classify", handle: calling(classifyPictures.handle)},
+	{id: "explain", method: http.MethodPost, path: "/v1/explain", handle: calling(explainPictures.handle)},
+	{id: "embed", method: http.MethodPost, path: "/v1/embed", handle: calling(embedPictures.handle)},
+	{id: "preprocess", method: http.MethodPost, path: "/v1/preprocess", handle: calling(preprocessPictures.handle)},
 
 	{id: "listModels", method: http.MethodGet, path: "/v1/models", handle: (*Server).listModels},
 	{id: "getModel", method: http.MethodGet, path: "/v1/models/:id", handle: (*Server).getModel},
@@ -37,17 +37,8 @@ var endpoints = []endpoint{
 	{method: http.MethodGet, path: "/", open: true, handle: func(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }},
 }
 
-// isOpen reports whether whoever asks for a path needs no key.
-func isOpen(path string) bool {
-	for _, e := range endpoints {
-		if e.path == path && e.open {
-			return true
-		}
-	}
-	return false
-}
-
-// routes builds the handler.
+// routes builds the handler: every endpoint, and every route of the dialects
+// beside them.
 func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.fail
@@ -55,12 +46,24 @@ func (s *Server) routes() *echo.Echo {
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
 	for _, at := range endpoints {
-		handle := func(c echo.Context) error { return at.handle(s, c) }
-		e.Add(at.method, at.path, handle)
-		if at.method == http.MethodGet {
-			// HEAD is answered wherever GET is: RFC 9110, 9.1. net/http leaves the content out.
-			e.HEAD(at.path, handle)
+		s.open[at.path] = at.open
+		add(e, at.method, at.path, func(c echo.Context) error { return at.handle(s, c) })
+	}
+	for _, d := range s.cfg.Dialects {
+		for _, at := range d.Routes {
+			s.open[at.Path], s.dialects[at.Path] = at.Open, d
+			handle := calling(func(c *call) error { return at.Handle(c, c.c.Response(), c.c.Request()) })
+			add(e, at.Method, at.Path, func(c echo.Context) error { return handle(s, c) })
 		}
 	}
 	return e
+}
+
+// add adds a route. HEAD is answered wherever GET is: RFC 9110, 9.1. net/http
+// leaves the content out.
+func add(e *echo.Echo, method, path string, handle echo.HandlerFunc) {
+	e.Add(method, path, handle)
+	if method == http.MethodGet {
+		e.HEAD(path, handle)
+	}
 }

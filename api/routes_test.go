@@ -33,21 +33,21 @@ func readContract(t *testing.T) (c contract) {
 // TestRoutes holds the table of endpoints to the contract: the same methods,
 // paths and operations, and the same of them without a key.
 func TestRoutes(t *testing.T) {
-	type row struct {
+	type way struct {
 		method, path string
 		open         bool
 	}
-	served, promised := map[string]row{}, map[string]row{}
+	served, promised := map[string]way{}, map[string]way{}
 	for _, e := range endpoints {
 		if e.id != "" {
 			require.NotContains(t, served, e.id)
-			served[e.id] = row{e.method, e.path, e.open}
+			served[e.id] = way{e.method, e.path, e.open}
 		}
 	}
 	for path, item := range readContract(t).Paths {
 		for method, op := range item {
 			path := strings.NewReplacer("{", ":", "}", "").Replace(path)
-			promised[op.OperationID] = row{strings.ToUpper(method), path, op.Security != nil && len(op.Security) == 0}
+			promised[op.OperationID] = way{strings.ToUpper(method), path, op.Security != nil && len(op.Security) == 0}
 		}
 	}
 	require.Equal(t, promised, served)
@@ -56,33 +56,39 @@ func TestRoutes(t *testing.T) {
 // TestParameterTable holds the table of parameters to the contract: the same
 // names, kinds and operations.
 func TestParameterTable(t *testing.T) {
-	type row struct {
-		kind kind
-		list bool
-	}
 	kinds := map[string]row{"string": {text, false}, "integer": {number, false}, "number": {number, false}, "boolean": {flag, false}, "array": {text, true}}
 	promised, understood := map[string]map[string]row{}, map[string]map[string]row{}
+	understood["classify"] = rowsOf(classifyParameters)
+	understood["explain"] = rowsOf(explainParameters)
+	understood["embed"] = rowsOf(embedParameters)
+	understood["preprocess"] = rowsOf(preprocessParameters)
 	for _, item := range readContract(t).Paths {
-		for _, op := range item {
-			if _, aboutPictures := operations[op.OperationID]; !aboutPictures {
+		for _, o := range item {
+			if understood[o.OperationID] == nil {
 				continue
 			}
-			promised[op.OperationID] = map[string]row{}
-			for _, p := range op.Parameters {
+			promised[o.OperationID] = map[string]row{}
+			for _, p := range o.Parameters {
 				require.Equal(t, "query", p.In)
-				promised[op.OperationID][p.Name] = kinds[p.Schema.Type]
-			}
-		}
-	}
-	for id, r := range operations {
-		understood[id] = map[string]row{}
-		for _, p := range parameters {
-			if p.of&r != 0 {
-				understood[id][p.name] = row{p.kind, p.list != nil}
+				promised[o.OperationID][p.Name] = kinds[p.Schema.Type]
 			}
 		}
 	}
 	require.Equal(t, promised, understood)
+}
+
+// row is what a parameter is.
+type row struct {
+	kind kind
+	list bool
+}
+
+func rowsOf[A any](table []parameter[A]) map[string]row {
+	rows := map[string]row{}
+	for _, p := range table {
+		rows[p.name] = row{p.kind, p.list != nil}
+	}
+	return rows
 }
 
 // TestOptionParameters holds that every option of the maps is a parameter of
@@ -125,7 +131,7 @@ func TestOptionParameters(t *testing.T) {
 		case focus.Whole, focus.Seed:
 			require.Equal(t, "integer", s.Type, name)
 			require.Zero(t, *s.Minimum, name)
-			a := newAsk(toExplain)
+			a := asking[askExplain]{&askExplain{}, explainParameters}
 			require.NoError(t, a.set(name, strconv.FormatFloat(*s.Maximum, 'f', 0, 64)), name)
 			require.ErrorIs(t, a.set(name, strconv.FormatFloat(*s.Maximum+2, 'f', 0, 64)), errValue, name)
 		case focus.Share:

@@ -6,12 +6,14 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"mime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
@@ -37,18 +39,12 @@ var media = []struct {
 	{formatNpy, []string{"application/x-npy", echo.MIMEOctetStream}},
 }
 
-// formats returns what a route may send, the default first: where nothing is
-// drawn, numbers.
-func (r route) formats() []string {
-	if r != toExplain {
-		return []string{formatJSON, formatNpy}
-	}
-	var names []string
-	for _, m := range media {
-		names = append(names, m.format)
-	}
-	return names
-}
+// What an operation may send, the default first: pictures and numbers, or,
+// where nothing is drawn, numbers.
+var (
+	pictureFormats = []string{formatJSON, formatPNG, formatJPEG, formatNpy}
+	numberFormats  = []string{formatJSON, formatNpy}
+)
 
 // types returns the media types of a format.
 func types(format string) []string {
@@ -61,48 +57,67 @@ func types(format string) []string {
 }
 
 // sending is how an answer is sent. What the sender left open is empty until
-// decide.
+// it is settled.
 type sending struct {
 	format  string
-	picture focus.Picture // "": none
-	values  string        // of a NumPy file
-	quality int           // of JPEG; 0: the default
-	named   bool          // by a parameter, and not by Accept alone
+	quality int  // of JPEG; 0: the default
+	named   bool // by a parameter, and not by Accept alone
 }
 
-// decide fills in what the sender left open, by the Accept header of the
-// request and by what was asked for.
-func (w *sending) decide(accept string, r route) error {
-	w.named = w.format != "" || w.picture != "" || w.values != "" || w.quality > 0
-	if r != toExplain {
-		return w.choose(accept, r.formats())
-	}
-	if w.quality > 0 && w.picture == "" {
-		w.picture = focus.OverlayPicture
+// settleNumbers fills in what the sender left open, by the Accept header.
+func (w *sending) settleNumbers(accept string) error {
+	w.named = w.format != ""
+	return w.choose(accept, numberFormats)
+}
+
+// settle fills in what the sender of an explanation left open, by the Accept
+// header of the request and by what was asked for.
+func (a *askExplain) settle(accept string) error {
+	w := &a.send
+	w.named = w.format != "" || a.Picture != "" || a.Values != "" || w.quality > 0
+	if w.quality > 0 && a.Picture == "" {
+		a.Picture = focus.OverlayPicture
 	}
 	var offers []string // the preferred first
 	switch {
-	case w.picture != "" && w.values != "":
+	case a.Picture != "" && a.Values != "":
 		return fmt.Errorf("%w: picture with values, want one of them", errValue)
-	case w.values == focus.ValuesAttention:
+	case a.Values == focus.ValuesAttention:
 		offers = []string{formatNpy}
-	case w.values == focus.ValuesMap:
+	case a.Values == focus.ValuesMap:
 		offers = []string{formatNpy, formatJSON}
 	case w.quality > 0:
 		offers = []string{formatJPEG, formatJSON}
-	case w.picture != "":
+	case a.Picture != "":
 		offers = []string{formatPNG, formatJPEG, formatJSON}
 	default:
-		offers = r.formats()
+		offers = pictureFormats
 	}
 	if err := w.choose(accept, offers); err != nil {
 		return err
 	}
 	switch {
-	case w.format == formatNpy && w.values == "":
-		w.values = focus.ValuesMap
-	case (w.format == formatPNG || w.format == formatJPEG) && w.picture == "":
-		w.picture = focus.OverlayPicture
+	case w.format == formatNpy && a.Values == "":
+		a.Values = focus.ValuesMap
+	case (w.format == formatPNG || w.format == formatJPEG) && a.Picture == "":
+		a.Picture = focus.OverlayPicture
+	}
+	return nil
+}
+
+// countable refuses to send several of what is sent by itself: a parameter
+// that asks for it has an impossible value, an Accept that does is not met.
+func (w *sending) countable(pictures, maps int) error {
+	kind := errAccept
+	if w.named {
+		kind = errValue
+	}
+	switch {
+	case w.format == formatJSON:
+	case pictures > 1:
+		return fmt.Errorf("%w: %d pictures as %s, want one, or %s", kind, pictures, w.format, echo.MIMEApplicationJSON)
+	case maps > 1 && w.format != formatNpy:
+		return fmt.Errorf("%w: %d maps as %s, want one, or %s", kind, maps, w.format, echo.MIMEApplicationJSON)
 	}
 	return nil
 }
@@ -167,26 +182,29 @@ type encoded struct {
 	media string
 	size  image.Point // of a picture
 	data  bytes.Buffer
-	room  *room
+	call  op.Call
+
+	stream func(io.Writer) error // in place of data
+
 }
 
 // Write keeps p if there is room for it.
 func (e *encoded) Write(p []byte) (int, error) {
-	if err := e.room.take(int64(len(p))); err != nil {
+	if err := e.call.Take(int64(len(p))); err != nil {
 		return 0, err
 	}
 	return e.data.Write(p)
 }
 
 // npy encodes values as a NumPy file.
-func npy(room *room, shape []int, values []float32) (*encoded, error) {
-	e := &encoded{media: types(formatNpy)[0], room: room}
+func npy(call op.Call, shape []int, values []float32) (*encoded, error) {
+	e := &encoded{media: types(formatNpy)[0], call: call}
 	return e, patch.WriteNpy(e, shape, values)
 }
 
 // encode encodes a picture. In JSON that is PNG, or JPEG of a quality.
-func (w *sending) encode(m image.Image, room *room) (*encoded, error) {
-	e := &encoded{media: string(v1.ImagePng), size: m.Bounds().Size(), room: room}
+func (w *sending) encode(m image.Image, call op.Call) (*encoded, error) {
+	e := &encoded{media: string(v1.ImagePng), size: m.Bounds().Size(), call: call}
 	var err error
 	if w.format == formatJPEG || w.quality > 0 {
 		quality := w.quality

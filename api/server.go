@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
 	"golang.org/x/sync/semaphore"
@@ -33,6 +34,9 @@ type Server struct {
 	limits  *limiter
 	fetch   *http.Client
 	cores   int // that this process may use
+
+	open     map[string]bool       // by path: needs no key and has no limit
+	dialects map[string]op.Dialect // by path, of the routes that are a dialect's
 
 	bodies   budget              // bytes of request bodies
 	pixels   *semaphore.Weighted // pixels of decoded pictures
@@ -73,6 +77,7 @@ func New(cfg Config) (*Server, error) {
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)
 	s.met = newMetrics(s)
 	s.models = newRegistry(cfg, b, s.met, s.device, log)
+	s.open, s.dialects = map[string]bool{}, map[string]op.Dialect{}
 	s.echo = s.routes()
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
@@ -44,69 +45,89 @@ var (
 	errClientGone  = errors.New("client has gone")         //
 )
 
-// statusClientGone is what the log says when nobody waits for the answer,
-// nginx's code for it.
-const statusClientGone = 499
-
-// status is the only place that knows which error is which HTTP status.
-func status(err error) int {
-	var he *echo.HTTPError
-	var tooLarge *http.MaxBytesError
-	var timeout net.Error
-	switch {
-	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
-		return statusClientGone
-	case errors.As(err, &tooLarge), errors.Is(err, errTooLarge):
-		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &he):
-		return he.Code
-	case errors.Is(err, errKey):
-		return http.StatusUnauthorized
-	case errors.Is(err, errForbidden):
-		return http.StatusForbidden
-	case errors.Is(err, models.ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, errAccept):
-		return http.StatusNotAcceptable
-	case errors.Is(err, batch.ErrBusy), errors.Is(err, errRate), errors.Is(err, errBodies):
-		return http.StatusTooManyRequests
-	case errors.Is(err, errLoading), errors.Is(err, errUnavailable), errors.Is(err, errDraining), errors.Is(err, errStalled), errors.Is(err, batch.ErrClosed):
-		return http.StatusServiceUnavailable
-	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout
-	case errors.Is(err, errSlow), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return http.StatusRequestTimeout
-	case errors.Is(err, patch.ErrFormat), errors.Is(err, errCoding):
-		return http.StatusUnsupportedMediaType
-	case errors.Is(err, patch.ErrSize), errors.Is(err, patch.ErrShape), errors.Is(err, errValue),
-		errors.Is(err, focus.ErrOption), errors.Is(err, errFetch), errors.Is(err, focus.ErrFlat), errors.Is(err, focus.ErrNotFinite),
-		errors.Is(err, models.ErrClass), errors.Is(err, errLoad), errors.Is(err, errHead), errors.Is(err, vit.ErrNotFinite):
-		return http.StatusUnprocessableEntity
-	case errors.Is(err, patch.ErrImage), errors.Is(err, errSyntax):
-		return http.StatusBadRequest
-	}
-	return http.StatusInternalServerError
+// kinds is the only place that knows which error is of which kind. The first
+// row counts that has an error of the chain.
+var kinds = []struct {
+	kind op.Kind
+	of   []error
+}{
+	{op.Gone, []error{errClientGone, context.Canceled}},
+	{op.TooLarge, []error{errTooLarge}},
+	{op.Key, []error{errKey}},
+	{op.Forbidden, []error{errForbidden}},
+	{op.NotFound, []error{models.ErrNotFound}},
+	{op.Unacceptable, []error{errAccept}},
+	{op.Busy, []error{batch.ErrBusy, errRate, errBodies}},
+	{op.Unavailable, []error{errLoading, errUnavailable, errDraining, errStalled, batch.ErrClosed}},
+	{op.Deadline, []error{context.DeadlineExceeded}},
+	{op.Slow, []error{errSlow, os.ErrDeadlineExceeded}},
+	{op.Format, []error{patch.ErrFormat, errCoding}},
+	{op.Value, []error{
+		patch.ErrSize, patch.ErrShape, errValue, focus.ErrOption, errFetch, focus.ErrFlat, focus.ErrNotFinite,
+		models.ErrClass, errLoad, errHead, vit.ErrNotFinite,
+	}},
+	{op.Syntax, []error{patch.ErrImage, errSyntax}},
 }
 
-// problem is err for its sender. What went wrong inside stays inside: it is
-// in the log, under the same request id.
-func problem(err error, requestID string) v1.Problem {
-	code := status(err)
-	p := v1.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: err.Error(), RequestID: requestID}
-	var he *echo.HTTPError
+// kindOf returns what an error is of. What nobody foresaw is a fault of the
+// server.
+func kindOf(err error) op.Kind {
+	var (
+		routed   *echo.HTTPError
+		tooLarge *http.MaxBytesError
+		timeout  net.Error
+	)
 	switch {
-	case code == http.StatusGatewayTimeout:
-		p.Detail = "the answer was not ready in time"
-	case code == http.StatusInternalServerError:
-		p.Detail = "the server failed; its log says why, under this request id"
-	case errors.As(err, &he):
-		p.Detail = strings.ToLower(http.StatusText(code))
-		if text, ok := he.Message.(string); ok {
-			p.Detail = text
+	case errors.As(err, &tooLarge):
+		return op.TooLarge
+	case errors.As(err, &routed):
+		return op.OfHTTP(routed.Code)
+	}
+	for _, row := range kinds {
+		for _, e := range row.of {
+			if errors.Is(err, e) {
+				return row.kind
+			}
 		}
 	}
-	return p
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return op.Slow
+	}
+	return op.Internal
 }
+
+// failure is err for its sender. What went wrong inside stays inside: it is
+// in the log, under the same request id.
+func failure(err error, requestID string) op.Failure {
+	f := op.Failure{Kind: kindOf(err), Detail: err.Error(), RequestID: requestID}
+	var routed *echo.HTTPError
+	switch {
+	case f.Kind == op.Deadline:
+		f.Detail = "the answer was not ready in time"
+	case f.Kind == op.Internal:
+		f.Detail = "the server failed; its log says why, under this request id"
+	case errors.As(err, &routed):
+		f.Detail = strings.ToLower(http.StatusText(f.Kind.HTTP()))
+		if text, ok := routed.Message.(string); ok {
+			f.Detail = text
+		}
+	}
+	if f.Kind.Retry() {
+		var h hint
+		errors.As(err, &h)
+		f.RetryAfter = min(max(h.after, time.Second), time.Minute)
+	}
+	return f
+}
+
+// problem is a failure in the words of the contract.
+func problem(f op.Failure) v1.Problem {
+	code := f.Kind.HTTP()
+	return v1.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: f.Detail, RequestID: f.RequestID}
+}
+
+// itemProblem is the error of one picture among many.
+func itemProblem(err error) v1.Problem { return problem(failure(err, "")) }
 
 // hint is an error with the time after which trying again is worth it.
 type hint struct {
@@ -116,48 +137,36 @@ type hint struct {
 
 func (h hint) Unwrap() error { return h.error }
 
-// retryAfter returns the seconds of Retry-After, or "" where trying again
-// does not help.
-func retryAfter(err error) string {
-	switch status(err) {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-	default:
-		return ""
-	}
-	seconds := 1.0
-	var h hint
-	if errors.As(err, &h) {
-		seconds = max(1, math.Ceil(h.after.Seconds()))
-	}
-	return strconv.Itoa(int(min(seconds, 60)))
-}
-
-// fail answers err as application/problem+json.
+// fail answers err as the dialect of the route does, or else as
+// application/problem+json.
 func (s *Server) fail(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	id := c.Response().Header().Get(echo.HeaderXRequestID)
-	p := problem(err, id)
-	if p.Status == http.StatusInternalServerError {
-		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", id), slog.String("error", err.Error()))
-	}
 	h := c.Response().Header()
-	if after := retryAfter(err); after != "" {
-		h.Set(echo.HeaderRetryAfter, after)
+	f := failure(err, h.Get(echo.HeaderXRequestID))
+	if f.Kind == op.Internal {
+		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
+	}
+	if f.RetryAfter > 0 {
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}
 	if errors.Is(err, errCoding) {
 		h.Set(echo.HeaderAcceptEncoding, "identity") // RFC 9110, 15.5.16
 	}
-	if p.Status == http.StatusUnauthorized {
+	if f.Kind == op.Key {
 		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="vitserve"`)
 	}
 	c.Set(keyError, err)
-	if p.Status == statusClientGone {
-		c.Response().WriteHeader(p.Status)
+	if f.Kind == op.Gone {
+		c.Response().WriteHeader(f.Kind.HTTP())
 		return
 	}
-	if err := writeJSON(c, p.Status, "application/problem+json", p); err != nil {
-		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "answer not written", slog.String("request_id", id), slog.String("error", err.Error()))
+	if d, ok := s.dialects[c.Path()]; ok {
+		d.Fail(c.Response(), c.Request(), f)
+		return
+	}
+	if err := writeJSON(c, f.Kind.HTTP(), "application/problem+json", problem(f)); err != nil {
+		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "answer not written", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
 	}
 }

@@ -273,10 +273,13 @@ type Model struct {
 	// Grid Rows, columns of patches.
 	Grid []int `json:"grid,omitempty,omitzero"`
 
+	// Operations What it can be asked for.
+	Operations []string `json:"operations,omitempty,omitzero"`
+
 	// Transform How a photo becomes the model's input. Pairs are height, width.
 	Transform Transform `json:"transform,omitempty,omitzero"`
 
-	// Methods Focus maps of /v1/explain.
+	// Methods Focus maps of /v1/explain that it can be asked for.
 	Methods []string `json:"methods,omitempty,omitzero"`
 
 	// Pools Pools of /v1/embed.

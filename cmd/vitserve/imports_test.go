@@ -36,7 +36,7 @@ var rooms = []room{
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		".", "api/v1", "models", "vit", "attention/focus", "patch", "backend", "internal/batch",
+		".", "api/*", "models", "vit", "attention/focus", "patch", "backend", "internal/batch",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
@@ -44,7 +44,8 @@ var rooms = []room{
 		"golang.org/x/sys/unix", // a listener that ends
 	}},
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
-	{folder: "api/*", may: []string{"api/v1"}},
+	{folder: "api/op", may: []string{"api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
+	{folder: "api/*", may: []string{"api/v1", "api/op"}}, // dialects, and the client
 	{folder: "robust", may: []string{"patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: ".", may: []string{
 		"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
@@ -189,7 +190,7 @@ func TestSeen(t *testing.T) {
 			case strings.HasPrefix(dep, "github.com/labstack/echo"):
 				require.Contains(t, []string{"api", "cmd/vitserve"}, name, "only api sees echo")
 			case short == "models/safetensors" || short == "models/mmap":
-				require.True(t, name == "." || name == "api" || name == "cmd/vitserve" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
+				require.True(t, name == "." || strings.HasPrefix(name, "api") || name == "cmd/vitserve" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
 			case strings.HasPrefix(short, "backend/"):
 				// The library brings the processor's; the command chooses others.
 				byLibrary := short == "backend/cpu" && (name == "." || name == "api")

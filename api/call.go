@@ -1,0 +1,154 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/patch"
+	"golang.org/x/sync/errgroup"
+)
+
+// call is a request of a client and what has been granted to it, which ends
+// with it.
+type call struct {
+	s     *Server
+	c     echo.Context
+	began time.Time
+	body  body
+	room  room
+}
+
+var _ op.Call = (*call)(nil)
+
+// calling hands a request to handle as a call.
+func calling(handle func(*call) error) func(*Server, echo.Context) error {
+	return func(s *Server, c echo.Context) error {
+		r := c.Request()
+		r.Body = http.MaxBytesReader(c.Response(), s.paced(c.Response(), r.Body), s.cfg.MaxBody)
+		call := &call{s: s, c: c, began: time.Now(), body: body{of: &s.bodies, from: s.sender(c)}}
+		call.room = room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &call.body}
+		defer call.body.release()
+		return handle(call)
+	}
+}
+
+// Read implements op.Call.
+func (c *call) Read(r io.Reader, size int64) ([]byte, error) {
+	b, err := c.body.read(r, size)
+	if err != nil {
+		return nil, c.unread(bodyError(c.c.Request(), err))
+	}
+	return b, nil
+}
+
+// unread is the error of a body that was not read to its end: the sender of
+// what is left of it is given no more time than it has had.
+func (c *call) unread(err error) error {
+	if kindOf(err) != op.Slow {
+		c.s.hurry(c.c.Response(), c.began)
+	}
+	return err
+}
+
+// Take implements op.Call.
+func (c *call) Take(n int64) error { return c.room.take(n) }
+
+// Draw implements op.Call.
+func (c *call) Draw(ctx context.Context, paint func() error) error {
+	return c.s.decoders.turn(ctx, paint)
+}
+
+// Models implements op.Call.
+func (c *call) Models() []v1.Model { return c.s.models.cards() }
+
+// Model implements op.Call.
+func (c *call) Model(id string) (v1.Model, error) { return c.s.models.one(id) }
+
+// Param implements op.Call.
+func (c *call) Param(name string) string { return c.c.Param(name) }
+
+// room is what the pictures and values of one answer may take. They are
+// charged to its request's body, so that those of all requests together are
+// bounded, too.
+type room struct {
+	most int64
+	body *body
+
+	mu    sync.Mutex
+	taken int64
+}
+
+func (r *room) take(n int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken += n; r.taken > r.most {
+		return fmt.Errorf("%w: pictures and values of one answer take more than the limit of %d bytes: ask for JPEG, or for fewer of them", errValue, r.most)
+	}
+	return r.body.answer(n)
+}
+
+// job is a call whose model is there.
+type job struct {
+	*call
+	o         op.Options
+	operation string // its name in the contract, for the metrics
+	model     *resident
+	see       patch.Transform
+}
+
+func (c *call) job(operation string, o op.Options) *job {
+	return &job{call: c, o: o, operation: operation}
+}
+
+// answer is what one answers of each picture, a few at a time. check says what
+// is impossible for the model, and may change how it sees pictures. Of many
+// pictures a broken one is an error of its own; whatever else fails, fails the
+// call. The context of one ends when its answer is of no use.
+func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, []byte) (R, error)) (*op.Answer[R], error) {
+	s := j.s
+	limit := s.cfg.RequestTimeout.std()
+	if j.o.Timeout > 0 {
+		limit = min(limit, j.o.Timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var err error
+	if j.model, err = s.models.get(ctx, j.o.Model); err != nil {
+		return nil, err
+	}
+	defer j.model.held.Done()
+	j.c.Set(keyModel, j.model.id)
+	if j.see, err = j.model.transform.With(j.o.Preprocess); err != nil {
+		return nil, err
+	}
+	if err := check(); err != nil {
+		return nil, err
+	}
+	a := &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.note, Items: make([]op.Item[R], len(pictures))}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.cfg.MaxBatch)
+	for i, p := range pictures {
+		g.Go(func() error {
+			item := &a.Items[i]
+			item.Err = s.fetched(ctx, &j.body, p, func(data []byte) (err error) {
+				item.Value, err = one(ctx, i, data)
+				return err
+			})
+			if item.Err != nil && (len(pictures) == 1 || !ofPicture(item.Err)) {
+				return item.Err
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}

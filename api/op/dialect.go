@@ -1,0 +1,67 @@
+package op
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	v1 "github.com/vitserve/vitserve/api/v1"
+)
+
+// Call is one request of a client, with what the server grants it. It ends
+// with its Route's Handle.
+type Call interface {
+	// Read reads a body, or a part of one, to its end; size is how much there
+	// will be, or -1. The bytes count against the memory of all bodies until
+	// the call ends.
+	Read(r io.Reader, size int64) ([]byte, error)
+
+	// Take charges n bytes that an answer needs until the call ends.
+	Take(n int64) error
+
+	// Draw has paint called when it is its turn: it takes as much of the
+	// processor as decoding.
+	Draw(ctx context.Context, paint func() error) error
+
+	// The operations answer every picture. Of many pictures a broken one is
+	// an Item with an error; whatever else fails, fails the call.
+	Classify(context.Context, Classify, []Picture) (*Answer[Classified], error)
+	Explain(context.Context, Explain, []Picture) (*Answer[Explained], error)
+	Embed(context.Context, Embed, []Picture) (*Answer[Embedded], error)
+	Preprocess(context.Context, Preprocess, []Picture) (*Answer[Prepared], error)
+
+	// Models describes the server's models, the default first; Model one of
+	// them, with its labels.
+	Models() []v1.Model
+	Model(id string) (v1.Model, error)
+
+	// Param returns what stands in the path for a name of the Route.
+	Param(name string) string
+}
+
+// Route is one way into a dialect.
+type Route struct {
+	Method string
+	Path   string // as echo has it: "/models/:id", "/models/*"
+	Open   bool   // needs no key and has no limit
+	Handle func(Call, http.ResponseWriter, *http.Request) error
+}
+
+// Failure is an error for its sender.
+type Failure struct {
+	Kind       Kind
+	Detail     string
+	RetryAfter time.Duration // 0: trying again does not help
+	RequestID  string        // that the log repeats
+}
+
+// Dialect is a way of speaking with the server.
+type Dialect struct {
+	Name   string
+	Routes []Route
+
+	// Fail writes what Handle, or the server before it, has failed with. The
+	// status is the kind's unless the dialect wants another.
+	Fail func(http.ResponseWriter, *http.Request, Failure)
+}
