@@ -79,7 +79,7 @@ func (m *Model) prepare(ctx context.Context, s Source, l Look, pixels *tensor.De
 
 // fill decodes the photo and writes what the model sees of it.
 func (p *Prepared) fill(ctx context.Context, s Source, t patch.Transform, l Look) error {
-	photo, err := s.photo()
+	photo, err := s.photo(l.Options)
 	if err != nil {
 		return err
 	}
@@ -126,11 +126,11 @@ func (m *Model) newPixels() *tensor.Dense {
 }
 
 // photo returns the picture of an Image, and nil of another source.
-func (s Source) photo() (*patch.Photo, error) {
+func (s Source) photo(o patch.Options) (*patch.Photo, error) {
 	if s.image == nil {
 		return nil, nil
 	}
-	return patch.FromImage(s.image)
+	return patch.FromImage(s.image, o)
 }
 
 // Read returns the bytes of the file, or an Image as PNG. It does not wait

@@ -9,10 +9,10 @@ import (
 // FromImage returns a picture in memory as a Photo: upright as it is, its
 // alpha dropped as that of a file is. It does not change m. Its errors are
 // ErrImage and ErrSize.
-func FromImage(m image.Image) (p *Photo, err error) {
+func FromImage(m image.Image, o Options) (p *Photo, err error) {
 	b := m.Bounds()
-	if w, h := b.Dx(), b.Dy(); max(w, h) > maxEdge {
-		return nil, fmt.Errorf("patch: image of %d×%d pixels, the limit is %d an edge: %w", w, h, maxEdge, ErrSize)
+	if w, h, limit := b.Dx(), b.Dy(), o.maxPixels(); h > 0 && w > limit/h || max(w, h) > maxEdge {
+		return nil, fmt.Errorf("patch: image of %d×%d pixels, the limit is %d and %d an edge: %w", w, h, limit, maxEdge, ErrSize)
 	}
 	err = guard("image", func() error {
 		o, err := copied(m)
