@@ -28,12 +28,6 @@ type Memory struct {
 	Keep bool           // Forward leaves keys and values in QKV; else they are undefined after it
 }
 
-// Capture asks for probabilities. The zero value asks for none.
-type Capture struct {
-	Rows  []int          // which rows of Probs' third dimension; nil: all
-	Probs backend.Tensor // (B, H, len(Rows), N)
-}
-
 // Forward enqueues y = MultiHead(x) + residual for the first R tokens, which
 // look at all N: x is (B, N, C), y and the residual are (B, R, C), and may be
 // the same tensor.
@@ -51,40 +45,6 @@ func (m *MultiHead) Forward(s backend.Stream, y, x, residual backend.Tensor, mem
 	a.Rows, a.Probs, a.Spend = c.Rows, c.Probs, !mem.Keep
 	s.Attention(o, q, mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
 	s.Linear(y, o, m.Proj, backend.Epilogue{Residual: residual})
-}
-
-// GradCapture asks for gradients of probabilities. The zero value asks for
-// none.
-type GradCapture struct {
-	Probs     backend.Tensor // (B, H, R, N) ∂L/∂probabilities
-	Relevance backend.Tensor // (B, R, N) see backend.Attention
-}
-
-// Backward enqueues dx = ∂L/∂x (B, N, C) from dy (B, R, C), the gradient at
-// what Forward computed for R tokens with mem.QKV, which it left as it was.
-// The residual's gradient is dy itself. mem.Out is overwritten and may be dx;
-// qkv (B, N, 3C) is overwritten too. Where all of QKV is one layer R must be
-// N, or dx zero: then only the captures are computed.
-func (m *MultiHead) Backward(s backend.Gradients, dx, dy backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
-	rows, dim := dy.Shape[1], dy.Shape[2]
-	a := m.attention(dim)
-	a.ProbsGrad, a.Relevance = c.Probs, c.Relevance
-	var dq, dk, dv backend.Tensor
-	if !dx.IsZero() {
-		dq, dk, dv = qkv.Cols(0, dim).Rows(0, rows), qkv.Cols(dim, 2*dim), qkv.Cols(2*dim, 3*dim)
-	}
-	do := mem.Out.Rows(0, rows)
-	s.LinearGrad(do, dy, m.Proj, backend.Epilogue{})
-	s.AttentionGrad(dq, dk, dv, do, mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
-	switch {
-	case dx.IsZero():
-	case m.QKV != nil:
-		s.LinearGrad(dx, qkv, m.QKV, backend.Epilogue{})
-	default:
-		s.LinearGrad(dx, qkv.Cols(dim, 3*dim), m.KeyValue, backend.Epilogue{})
-		queries := dx.Rows(0, rows)
-		s.LinearGrad(queries, dq, m.Query, backend.Epilogue{Residual: queries})
-	}
 }
 
 // attention returns the parameters for tokens of a width.

@@ -245,16 +245,14 @@ func (p *backward) block(i, rows int) (err error) {
 	b, t, m, s := &p.m.blocks[i], p.mem.blocks[i], p.mem, p.s
 	normed := slices.Contains(p.w.Normed, i)
 	deeper := i > p.w.lowest() || p.w.Pixels || slices.Contains(p.w.Tokens, i-1)
-	// Packed queries, keys and values are derived as one.
-	if (normed || deeper) && b.attn.QKV != nil {
-		rows = p.m.cfg.Tokens()
-	}
+	rows = b.attn.GradRows(rows, p.m.cfg.Tokens(), normed || deeper)
 	grad, y := m.grad.Rows(0, rows), m.y.Rows(0, rows)
 	s.LinearGrad(m.hidden.Rows(0, rows), grad, b.fc2, backend.Epilogue{})
 	s.LinearGrad(y, m.hidden.Rows(0, rows), b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre.Rows(0, rows)})
 	s.LayerNormGrad(grad, y, t.mid.Rows(0, rows), b.norm2, grad)
 
-	keep, err := p.capture(i, rows)
+	c := p.m.cfg
+	keep, err := p.t.kept.Grads(s, p.n, c.Heads, rows, c.Tokens(), slices.Contains(p.w.Probs, i), slices.Contains(p.w.Relevance, i))
 	if err != nil {
 		return err
 	}
@@ -274,48 +272,16 @@ func (p *backward) block(i, rows int) (err error) {
 	return nil
 }
 
-// capture returns where block i keeps what is wanted of its attention.
-func (p *backward) capture(i, rows int) (keep attention.GradCapture, err error) {
-	c := p.m.cfg
-	if slices.Contains(p.w.Probs, i) {
-		if keep.Probs, err = p.t.grads.shaped(p.s, p.n, c.Heads, rows, c.Tokens()); err != nil {
-			return keep, fmt.Errorf("memory for gradients of probabilities: %w", err)
-		}
-	}
-	if slices.Contains(p.w.Relevance, i) {
-		if keep.Relevance, err = p.t.shares.shaped(p.s, p.n, rows, c.Tokens()); err != nil {
-			return keep, fmt.Errorf("memory for relevance: %w", err)
-		}
-	}
-	return keep, nil
-}
-
-// read reads what block i kept. Rows that cannot have a gradient were not
-// computed.
+// read reads what block i kept.
 func (p *backward) read(i int, keep attention.GradCapture) {
-	n := p.m.cfg.Tokens()
-	all := func(x backend.Tensor) *tensor.Dense {
-		d := read(p.s, x)
-		rows := x.Shape[len(x.Shape)-2]
-		if rows == n {
-			return d
-		}
-		shape := x.Shape.Clone()
-		shape[len(shape)-2] = n
-		whole := tensor.New(tensor.WithShape(shape...), tensor.Of(tensor.Float32))
-		p.after = append(p.after, func() {
-			for from, to := d.Float32s(), whole.Float32s(); len(from) > 0; from, to = from[rows*n:], to[n*n:] {
-				copy(to, from[:rows*n])
-			}
-		})
-		return whole
+	probs, relevance, done := keep.Read(p.s, p.m.cfg.Tokens())
+	if probs != nil {
+		p.grads.Probs[i] = probs
 	}
-	if !keep.Probs.IsZero() {
-		p.grads.Probs[i] = all(keep.Probs)
+	if relevance != nil {
+		p.grads.Relevance[i] = relevance
 	}
-	if !keep.Relevance.IsZero() {
-		p.grads.Relevance[i] = all(keep.Relevance)
-	}
+	p.after = append(p.after, done)
 }
 
 // pixels derives the embedding.

@@ -2,7 +2,6 @@ package vit
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/vitserve/vitserve/attention"
@@ -188,40 +187,7 @@ func read(s backend.Stream, x backend.Tensor) *tensor.Dense {
 	return d
 }
 
-// growing is memory for what one layer captures. Each layer's is read out
-// before the next, so that one is enough for all.
-type growing struct{ t backend.Tensor }
-
-// shaped returns the memory with a shape. It grows when more is asked for
-// than ever before, by doubling, since a stream's memory is freed only with
-// it.
-func (g *growing) shaped(s backend.Stream, shape ...int) (backend.Tensor, error) {
-	size := tensor.Shape(shape).TotalSize()
-	if g.t.IsZero() || g.t.Shape[0] < size {
-		grown := size
-		if !g.t.IsZero() {
-			grown = max(min(2*g.t.Shape[0], math.MaxInt32), size)
-		}
-		t := s.Alloc(grown)
-		if err := s.Sync(); err != nil {
-			return backend.Tensor{}, err
-		}
-		g.t = t
-	}
-	return backend.Tensor{
-		Mem: g.t.Mem, Offset: g.t.Offset, Shape: slices.Clone(shape), Batch: size / shape[0], Row: shape[len(shape)-1],
-	}, nil
-}
-
 // capture returns where a layer keeps the probabilities that are wanted.
-func (g *growing) capture(s backend.Stream, n int, c Config, w Wants) (keep attention.Capture, err error) {
-	rows := attnRows(c, w)
-	if rows == 0 {
-		return keep, nil
-	}
-	if !w.AttnFull {
-		keep.Rows = w.AttnRows
-	}
-	keep.Probs, err = g.shaped(s, n, c.Heads, rows, c.Tokens())
-	return keep, err
+func capture(m *attention.Captures, s backend.Stream, n int, c Config, w Wants) (attention.Capture, error) {
+	return m.Probs(s, n, c.Heads, c.Tokens(), w.AttnRows, w.AttnFull)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vitserve/vitserve/attention"
 	"github.com/vitserve/vitserve/backend"
 	"gorgonia.org/tensor"
 )
@@ -29,12 +30,12 @@ type Session struct {
 	m      *Model
 	stream backend.Stream
 	o      SessionOptions
-	all    memory         // for MaxBatch images
-	first  []*memory      // [n]: views of the first n, made when first asked for
-	probs  growing        // captured probabilities of one layer
-	whole  backend.Tensor // (1, N, C) the image of Kept, made when first asked for
-	tracer *tracer        // memory of Trace, made when first asked for
-	parts  *parts         // of Wants.Gram, made when first asked for
+	all    memory             // for MaxBatch images
+	first  []*memory          // [n]: views of the first n, made when first asked for
+	kept   attention.Captures // of one layer
+	whole  backend.Tensor     // (1, N, C) the image of Kept, made when first asked for
+	tracer *tracer            // memory of Trace, made when first asked for
+	parts  []*attention.Parts // of Wants.Gram, made when first asked for
 }
 
 // memory is the activations of a batch.
@@ -85,7 +86,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 
 // Close frees the session's memory, and that of its trace and its Grams.
 func (s *Session) Close() error {
-	return errors.Join(s.tracer.close(), s.stream.Close(), s.parts.close())
+	return errors.Join(s.tracer.close(), s.stream.Close(), closeParts(s.parts))
 }
 
 // Config returns the model's.
@@ -121,7 +122,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		return nil, fmt.Errorf("vit: forward: %w", err)
 	}
 	c, m := s.m.cfg, s.batch(n)
-	probs, err := s.probs.capture(s.stream, n, c, w)
+	probs, err := capture(&s.kept, s.stream, n, c, w)
 	if err != nil {
 		return nil, fmt.Errorf("vit: forward: memory for captured attention: %w", err)
 	}

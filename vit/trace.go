@@ -25,10 +25,8 @@ type tracer struct {
 	stream  backend.Stream
 	all     taps
 	images  int
-	current *Trace  // whose values the memory holds; nil: nobody's
-	probs   growing // captured probabilities of one layer
-	grads   growing // captured gradients of probabilities
-	shares  growing // captured relevance
+	current *Trace             // whose values the memory holds; nil: nobody's
+	kept    attention.Captures // of one layer
 }
 
 // taps are the values of a batch.
@@ -84,7 +82,7 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 		return nil, fmt.Errorf("vit: trace: memory for %d images: %w", n, err)
 	}
 	c, mem, stream := s.m.cfg, t.all.first(n), t.stream
-	probs, err := t.probs.capture(stream, n, c, w)
+	probs, err := capture(&t.kept, stream, n, c, w)
 	if err != nil {
 		return nil, fmt.Errorf("vit: trace: memory for captured attention: %w", err)
 	}

@@ -57,7 +57,7 @@ var rooms = []room{
 	}},
 	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/x448/float16", "golang.org/x/sys/*"}},
 	{folder: "vit", may: []string{"attention", "backend", "gorgonia.org/tensor"}},
-	{folder: "attention", may: []string{"backend"}},
+	{folder: "attention", may: []string{"backend", "gorgonia.org/tensor"}},
 	{folder: "attention/focus", may: []string{
 		"patch", "gorgonia.org/tensor", "github.com/disintegration/imaging",
 		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/math/fixed", // captions of contact sheets

@@ -1,0 +1,41 @@
+package attention
+
+import "github.com/vitserve/vitserve/backend"
+
+// GradRows returns of how many tokens, from the first, Backward must be given
+// the gradient, zeros included, where only the first rows of n have one:
+// queries, keys and values that are one layer are derived as one, unless
+// nothing below the attention is wanted.
+func (m *MultiHead) GradRows(rows, n int, below bool) int {
+	if below && m.QKV != nil {
+		return n
+	}
+	return rows
+}
+
+// Backward enqueues dx = ∂L/∂x (B, N, C) from dy (B, R, C), the gradient at
+// what Forward computed for R tokens with mem.QKV, which it left as it was.
+// The residual's gradient is dy itself. mem.Out is overwritten and may be dx;
+// qkv (B, N, 3C) is overwritten too. R is what GradRows says; where dx is zero
+// only the captures are computed.
+func (m *MultiHead) Backward(s backend.Gradients, dx, dy backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
+	rows, dim := dy.Shape[1], dy.Shape[2]
+	a := m.attention(dim)
+	a.ProbsGrad, a.Relevance = c.Probs, c.Relevance
+	var dq, dk, dv backend.Tensor
+	if !dx.IsZero() {
+		dq, dk, dv = qkv.Cols(0, dim).Rows(0, rows), qkv.Cols(dim, 2*dim), qkv.Cols(2*dim, 3*dim)
+	}
+	do := mem.Out.Rows(0, rows)
+	s.LinearGrad(do, dy, m.Proj, backend.Epilogue{})
+	s.AttentionGrad(dq, dk, dv, do, mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
+	switch {
+	case dx.IsZero():
+	case m.QKV != nil:
+		s.LinearGrad(dx, qkv, m.QKV, backend.Epilogue{})
+	default:
+		s.LinearGrad(dx, qkv.Cols(dim, 3*dim), m.KeyValue, backend.Epilogue{})
+		queries := dx.Rows(0, rows)
+		s.LinearGrad(queries, dq, m.Query, backend.Epilogue{Residual: queries})
+	}
+}
