@@ -34,9 +34,9 @@ func file(a hostile.Attack, path string) shot {
 
 // shots are all kinds in a random order, a body after every five files; some
 // files are to be explained, some may be decoded in part.
-func shots(b hostile.Budget) (all []shot) {
+func (b *bench) shots() (all []shot) {
 	paths := []string{"/v1/classify", "/v1/classify", "/v1/classify", "/v1/classify?resize=fast", "/v1/classify", "/v1/classify", "/v1/classify", "/v1/explain?picture=overlay"}
-	files, bodies := hostile.Bombs(15, b), hostile.Bodies(15, b)
+	files, bodies := b.attacks(15), hostile.Bodies(15, b.budget())
 	rng := rand.New(rand.NewPCG(15, 15))
 	rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
 	for i, a := range files {
@@ -118,6 +118,15 @@ func (b *bench) barrage(ctx context.Context, all []shot, n int, rate float64) []
 	return outcomes
 }
 
+// attacks are the hostile files of the formats that are asked for.
+func (b *bench) attacks(seed uint64) []hostile.Attack {
+	all := hostile.Bombs(seed, b.budget())
+	if b.formats == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(a hostile.Attack) bool { return !strings.Contains(","+b.formats+",", ","+a.Format+",") })
+}
+
 // budget is how large hostile files are.
 func (b *bench) budget() hostile.Budget {
 	if b.small {
@@ -136,7 +145,7 @@ func bombs(ctx context.Context, b *bench) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	all := shots(b.budget())
+	all := b.shots()
 	b.capacity = 0
 	if err := b.measure(ctx); err != nil {
 		return err

@@ -40,6 +40,7 @@ type options struct {
 	bombs   int
 	small   bool
 	from    string
+	formats string
 	write   string
 	doc     string
 	marks   string
@@ -73,6 +74,7 @@ func main() {
 	flag.IntVar(&o.bombs, "bombs", 200, "hostile requests, two a second")
 	flag.BoolVar(&o.small, "small", false, "hostile files are small")
 	flag.StringVar(&o.from, "from", "", "address that bombs come from, as 127.0.0.2; that of the honest clients without it")
+	flag.StringVar(&o.formats, "formats", "", "of hostile files, separated by commas; all without it")
 	flag.StringVar(&o.write, "write", "", "folder for the pictures, so that vitserve bench --images can take the same; nothing else is done then")
 	flag.StringVar(&o.doc, "doc", "", "document that the table is written into, between its marks")
 	flag.StringVar(&o.marks, "table", "load", "marks in the document between which the table is written: load or bombs")
