@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-
-	"github.com/labstack/echo/v4"
 )
 
 // budget bounds the bytes of all request bodies in memory. It is charged as
@@ -189,7 +187,3 @@ func (a *arrivals) settle(kept int64) error {
 	}
 	return a.b.charge(more)
 }
-
-// sender is whom a request's body is counted for; "" for a proxy that has
-// not said whom it speaks for.
-func (s *Server) sender(c echo.Context) string { return sender(c.RealIP()) }

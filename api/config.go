@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -59,7 +60,13 @@ type Config struct {
 	RateLimit   float64  `json:"rate_limit" yaml:"rate_limit"`     // requests a second of one key, or one address without keys; 0: no limit
 	RateBurst   int      `json:"rate_burst" yaml:"rate_burst"`     // requests at once
 	CORSOrigins []string `json:"cors_origins" yaml:"cors_origins"` // that browsers may call from; "*": any
-	ImageHosts  []string `json:"image_hosts" yaml:"image_hosts"`   // hosts that images may be fetched from; none: no fetching
+	// AllowedHosts are names that requests to a loopback address may come under
+	// where no key is asked for, beside this machine's own.
+	AllowedHosts []string `json:"allowed_hosts" yaml:"allowed_hosts"`
+	// TrustedProxies are addresses, or networks such as 10.0.0.0/8, whose
+	// X-Forwarded-For says who the client is.
+	TrustedProxies []string `json:"trusted_proxies" yaml:"trusted_proxies"`
+	ImageHosts     []string `json:"image_hosts" yaml:"image_hosts"` // hosts that images may be fetched from; none: no fetching
 
 	Logger   *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
 	Dialects []op.Dialect `json:"-" yaml:"-"` // beside /v1
@@ -227,8 +234,18 @@ func (c Config) Validate() error {
 		}
 	}
 	for _, o := range c.CORSOrigins {
-		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "") {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || http.NewCrossOriginProtection().AddTrustedOrigin(o) != nil) {
 			bad("cors_origins: %q, want * or an origin such as https://example.org", o)
+		}
+	}
+	for _, p := range c.TrustedProxies {
+		if _, err := prefix(p); err != nil {
+			bad("trusted_proxies: %q, want an address or a network such as 10.0.0.0/8", p)
+		}
+	}
+	for _, h := range c.AllowedHosts {
+		if h == "" || strings.ContainsAny(h, "/:*@") {
+			bad("allowed_hosts: %q, want a host name without a port", h)
 		}
 	}
 	for _, h := range c.ImageHosts {

@@ -64,11 +64,11 @@ func TestFaults(t *testing.T) {
 					cancel()
 					faults.Add(1)
 				case 2: // truncated body, connection closed or half-closed
-					raw(t, addr, fmt.Sprintf("POST /v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(photos[i])), photos[i][:rng.IntN(len(photos[i]))], rng.IntN(2) == 0, 0)
+					raw(t, addr, fmt.Sprintf("POST /v1/explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(photos[i])), photos[i][:rng.IntN(len(photos[i]))], rng.IntN(2) == 0, 0)
 					faults.Add(1)
 				case 3: // a byte now and then
 					if rng.IntN(4) == 0 {
-						raw(t, addr, "POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", photos[i][:20], true, 50*time.Millisecond)
+						raw(t, addr, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", photos[i][:20], true, 50*time.Millisecond)
 						faults.Add(1)
 					}
 				case 4: // hostile file

@@ -272,7 +272,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 					if err != nil {
 						return // nobody is there any more
 					}
-					_, err = fmt.Fprintf(conn, "POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(banana), banana)
+					_, err = fmt.Fprintf(conn, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(banana), banana)
 					b, readErr := io.ReadAll(conn)
 					conn.Close()
 					if len(b) == 0 && (errors.Is(readErr, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {

@@ -116,7 +116,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if s.open[c.Path()] {
 			return next(c)
 		}
-		who, rate := c.RealIP(), s.cfg.RateLimit
+		who, rate := sender(c.RealIP()), s.cfg.RateLimit
 		if len(s.cfg.Keys) > 0 {
 			key, err := s.key(c.Request())
 			if err != nil {
@@ -167,8 +167,8 @@ func (s *Server) admin(c echo.Context) error {
 		}
 		return nil
 	}
-	if ip := net.ParseIP(c.RealIP()); ip == nil || !ip.IsLoopback() {
+	if ip := net.ParseIP(c.RealIP()); ip == nil || !ip.IsLoopback() || s.proxied(c.RealIP()) {
 		return fmt.Errorf("%w: without keys, only clients of this machine may do this", errForbidden)
 	}
-	return nil
+	return s.trustedPage(c.Request()) // also where any page may ask
 }

@@ -42,9 +42,8 @@ var endpoints = []endpoint{
 func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.fail
-	// A client's X-Forwarded-For must not choose its own rate limit.
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.Use(s.identify, s.observe, s.recover, s.cors(), s.authorize)
+	e.IPExtractor = addressOf(s.cfg)
+	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
 		s.open[at.path] = at.open
 		add(e, at.method, at.path, func(c echo.Context) error { return at.handle(s, c) })

@@ -32,6 +32,7 @@ type Server struct {
 	met     *metrics
 	spec    []byte
 	limits  *limiter
+	pages   *http.CrossOriginProtection
 	fetch   *http.Client
 	cores   int // that this process may use
 
@@ -70,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
-		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), fetch: newFetcher(cfg),
+		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), fetch: newFetcher(cfg),
 		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: newDecoders(cores), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)

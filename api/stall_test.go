@@ -130,7 +130,7 @@ func TestShutdownOfWhatHangs(t *testing.T) {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
 		require.NoError(t, err)
 		defer conn.Close()
-		_, err = conn.Write([]byte("POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nand"))
+		_, err = conn.Write([]byte("POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nand"))
 		require.NoError(t, err)
 		waitMetric(c, "vitserve_requests_in_flight 2")
 		began := time.Now()

@@ -84,7 +84,7 @@ func faults(ctx context.Context, b *bench) error {
 					cancel()
 					hungUp.Add(1)
 				case 2:
-					head := fmt.Sprintf("POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(b.photos[i]))
+					head := fmt.Sprintf("POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(b.photos[i]))
 					if err := raw(addr, head, b.photos[i][:rng.IntN(len(b.photos[i]))], 0); err != nil {
 						complain("truncated: %v", err)
 					}
@@ -97,7 +97,7 @@ func faults(ctx context.Context, b *bench) error {
 						bytes = 60
 					}
 					background.Go(func() {
-						if err := raw(addr, "POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b.photos[i][:bytes], time.Second); err != nil {
+						if err := raw(addr, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b.photos[i][:bytes], time.Second); err != nil {
 							complain("slow: %v", err)
 						}
 					})
