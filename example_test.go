@@ -62,7 +62,7 @@ func ExampleModel_Explain() {
 		log.Fatal(err)
 	}
 	peak := x.Maps[0].Map.Summary(x.Geometry).Peak
-	overlay, err := x.Picture(focus.OverlayPicture, 0, focus.Style{})
+	overlay, err := x.Draw(focus.OverlayPicture, 0, focus.Style{})
 	if err != nil {
 		log.Fatal(err)
 	}

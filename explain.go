@@ -11,8 +11,9 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// probeBatch is how many parts of a photo the model is asked about at once.
-const probeBatch = 8
+// ProbeBatch is how many parts of a photo a model is asked about at once, if
+// its lane takes so many.
+const ProbeBatch = 8
 
 // Question is what is asked about where the model looked in a photo. The zero
 // value asks for the default map. Targets and Keep are Ask's to fill in.
@@ -33,9 +34,9 @@ type Explanation struct {
 	Geometry patch.Geometry // from the maps back to the photo
 }
 
-// Picture draws an explanation: of map i an overlay or a heat map, or the
-// contact sheet.
-func (x *Explanation) Picture(kind focus.Picture, i int, s focus.Style) (*image.NRGBA, error) {
+// Draw paints an explanation: of map i, which must be there, an overlay or a
+// heat map; or the contact sheet of a Question with Sheet.
+func (x *Explanation) Draw(kind focus.Picture, i int, s focus.Style) (*image.NRGBA, error) {
 	switch kind {
 	case focus.HeatPicture:
 		return focus.HeatMap(x.Maps[i].Map, s, x.Geometry.Input[0], x.Geometry.Input[1])
@@ -118,7 +119,7 @@ type Inquiry struct {
 type Finding struct {
 	*focus.Explanation
 	Err  error         // of the photo
-	Maps time.Duration // what the maps of the whole batch took
+	Took time.Duration // the maps of the whole batch
 }
 
 // Explain answers a batch of inquiries on so many threads; 0: all. Photos that
@@ -169,7 +170,7 @@ func (l *Lane) Explain(threads int, in []Inquiry) (_ []Finding, err error) {
 		maps += time.Since(start)
 	}
 	for i := range out {
-		out[i].Maps = maps
+		out[i].Took = maps
 	}
 	ok = true
 	return out, nil
@@ -179,7 +180,7 @@ func (l *Lane) Explain(threads int, in []Inquiry) (_ []Finding, err error) {
 func (l *Lane) look(in Inquiry, rec *focus.Record) (f Finding) {
 	c := l.m.config
 	f.Explanation, f.Err = in.Question.Explain(in.Context, focus.Subject{
-		Record: rec, Model: View{Session: l.session, MultiLabel: l.m.Checkpoint.MultiLabel}, Batch: min(probeBatch, l.o.MaxBatch),
+		Record: rec, Model: View{Session: l.session, MultiLabel: l.m.Checkpoint.MultiLabel}, Batch: min(ProbeBatch, l.o.MaxBatch),
 		Pixels: tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(in.Pixels.Float32s())),
 	})
 	return f

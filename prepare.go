@@ -139,6 +139,8 @@ func (s Source) Read(ctx context.Context) ([]byte, error) {
 	switch {
 	case s.err != nil:
 		return nil, s.err
+	case s.data != nil:
+		return s.data, nil
 	case s.image != nil:
 		var b bytes.Buffer
 		err := png.Encode(&b, s.image)

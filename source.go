@@ -28,9 +28,10 @@ type Source struct {
 	Name  string // as it is reported
 	Label string // what is known of its class: what a list says, or the folder that a file lies in; "": nothing
 
-	open  func() (io.ReadCloser, error)
-	image image.Image // in place of open
-	err   error       // why it cannot be read, if that is known already
+	data  []byte                        // of Bytes
+	open  func() (io.ReadCloser, error) // of files and readers
+	image image.Image                   // of Image
+	err   error                         // why it cannot be read, if that is known already
 }
 
 // File is a picture file.
@@ -41,7 +42,10 @@ func File(name string) Source {
 
 // Bytes is a picture file in memory.
 func Bytes(data []byte) Source {
-	return Source{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	if data == nil {
+		data = []byte{}
+	}
+	return Source{data: data}
 }
 
 // Reader is a picture file that r gives. It can be read once.

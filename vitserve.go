@@ -155,7 +155,7 @@ func (m *Model) with(net *vit.Model, err error) (*Model, error) {
 	m.owned = append([]func() error{net.Close}, m.owned...)
 	m.shape = ShapeOf(m.config)
 	m.passes = newLanes(m, vit.SessionOptions{MaxBatch: 1}, m.backend.Info().Threads)
-	m.probes = newLanes(m, vit.SessionOptions{MaxBatch: probeBatch}, 1)
+	m.probes = newLanes(m, vit.SessionOptions{MaxBatch: ProbeBatch}, 1)
 	return m, nil
 }
 

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/patch"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -100,11 +100,13 @@ type job struct {
 	o         op.Options
 	operation string // its name in the contract, for the metrics
 	model     *resident
-	see       patch.Transform
+	look      vitserve.Look // how pictures are prepared
 }
 
 func (c *call) job(operation string, o op.Options) *job {
-	return &job{call: c, o: o, operation: operation}
+	look := vitserve.Look{Options: o.Decode, Preprocess: o.Preprocess}
+	look.MaxPixels = c.s.cfg.MaxPixels
+	return &job{call: c, o: o, operation: operation, look: look}
 }
 
 // answer is what one answers of each picture, a few at a time. check says what
@@ -125,13 +127,13 @@ func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check fun
 	}
 	defer j.model.held.Done()
 	j.c.Set(keyModel, j.model.id)
-	if j.see, err = j.model.transform.With(j.o.Preprocess); err != nil {
+	if _, err := j.model.model.Transform(j.look); err != nil {
 		return nil, err
 	}
 	if err := check(); err != nil {
 		return nil, err
 	}
-	a := &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.note, Items: make([]op.Item[R], len(pictures))}
+	a := &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.card.Note, Items: make([]op.Item[R], len(pictures))}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.cfg.MaxBatch)
 	for i, p := range pictures {

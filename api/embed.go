@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/vitserve/vitserve/api/op"
-	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -16,14 +15,14 @@ func (c *call) Embed(ctx context.Context, a op.Embed, pictures []op.Picture) (*o
 	const value, text = 4, 12
 	j := c.job("embed", a.Options)
 	check := func() error {
-		if err := a.Embedding.Check(j.model.config); err != nil {
+		if err := a.Embedding.Check(j.model.model.Config()); err != nil {
 			return fmt.Errorf("%w: %v", errValue, err)
 		}
 		each := value // a file charges for itself
 		if a.Text {
 			each += text
 		}
-		return j.Take(int64(len(pictures)) * int64(a.Embedding.Shape(j.model.config).TotalSize()) * int64(each))
+		return j.Take(int64(len(pictures)) * int64(a.Embedding.Shape(j.model.model.Config()).TotalSize()) * int64(each))
 	}
 	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Embedded, err error) {
 		s, out, err := j.forward(ctx, data, a.Embedding.Wants())
@@ -31,7 +30,7 @@ func (c *call) Embed(ctx context.Context, a op.Embed, pictures []op.Picture) (*o
 			return x, err
 		}
 		start := time.Now()
-		x = op.Embedded{Seen: s, Vectors: a.Embedding.Of(out.Output, out.row, j.model.config)}
+		x = op.Embedded{Seen: s, Vectors: a.Embedding.Of(out.Output, out.row, j.model.model.Config())}
 		if err := vit.CheckFinite("embedding", x.Vectors.Float32s()); err != nil {
 			return x, err
 		}
@@ -46,9 +45,13 @@ func (c *call) Preprocess(ctx context.Context, a op.Preprocess, pictures []op.Pi
 	j := c.job("preprocess", a.Options)
 	check := func() error { return nil }
 	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Prepared, err error) {
-		release, err := j.decode(ctx, data, func(o patch.Options) (err error) {
+		t, err := j.model.model.Transform(j.look)
+		if err != nil {
+			return x, err
+		}
+		release, err := j.decode(ctx, data, func() (err error) {
 			start := time.Now()
-			x.Receipt, err = j.see.Receipt(ctx, data, o)
+			x.Receipt, err = t.Receipt(ctx, data, j.look.Options)
 			x.Timings.Decode = ms(time.Since(start))
 			return err
 		})

@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/attention/focus"
 )
@@ -18,43 +20,31 @@ func (c *call) Explain(ctx context.Context, a op.Explain, pictures []op.Picture)
 }
 
 // aim says what of a is impossible for the model, and completes its question.
-func (j *job) aim(a *op.Explain) error {
-	q, m, shape := &a.Question, j.model, j.model.shape()
-	if len(a.Classes) > 0 || q.AsksModel() {
-		if err := j.headed(); err != nil {
-			return err
-		}
-	}
-	if err := q.Aim(m.class, a.Classes, a.Versus); err != nil {
-		return err
-	}
-	var err error
-	switch {
-	case a.Values == focus.ValuesAttention:
-		err = q.OfAttention()
-	case a.Picture == focus.SheetPicture:
-		err = q.OfSheet(shape)
+func (j *job) aim(a *op.Explain) (err error) {
+	m := j.model.model
+	a.Question, err = m.Ask(vitserve.Question{
+		Question: a.Question, Classes: a.Classes, Versus: a.Versus,
+		Attention: a.Values == focus.ValuesAttention, Sheet: a.Picture == focus.SheetPicture,
+	})
+	if errors.Is(err, vitserve.ErrHead) {
+		return j.headed() // with what else there is to ask
 	}
 	if err != nil {
 		return err
 	}
-	if err := q.Check(shape); err != nil {
-		return err
-	}
-	if q.Options.Compat == focus.VitExplain {
-		j.see = focus.VitExplainTransform(j.see)
-	}
+	j.look.Compat = a.Question.Options.Compat
+	j.look.Keep = a.Picture == focus.OverlayPicture || a.Picture == focus.SheetPicture
 	picture := focus.OverlayPicture
 	if a.Picture != "" {
 		picture = a.Picture
 	}
-	a.Style.Compat = q.Options.Compat
+	a.Style.Compat = a.Question.Options.Compat
 	if err := picture.Check(a.Style); err != nil {
 		return err
 	}
-	if n := m.kept(q.Keep); n > j.room.most {
+	if n, c := j.model.kept(a.Question.Keep), m.Config(); n > j.room.most {
 		return fmt.Errorf("%w: attention of %d layers and %d heads over %d tokens takes %d bytes, the limit is %d: ask for one layer or head",
-			errValue, m.config.Depth, m.config.Heads, m.config.Tokens(), n, j.room.most)
+			errValue, c.Depth, c.Heads, c.Tokens(), n, j.room.most)
 	}
 	return nil
 }
@@ -66,34 +56,30 @@ func (j *job) explain(ctx context.Context, a *op.Explain, i int, data []byte) (x
 		return x, busy(j.model, j.model.explain, err)
 	}
 	defer slot.Release()
-	v, err := j.look(ctx, data, a.Picture == focus.OverlayPicture || a.Picture == focus.SheetPicture)
+	p, s, release, err := j.prepare(ctx, data)
 	if err != nil {
 		return x, err
 	}
-	defer v.release()
-	if a.Question.Options.Compat == focus.VitExplain {
-		focus.VitExplainPixels(v.pixels, j.see.Mean, j.see.Std)
-	}
+	defer release()
 	if err := j.Take(j.model.kept(a.Question.Keep)); err != nil {
 		return x, err
 	}
 	j.s.device.enter()
-	res, err := slot.Do(ctx, focusIn{ctx, v.pixels, a.Question})
+	res, err := slot.Do(ctx, vitserve.Inquiry{Context: ctx, Pixels: p.Pixels, Question: a.Question})
 	j.s.device.leave()
 	if err != nil {
 		return x, err
 	}
 	out := res.Out
-	if out.err != nil {
-		return x, out.err
+	if out.Err != nil {
+		return x, out.Err
 	}
-	s := v.Seen
-	s.Batch, s.Timings.Queue, s.Timings.Infer, s.Timings.Explain = res.Batch, ms(res.Queued), ms(res.Ran-out.maps), ms(out.maps)
-	x = op.Explained{Found: out.Explanation, Photo: v.photo}
+	s.Batch, s.Timings.Queue, s.Timings.Infer, s.Timings.Explain = res.Batch, ms(res.Queued), ms(res.Ran-out.Took), ms(out.Took)
+	x = op.Explained{Found: out.Explanation, Photo: p.Photo}
 	if x.Classified, err = j.label(s, a.Labels, out.Logits); err != nil {
 		return x, err
 	}
-	x.Scored = j.model.top(out.Logits, 0, 0)
+	x.Scored = j.model.model.Checkpoint.Top(out.Logits, 0, 0)
 	if a.Each != nil {
 		start := time.Now()
 		if err := a.Each(ctx, i, &x); err != nil {
@@ -111,5 +97,6 @@ func (r *resident) kept(p *focus.Part) int64 {
 	if p == nil {
 		return 0
 	}
-	return p.Bytes(r.config.Depth, r.config.Heads, r.config.Tokens())
+	c := r.model.Config()
+	return p.Bytes(c.Depth, c.Heads, c.Tokens())
 }

@@ -1,36 +1,26 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"time"
 
+	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
-	"gorgonia.org/tensor"
 )
-
-// seen is a picture brought to a model.
-type seen struct {
-	op.Seen
-	pixels  *tensor.Dense // (3, H, W)
-	photo   *patch.Photo  // only if it is to be drawn on
-	release func()        // gives the room of photo back
-}
 
 // decode waits until a picture may be decoded, and has f do it. Pictures wait
 // here for each other, so that those in memory at the same time are bounded in
 // number and in pixels. After an error there is nothing to be released.
-func (j *job) decode(ctx context.Context, data []byte, f func(o patch.Options) error) (release func(), err error) {
-	s, o := j.s, j.o.Decode
-	o.MaxPixels = s.cfg.MaxPixels
-	d, err := patch.Declared(data, o)
+func (j *job) decode(ctx context.Context, data []byte, f func() error) (release func(), err error) {
+	s := j.s
+	d, err := patch.Declared(data, j.look.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -39,50 +29,33 @@ func (j *job) decode(ctx context.Context, data []byte, f func(o patch.Options) e
 		return nil, err
 	}
 	release = func() { s.pixels.Release(room) }
-	if err := s.decoders.turn(ctx, func() error { return f(o) }); err != nil {
+	if err := s.decoders.turn(ctx, f); err != nil {
 		release()
 		return nil, err
 	}
 	return release, nil
 }
 
-// look decodes a picture and prepares it for the model.
-func (j *job) look(ctx context.Context, data []byte, keep bool) (*seen, error) {
-	v := &seen{pixels: j.model.blank()}
-	release, err := j.decode(ctx, data, func(o patch.Options) error { return v.decode(ctx, j.see, o, data, keep) })
+// prepare decodes a picture and prepares it for the model. What is kept of it
+// to draw on has room until release.
+func (j *job) prepare(ctx context.Context, data []byte) (p *vitserve.Prepared, seen op.Seen, release func(), err error) {
+	release, err = j.decode(ctx, data, func() (err error) {
+		p, err = j.model.model.Prepare(ctx, vitserve.Bytes(data), j.look)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, seen, nil, err
 	}
-	v.release = release
-	if !keep {
-		v.photo = nil
-		v.release()
-		v.release = func() {}
+	if !j.look.Keep {
+		release()
+		release = func() {}
 	}
-	v.Geometry = focus.OnPatches(v.Geometry, j.model.shape().Grid, j.model.config.Patch)
-	j.s.met.stage("decode", v.Timings.Decode)
-	if v.Timings.Preprocess > 0 {
-		j.s.met.stage("preprocess", v.Timings.Preprocess)
+	seen.Geometry, seen.Timings.Decode, seen.Timings.Preprocess = p.Geometry, ms(p.Decoding), ms(p.Preparing)
+	j.s.met.stage("decode", seen.Timings.Decode)
+	if p.Preparing > 0 {
+		j.s.met.stage("preprocess", seen.Timings.Preprocess)
 	}
-	return v, nil
-}
-
-func (v *seen) decode(ctx context.Context, t patch.Transform, o patch.Options, data []byte, keep bool) (err error) {
-	start := time.Now()
-	if !keep && bytes.HasPrefix(data, []byte("\xff\xd8\xff")) {
-		// A JPEG that nobody draws on need not become a picture: package
-		// patch prepares it as it decodes.
-		v.Geometry, err = t.Pixels(ctx, v.pixels, data, o)
-		v.Timings.Decode = ms(time.Since(start))
-		return err
-	}
-	if v.photo, err = patch.Decode(ctx, data, o); err != nil {
-		return err
-	}
-	decoded := time.Now()
-	v.Geometry, err = t.PhotoPixels(ctx, v.pixels, v.photo)
-	v.Timings.Decode, v.Timings.Preprocess = ms(decoded.Sub(start)), ms(time.Since(decoded))
-	return err
+	return p, seen, release, nil
 }
 
 // busy tells the sender when to come back to a full queue.
@@ -121,7 +94,7 @@ func (c *call) Classify(ctx context.Context, a op.Classify, pictures []op.Pictur
 
 // headed refuses a model that knows no classes.
 func (j *job) headed() error {
-	if j.model.config.Classes == 0 {
+	if j.model.model.Config().Classes == 0 {
 		return fmt.Errorf("%w: model %s knows no classes: /v1/embed answers with it, and /v1/explain by methods that read attention", errHead, j.model.id)
 	}
 	return nil
@@ -135,18 +108,17 @@ func (j *job) forward(ctx context.Context, data []byte, wants vit.Wants) (s op.S
 		return s, out, busy(j.model, j.model.classify, err)
 	}
 	defer slot.Release()
-	v, err := j.look(ctx, data, false)
+	p, s, _, err := j.prepare(ctx, data)
 	if err != nil {
 		return s, out, err
 	}
 	j.s.device.enter()
-	res, err := slot.Do(ctx, forwardIn{v.pixels, wants})
+	res, err := slot.Do(ctx, forwardIn{p.Pixels, wants})
 	j.s.device.leave()
 	if err != nil {
 		return s, out, err // its lane may still be reading the pixels
 	}
-	j.model.spare.Put(v.pixels)
-	s = v.Seen
+	p.Free()
 	s.Batch, s.Timings.Queue, s.Timings.Infer = res.Batch, ms(res.Queued), ms(res.Ran)
 	return s, res.Out, nil
 }
@@ -157,7 +129,7 @@ func (j *job) label(s op.Seen, which op.Labels, logits []float32) (x op.Classifi
 	if err := vit.CheckFinite("logits", logits); err != nil {
 		return x, err
 	}
-	x = op.Classified{Seen: s, Predictions: j.model.top(logits, which.TopK, which.MinScore), Logits: logits}
+	x = op.Classified{Seen: s, Predictions: j.model.model.Checkpoint.Top(logits, which.TopK, which.MinScore), Logits: logits}
 	x.Timings.Encode = ms(time.Since(start))
 	return x, nil
 }

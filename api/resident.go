@@ -5,12 +5,12 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/vitserve/vitserve"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
-	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
@@ -18,24 +18,19 @@ import (
 // resident is a model in memory with its lanes: some classify and embed side by
 // side, another explains with lower priority. It is replaced, never changed.
 type resident struct {
-	id        string
-	revision  string
-	note      string
-	transform patch.Transform
-	config    vit.Config
-	top       func(logits []float32, k int, min float64) []models.Prediction
-	class     func(name string) (int, error)
-	card      v1.Model // without state and default
-	bytes     int64
-	held      sync.WaitGroup // requests that use the model
-	spare     sync.Pool      // of *tensor.Dense: pixels that nobody reads any more
+	id       string
+	revision string
+	model    *vitserve.Model
+	card     v1.Model // without state and default
+	bytes    int64
+	held     sync.WaitGroup // requests that use the model
 
 	classify *batch.Queue[forwardIn, forwardOut]
-	explain  *batch.Queue[focusIn, focusOut]
+	explain  *batch.Queue[vitserve.Inquiry, vitserve.Finding]
 	device   *pulse
-	threads  int     // of the backend
-	passes   []*lane // of classify
-	probes   *lane   // of explain
+	threads  int              // of the backend
+	passes   []*vitserve.Lane // of classify
+	probes   *vitserve.Lane   // of explain
 }
 
 // open reads a checkpoint, puts it on the backend and starts its lanes.
@@ -45,7 +40,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		return nil, err
 	}
 	defer ck.Close() // the backend has copied the weights
-	model, err := ck.Model(watched{b, device})
+	model, err := vitserve.New(ck, vitserve.Options{On: watched{b, device}})
 	if err != nil {
 		return nil, err
 	}
@@ -60,25 +55,25 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		id = ck.Name
 	}
 	r := &resident{
-		id: id, device: device, threads: threads, revision: ck.Revision(), note: ck.Note, transform: ck.Transform, config: model.Config(), top: ck.Top, class: ck.Class,
-		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, probeBatch), cfg.ExplainMaxBatch),
+		id: id, device: device, threads: threads, revision: ck.Revision(), model: model,
+		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
 	}
-	rows, cols := r.config.Grid()
+	c := model.Config()
+	rows, cols := c.Grid()
 	r.card = v1.Model{
-		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: r.config.Classes, MultiLabel: ck.MultiLabel,
-		Layers: r.config.Depth, Heads: r.config.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Operations: operationsOf(r.config), Methods: methodsOf(r.config), Pools: r.config.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.MultiLabel,
+		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
+		Operations: operationsOf(c), Methods: methodsOf(c), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
 	// explanation that runs does not hold up a classification.
 	for range lanes {
-		r.passes = append(r.passes, newLane(model, perLane, 1))
+		r.passes = append(r.passes, model.NewLane(vit.SessionOptions{MaxBatch: perLane, Priority: 1}))
 	}
-	r.probes = newLane(model, max(cfg.ExplainMaxBatch, probeBatch), 0)
-	if err := errors.Join(r.passes[0].ready(), r.probes.ready()); err != nil { // the others when there is work for them
-		r.free()
-		return nil, err
+	r.probes = model.NewLane(vit.SessionOptions{MaxBatch: max(cfg.ExplainMaxBatch, vitserve.ProbeBatch)})
+	if err := errors.Join(r.passes[0].Ready(), r.probes.Ready()); err != nil { // the others when there is work for them
+		return nil, errors.Join(err, r.free())
 	}
 	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
 	r.classify = batch.New(batch.Options{MaxBatch: perLane, Lanes: lanes, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
@@ -89,12 +84,12 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 			return r.forward(p, in)
 		})
 	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
-		func(_ batch.Pass, in []focusIn) ([]focusOut, error) {
+		func(_ batch.Pass, in []vitserve.Inquiry) ([]vitserve.Finding, error) {
 			explained.Observe(float64(len(in)))
 			device.enter()
 			defer device.leave()
 			defer device.beat() // the maps are made, too
-			return r.focus(in)
+			return r.probes.Explain(0, in)
 		})
 	return r, nil
 }
@@ -116,7 +111,8 @@ func (o forwardOut) logits() []float32 {
 	if o.Logits == nil {
 		return nil
 	}
-	return split(o.Logits)[o.row]
+	k := o.Logits.Shape()[1]
+	return o.Logits.Float32s()[o.row*k : (o.row+1)*k]
 }
 
 // forward computes a batch. What one picture wants is computed of all, which
@@ -131,7 +127,7 @@ func (r *resident) forward(p batch.Pass, in []forwardIn) ([]forwardOut, error) {
 		pixels[i] = p.pixels
 		all.Features, all.Final = all.Features || p.wants.Features, all.Final || p.wants.Final
 	}
-	f, err := r.passes[p.Lane].forward(threadsOf(r.threads, p.Load, len(in)), pixels, all)
+	f, err := r.passes[p.Lane].Forward(threadsOf(r.threads, p.Load, len(in)), pixels, all)
 	if err != nil {
 		return nil, err
 	}
@@ -149,103 +145,21 @@ func threadsOf(threads, load, n int) int {
 	return max(threads/passes, 1)
 }
 
-// blank returns memory for a picture's pixels (3, H, W), with anything in it.
-// They are most of what a request allocates, and what the garbage collector
-// takes from the cores is what the slowest requests wait for.
-func (r *resident) blank() *tensor.Dense {
-	if t, ok := r.spare.Get().(*tensor.Dense); ok {
-		return t
-	}
-	return tensor.New(tensor.WithShape(3, r.config.Image[0], r.config.Image[1]), tensor.Of(tensor.Float32))
-}
-
 // close waits for the requests that use the model and frees the memory. The
 // model must not be in the registry any more.
 func (r *resident) close() {
 	r.held.Wait()
 	r.classify.Close()
 	r.explain.Close()
-	r.free()
+	_ = r.free() // nobody waits for it
 }
 
-// free frees the memory of the lanes.
-func (r *resident) free() {
+// free frees the memory of the lanes and the model.
+func (r *resident) free() (err error) {
 	for _, l := range append(r.passes, r.probes) {
-		l.close()
+		err = errors.Join(err, l.Close())
 	}
-}
-
-// lane is a session and the pixels of its batches. One goroutine at a time.
-type lane struct {
-	model   *vit.Model
-	o       vit.SessionOptions
-	session *vit.Session // nil: to be made
-	pixels  []float32    // (MaxBatch, 3, H, W); nil until there are several pictures
-}
-
-func newLane(m *vit.Model, maxBatch, priority int) *lane {
-	return &lane{model: m, o: vit.SessionOptions{MaxBatch: maxBatch, Priority: priority}}
-}
-
-// forward computes in, each (3, H, W), on so many threads; 0: all.
-func (l *lane) forward(threads int, in []*tensor.Dense, w vit.Wants) (out *vit.Output, err error) {
-	if err := l.ready(); err != nil {
-		return nil, err
-	}
-	ok := false
-	defer func() {
-		if !ok {
-			l.reset()
-		}
-	}()
-	c := l.model.Config()
-	pixels := in[0].Float32s()
-	if len(in) > 1 {
-		each := len(pixels)
-		if l.pixels == nil {
-			l.pixels = make([]float32, l.o.MaxBatch*each)
-		}
-		for i, t := range in {
-			copy(l.pixels[i*each:(i+1)*each], t.Float32s())
-		}
-		pixels = l.pixels[:len(in)*each]
-	}
-	x := tensor.New(tensor.WithShape(len(in), 3, c.Image[0], c.Image[1]), tensor.WithBacking(pixels))
-	l.session.SetThreads(threads)
-	out, err = l.session.Forward(x, w)
-	ok = err == nil
-	return out, err
-}
-
-// ready makes the session, or makes it anew if it was reset.
-func (l *lane) ready() (err error) {
-	if l.session == nil {
-		l.session, err = l.model.NewSession(l.o)
-	}
-	return err
-}
-
-// reset has the session made anew: after a panic or a device's failure nobody
-// knows what is queued in it.
-func (l *lane) reset() {
-	l.close()
-	l.session = nil
-}
-
-func (l *lane) close() {
-	if l.session != nil {
-		_ = l.session.Close()
-	}
-}
-
-// split returns the rows of t (B, K).
-func split(t *tensor.Dense) [][]float32 {
-	s := t.Shape()
-	rows := make([][]float32, s[0])
-	for i := range rows {
-		rows[i] = t.Float32s()[i*s[1] : (i+1)*s[1]]
-	}
-	return rows
+	return errors.Join(err, r.model.Close())
 }
 
 // footprint estimates the bytes that a model takes: its weights in f32, the

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
@@ -72,10 +73,9 @@ func (a *askExplain) show(ctx context.Context, c *call, x *op.Explained) (s show
 			return err
 		})
 	}
+	picture := vitserve.Explanation{Explanation: x.Found, Photo: x.Photo, Geometry: x.Geometry}
 	if a.Picture == focus.SheetPicture {
-		err := draw(func() (*image.NRGBA, error) {
-			return focus.ContactSheet(x.Photo, x.Geometry, x.Found.Kept, 0, x.Found.Maps[0].Options, a.Style)
-		})
+		err := draw(func() (*image.NRGBA, error) { return picture.Draw(a.Picture, 0, a.Style) })
 		if err != nil || a.send.format != formatJSON {
 			return s, err
 		}
@@ -96,22 +96,19 @@ func (a *askExplain) show(ctx context.Context, c *call, x *op.Explained) (s show
 		s.encoded = &encoded{media: types(formatNpy)[0], call: c}
 		return s, focus.WriteMaps(s.encoded, maps...)
 	case a.Picture != "":
-		for i, m := range maps {
-			if err := draw(func() (*image.NRGBA, error) { return a.paint(x, m) }); err != nil {
+		painted := 0
+		for i, e := range x.Found.Maps {
+			if e.Err != nil {
+				continue
+			}
+			if err := draw(func() (*image.NRGBA, error) { return picture.Draw(a.Picture, i, a.Style) }); err != nil {
 				return s, err
 			}
 			if a.send.format == formatJSON {
-				s.result.Maps[i].Picture = s.encoded.inJSON()
+				s.result.Maps[painted].Picture = s.encoded.inJSON()
 			}
+			painted++
 		}
 	}
 	return s, nil
-}
-
-// paint draws one map.
-func (a *askExplain) paint(x *op.Explained, m *focus.Map) (*image.NRGBA, error) {
-	if a.Picture == focus.HeatPicture {
-		return focus.HeatMap(m, a.Style, x.Geometry.Input[0], x.Geometry.Input[1])
-	}
-	return focus.Overlay(x.Photo, x.Geometry, m, a.Style)
 }

@@ -20,7 +20,7 @@ import (
 
 // steps are the functions that the way of a photo through a model is made of.
 // There is one way, so each is called from one package outside its own: the
-// library. The server's own is going.
+// library.
 var steps = []string{
 	module + "/patch.Decode",
 	"(" + module + "/patch.Transform).PhotoPixels",
@@ -33,7 +33,7 @@ var steps = []string{
 func TestOneWay(t *testing.T) {
 	users := usersOf(t, steps)
 	for _, step := range steps {
-		require.Equal(t, []string{".", "api"}, users[step], step)
+		require.Equal(t, []string{"."}, users[step], step)
 	}
 }
 

@@ -76,7 +76,7 @@ func (f *explainFlags) present(m *lib.Model, name string, x *explanation) (*show
 	if f.json {
 		s.answer.Revision = c.Revision()
 	}
-	s.picture = func() (image.Image, error) { return x.Picture(focus.Picture(f.picture), painted(x), f.style) }
+	s.picture = func() (image.Image, error) { return x.Draw(focus.Picture(f.picture), painted(x), f.style) }
 	s.file = func(w io.Writer) error {
 		if isNpy(f.output) {
 			return focus.WriteMaps(w, maps...)
