@@ -10,7 +10,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/disintegration/imaging"
 	"github.com/vitserve/vitserve/patch/jpeg"
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -163,7 +162,9 @@ func Decode(ctx context.Context, data []byte, o Options) (*Photo, error) {
 	p := &Photo{Image: m, Format: f.name, Orientation: 1}
 	if !o.IgnoreEXIF {
 		p.Orientation = orientation(f.name, data)
-		p.Image = upright(m, p.Orientation)
+		if p.Image, err = upright(ctx, m, p.Orientation); err != nil {
+			return nil, ended(ctx)
+		}
 	}
 	return p, nil
 }
@@ -207,27 +208,4 @@ func jpegCost(data []byte, w, h int) (int64, error) {
 		return 0, err
 	}
 	return header.Bytes(len(data)) + 4*int64(w)*int64(h), nil
-}
-
-// upright undoes an EXIF orientation. imaging works in goroutines of its own,
-// where a panic would end the process, so it is only handed *image.NRGBA whose
-// size is known to be good.
-func upright(m *image.NRGBA, orientation int) *image.NRGBA {
-	switch orientation {
-	case 2:
-		return imaging.FlipH(m)
-	case 3:
-		return imaging.Rotate180(m)
-	case 4:
-		return imaging.FlipV(m)
-	case 5:
-		return imaging.Transpose(m)
-	case 6:
-		return imaging.Rotate270(m)
-	case 7:
-		return imaging.Transverse(m)
-	case 8:
-		return imaging.Rotate90(m)
-	}
-	return m
 }

@@ -1,10 +1,13 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"image"
 	"testing"
 
+	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,7 +33,7 @@ func TestOrientation(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, asIs.Orientation)
 		require.Equal(t, 7, asIs.Image.Rect.Dx())
-		require.Equal(t, upright(asIs.Image, n).Pix, p.Image.Pix)
+		require.Equal(t, turned(asIs.Image, n).Pix, p.Image.Pix)
 	}
 	for _, name := range []string{"exif6.jpg", "exif6.webp", "exif6.tif"} {
 		p, err := Decode(t.Context(), files[name], Options{})
@@ -75,4 +78,35 @@ func FuzzOrientation(f *testing.F) {
 			require.True(t, n >= 1 && n <= 8)
 		}
 	})
+}
+
+// turned undoes an orientation with imaging.
+func turned(m *image.NRGBA, orientation int) *image.NRGBA {
+	turn := map[int]func(image.Image) *image.NRGBA{
+		2: imaging.FlipH, 3: imaging.Rotate180, 4: imaging.FlipV,
+		5: imaging.Transpose, 6: imaging.Rotate270, 7: imaging.Transverse, 8: imaging.Rotate90,
+	}[orientation]
+	if turn == nil {
+		return imaging.Clone(m)
+	}
+	return turn(m)
+}
+
+// TestUpright turns pictures of odd sizes as imaging does.
+func TestUpright(t *testing.T) {
+	for _, size := range [][2]int{{1, 1}, {1, 9}, {9, 1}, {31, 33}, {32, 64}, {70, 45}} {
+		for n := range 9 {
+			m := noise(size[0], size[1])
+			want := turned(m, n)
+			got, err := upright(t.Context(), m, n)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "%v, orientation %d", size, n)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for n := 2; n < 9; n++ {
+		_, err := upright(ctx, noise(40, 40), n)
+		require.ErrorIs(t, err, context.Canceled)
+	}
 }

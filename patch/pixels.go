@@ -11,7 +11,7 @@ type scratch struct {
 	h, v   axis
 	rows   []byte // one row of pixels
 	mid    []byte // between the passes
-	whole  []byte // the part of the photo that is read, when the columns go first
+	line   []byte // a row between them, when the columns go first
 	window []byte // the result, RGBA
 	planes [3][]byte
 }

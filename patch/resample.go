@@ -191,48 +191,62 @@ func (s *scratch) run(ctx context.Context, dst []byte, src rgbaSource, h, v *axi
 	top, rows := v.rebase()
 	src.only(left, top, cols, rows)
 	w := len(h.first) * 4
+	read := func(y int) []byte { return src.pixels(s.row(cols), top+y, left, cols) }
 	switch {
-	case h.keep && v.keep:
+	case v.keep:
 		for y := range rows {
 			if err := ended(ctx); err != nil {
 				return err
 			}
-			copy(dst[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols))
-		}
-	case v.keep, !h.keep && !verticalFirst:
-		out := dst
-		if !v.keep {
-			s.mid = grow(s.mid, rows*w)
-			out = s.mid
-		}
-		for y := range rows {
-			if err := ended(ctx); err != nil {
-				return err
+			if row := read(y); h.keep {
+				copy(dst[y*w:][:w], row)
+			} else {
+				horizontal(dst[y*w:][:w], row, h)
 			}
-			horizontal(out[y*w:][:w], src.pixels(s.row(cols), top+y, left, cols), h)
 		}
-		if !v.keep {
-			return verticals(ctx, dst, s.mid, w, w, v)
-		}
-	default:
-		// The whole of what is read, then the columns, then the rows.
-		s.whole = grow(s.whole, rows*cols*4)
-		for y := range rows {
-			if err := ended(ctx); err != nil {
-				return err
-			}
-			copy(s.whole[y*cols*4:][:cols*4], src.pixels(s.row(cols), top+y, left, cols))
-		}
-		if h.keep {
-			return verticals(ctx, dst, s.whole, cols*4, w, v)
-		}
-		s.mid = grow(s.mid, cols*len(v.first)*4+rowSlack)
-		if err := verticals(ctx, s.mid, s.whole, cols*4, cols*4, v); err != nil {
+		return nil
+	case h.keep:
+		return s.columns(ctx, v, rows, w, func(to []byte, y int) { copy(to, read(y)) },
+			func(from []byte, stride, y int, k []int32) { vertical(dst[y*w:][:w], from, stride, k) })
+	case verticalFirst:
+		s.line = grow(s.line, 4*cols+rowSlack)
+		return s.columns(ctx, v, rows, 4*cols, func(to []byte, y int) { copy(to, read(y)) },
+			func(from []byte, stride, y int, k []int32) {
+				vertical(s.line[:4*cols], from, stride, k)
+				horizontal(dst[y*w:][:w], s.line, h)
+			})
+	}
+	return s.columns(ctx, v, rows, w, func(to []byte, y int) { horizontal(to, read(y), h) },
+		func(from []byte, stride, y int, k []int32) { vertical(dst[y*w:][:w], from, stride, k) })
+}
+
+// columns makes each output of v from the rows that it weighs: read brings row
+// y of n bytes, from the top down, and put takes rows that lie side by side.
+// There are never more than about twice as many in memory as one output weighs.
+func (s *scratch) columns(ctx context.Context, v *axis, rows, n int, read func(to []byte, y int), put func(from []byte, stride, y int, k []int32)) error {
+	most := min(rows, 2*v.longest+16)
+	s.mid = grow(s.mid, most*n+rowSlack)
+	last := len(v.first) - 1
+	upwards := v.first[0] > v.first[last]
+	from, to := 0, 0 // the rows in memory
+	for i := range v.first {
+		if err := ended(ctx); err != nil {
 			return err
 		}
-		for y := range v.first {
-			horizontal(dst[y*w:][:w], s.mid[y*cols*4:], h)
+		y := i
+		if upwards {
+			y = last - i
 		}
+		first, end := v.first[y], v.first[y]+v.count[y]
+		if end-from > most {
+			kept := max(0, to-first)
+			copy(s.mid, s.mid[(to-kept-from)*n:(to-from)*n])
+			from, to = first, first+kept
+		}
+		for ; to < end; to++ {
+			read(s.mid[(to-from)*n:][:n], to)
+		}
+		put(s.mid[(first-from)*n:], n, y, v.weight[y*v.size:][:v.count[y]])
 	}
 	return nil
 }
