@@ -180,7 +180,7 @@ func (l *Lane) Explain(threads int, in []Inquiry) (_ []Finding, err error) {
 func (l *Lane) look(in Inquiry, rec *focus.Record) (f Finding) {
 	c := l.m.config
 	f.Explanation, f.Err = in.Question.Explain(in.Context, focus.Subject{
-		Record: rec, Model: View{Session: l.session, MultiLabel: l.m.Checkpoint.MultiLabel}, Batch: min(ProbeBatch, l.o.MaxBatch),
+		Record: rec, Model: View{Session: l.session, Scoring: l.m.Checkpoint.Scoring}, Batch: min(ProbeBatch, l.o.MaxBatch),
 		Pixels: tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(in.Pixels.Float32s())),
 	})
 	return f

@@ -15,8 +15,8 @@ import (
 // at most the session's, and like the session it is for one goroutine at a
 // time.
 type View struct {
-	Session    *vit.Session
-	MultiLabel bool // probabilities are sigmoids of the logits, not their softmax
+	Session *vit.Session
+	Scoring vit.Scoring // how logits become probabilities
 }
 
 var _ focus.Model = View{}
@@ -89,7 +89,7 @@ func (v View) inBatches(ctx context.Context, n int, logits func(lo, hi int) (*te
 			return nil, err
 		}
 		for row := l.Float32s(); len(row) > 0; row = row[classes:] {
-			for _, score := range vit.Scores(row[:classes], v.MultiLabel) {
+			for _, score := range vit.Scores(row[:classes], v.Scoring) {
 				all = append(all, float32(score))
 			}
 		}

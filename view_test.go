@@ -34,8 +34,8 @@ func TestView(t *testing.T) {
 		size := d.Shape().TotalSize() / d.Shape()[0]
 		return d.Float32s()[b*size : (b+1)*size]
 	}
-	for _, multi := range []bool{false, true} {
-		p := vitserve.View{Session: s, MultiLabel: multi}
+	for _, how := range []vit.Scoring{vit.Softmax, vit.Sigmoid, vit.Raw} {
+		p := vitserve.View{Session: s, Scoring: how}
 		got, err := p.Probabilities(context.Background(), pixels)
 		require.NoError(t, err)
 		require.Equal(t, tensor.Shape{5, c.Classes}, got.Shape())
@@ -49,8 +49,11 @@ func TestView(t *testing.T) {
 			}
 			for k, v := range out.Logits.Float32s() {
 				want := math.Exp(float64(v)) / sum
-				if multi {
+				switch how {
+				case vit.Sigmoid:
 					want = 1 / (1 + math.Exp(-float64(v)))
+				case vit.Raw:
+					want = float64(v)
 				}
 				require.InDelta(t, want, image(got, b)[k], 1e-6)
 			}
@@ -64,7 +67,7 @@ func TestView(t *testing.T) {
 			for i := range keep {
 				logits, err := s.Kept(one, keep[i:i+1])
 				require.NoError(t, err)
-				for k, score := range vit.Scores(logits.Float32s(), multi) {
+				for k, score := range vit.Scores(logits.Float32s(), how) {
 					require.Equal(t, float32(score), image(kept, i)[k])
 				}
 			}

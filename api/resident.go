@@ -61,7 +61,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	c := model.Config()
 	rows, cols := c.Grid()
 	r.card = v1.Model{
-		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.MultiLabel,
+		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
 		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
 		Operations: operationsOf(c), Methods: methodsOf(c), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
@@ -188,4 +188,12 @@ func methodsOf(c vit.Config) []string {
 	return slices.DeleteFunc(focus.Names(), func(name string) bool {
 		return c.Classes == 0 && focus.Question{Method: name}.AsksModel()
 	})
+}
+
+// scoresOf names how outputs become scores; "" of a model without a head.
+func scoresOf(c vit.Config, how vit.Scoring) string {
+	if c.Classes == 0 {
+		return ""
+	}
+	return string(how)
 }

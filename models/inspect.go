@@ -30,6 +30,7 @@ type Report struct {
 	Config     *vit.Config      `json:"config,omitempty"`
 	Transform  *patch.Transform `json:"transform,omitempty"`
 	MultiLabel bool             `json:"multi_label,omitempty"`
+	Scoring    vit.Scoring      `json:"scores,omitempty"`
 	Labels     []string         `json:"labels,omitempty"`
 
 	Params          int64 `json:"params"`                     // numbers in the tensors that are used
@@ -64,7 +65,7 @@ func Inspect(name string, o Options) (*Report, error) {
 	refused := c.load(dir, l)
 	r := &Report{
 		Name: c.Name, Source: c.Source, Layout: c.Layout, Architecture: c.Arch, Revision: c.Revision(), Note: c.Note,
-		Decisions: l.decisions, MultiLabel: c.MultiLabel, Labels: c.Labels,
+		Decisions: l.decisions, MultiLabel: c.Scoring == vit.Sigmoid && c.Config.Classes > 1, Scoring: c.Scoring, Labels: c.Labels,
 	}
 	r.tensors(c, l)
 	if refused != nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitserve/vitserve/vit"
 )
 
 // imagenet1k are the names of the 1000 classes of the ImageNet Large Scale
@@ -69,16 +71,32 @@ func (l *loader) labels() (names, ids []string, err error) {
 	return names, ids, nil
 }
 
-// multiLabel settles whether classes exclude each other.
-func (l *loader) multiLabel() bool {
-	multi := l.config != nil && l.config.ProblemType != nil && *l.config.ProblemType == "multi_label_classification"
-	switch {
-	case multi:
-		l.decide("scores", "sigmoid, each label on its own", "config.json: problem_type")
-	case l.cfg.Classes > 0:
-		l.decide("scores", "softmax", "no problem_type of several labels")
+// scoring settles how logits become scores, as the pipeline of transformers
+// does: pipelines/image_classification.py. A single output of timm's is a
+// sigmoid for the same reason: a softmax of it is always 1.
+func (l *loader) scoring() (vit.Scoring, error) {
+	if l.cfg.Classes == 0 {
+		return vit.Softmax, nil
 	}
-	return multi
+	said := ""
+	if l.config != nil {
+		said = or(l.config.ProblemType, "")
+	}
+	how, by := vit.Softmax, "there are several classes"
+	switch {
+	case said == "regression":
+		how, by = vit.Raw, "config.json: problem_type"
+	case said == "multi_label_classification":
+		how, by = vit.Sigmoid, "config.json: problem_type"
+	case l.cfg.Classes == 1:
+		how, by = vit.Sigmoid, "there is one output"
+	case said == "single_label_classification":
+		by = "config.json: problem_type"
+	case said != "":
+		return "", fmt.Errorf("config.json: problem_type %q, want regression, single_label_classification or multi_label_classification", said)
+	}
+	l.decide("scores", how, "%s", by)
+	return how, nil
 }
 
 // saysLabels reports whether id2label says anything: transformers fills it

@@ -216,7 +216,10 @@ func (c *Checkpoint) read(l *loader) error {
 	if c.Weights, err = l.weights(layout.positions, c.Transform); err != nil {
 		return err
 	}
-	c.MultiLabel = l.multiLabel()
+	c.Scoring, err = l.scoring()
+	if err != nil {
+		return err
+	}
 	c.Config, c.Decisions, c.Skipped = l.cfg, l.decisions, l.skipped
 	if l.note != "" {
 		c.Note = l.note

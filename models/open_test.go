@@ -308,10 +308,10 @@ func TestModelType(t *testing.T) {
 }
 
 func TestMultiLabel(t *testing.T) {
-	for golden, want := range map[string]bool{"hf_vit_sharded": true, "hf_vit": false} {
+	for golden, want := range map[string]vit.Scoring{"hf_vit_sharded": vit.Sigmoid, "hf_vit": vit.Softmax} {
 		c, err := Open(filepath.Join("testdata", "golden", golden), Options{})
 		require.NoError(t, err)
-		require.Equal(t, want, c.MultiLabel)
+		require.Equal(t, want, c.Scoring)
 		require.NoError(t, c.Close())
 	}
 }

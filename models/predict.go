@@ -15,7 +15,7 @@ import (
 type Prediction struct {
 	Index int     `json:"index"`
 	Label string  `json:"label"`
-	Score float64 `json:"score"` // softmax, or sigmoid for a multi-label model
+	Score float64 `json:"score"` // by the checkpoint's Scoring: a probability, or the output itself of a regression
 }
 
 // Top returns the k best labels whose score is at least min, best first; ties
@@ -27,8 +27,8 @@ func (c *Checkpoint) Top(logits []float32, k int, min float64) []Prediction {
 	// By logit: float64 scores of different logits may round together.
 	order := func(a, b Prediction) int { return cmp.Compare(logits[b.Index], logits[a.Index]) }
 	var best []Prediction
-	for i, s := range vit.Scores(logits, c.MultiLabel) {
-		if s < min {
+	for i, s := range vit.Scores(logits, c.Scoring) {
+		if min > 0 && s < min { // a regression has outputs below 0, too
 			continue
 		}
 		p := Prediction{i, c.Labels[i], s}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/vit"
 )
 
 func TestTop(t *testing.T) {
@@ -29,11 +30,15 @@ func TestTop(t *testing.T) {
 	require.Equal(t, all[:2], c.Top(logits, 0, 0.2))
 	require.Empty(t, c.Top(logits, 0, 1))
 
-	c.MultiLabel = true
+	c.Scoring = vit.Sigmoid
 	multi := c.Top([]float32{0, 2, -2, 2}, 2, 0)
 	require.Equal(t, []int{1, 3}, []int{multi[0].Index, multi[1].Index})
 	require.InDelta(t, 1/(1+math.Exp(-2)), multi[0].Score, 1e-15)
 	require.Len(t, c.Top([]float32{0, 2, -2, 2}, 0, 0.5), 3)
+
+	c.Scoring = vit.Raw
+	raw := c.Top([]float32{-3, 2, -2, 0.5}, 0, 0)
+	require.Equal(t, []Prediction{{1, "b", 2}, {3, "d", 0.5}, {2, "c", -2}, {0, "a", -3}}, raw, "outputs below 0 are outputs")
 
 	require.PanicsWithValue(t, "models: 3 logits, 4 labels", func() { c.Top(make([]float32, 3), 1, 0) })
 }
@@ -62,8 +67,8 @@ func TestTopIsTheFirstOfAll(t *testing.T) {
 // weights make of a photo; JSON has no NaN.
 func TestTopOfAnything(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	for _, multi := range []bool{false, true} {
-		c := &Checkpoint{Labels: []string{"a", "b", "c"}, MultiLabel: multi}
+	for _, how := range []vit.Scoring{vit.Softmax, vit.Sigmoid} {
+		c := &Checkpoint{Labels: []string{"a", "b", "c"}, Scoring: how}
 		for _, logits := range [][]float32{
 			{nan, nan, nan}, {inf, 1, -inf}, {inf, inf, nan}, {-inf, -inf, -inf}, {nan, 2, 1}, {3e38, -3e38, 3e38}, {math.MaxFloat32, 0, nan},
 		} {

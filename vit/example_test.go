@@ -69,8 +69,8 @@ func ExampleTrace_Backward() {
 // Logits become probabilities, of one class or of many.
 func ExampleScores() {
 	logits := []float32{2, 0, -2}
-	fmt.Printf("%.2f\n", vit.Scores(logits, false))
-	fmt.Printf("%.2f\n", vit.Scores(logits, true))
+	fmt.Printf("%.2f\n", vit.Scores(logits, vit.Softmax))
+	fmt.Printf("%.2f\n", vit.Scores(logits, vit.Sigmoid))
 	// Output:
 	// [0.87 0.12 0.02]
 	// [0.88 0.50 0.12]

@@ -20,15 +20,32 @@ func CheckFinite(what string, values []float32) error {
 	return nil
 }
 
-// Scores turns the logits of one image into probabilities: their softmax, or
-// for a multi-label model the sigmoid of each. What is not a number counts as
-// impossible, so that scores are numbers whatever a model computes.
-func Scores(logits []float32, multiLabel bool) []float64 {
+// Scoring is how the logits of an image become the scores of its labels.
+type Scoring string
+
+// Scorings. The empty one is Softmax.
+const (
+	Softmax Scoring = "softmax" // one of the classes: they add up to 1
+	Sigmoid Scoring = "sigmoid" // each label on its own, or the only one there is
+	Raw     Scoring = "raw"     // a regression: the outputs as they are
+)
+
+// Scores turns the logits (K) of one image into scores. What is not a number
+// counts as impossible, so that scores are numbers whatever a model computes.
+func Scores(logits []float32, how Scoring) []float64 {
 	scores := make([]float64, len(logits))
-	if multiLabel {
+	switch how {
+	case Sigmoid:
 		for i, x := range logits {
 			if x == x {
 				scores[i] = 1 / (1 + math.Exp(-float64(x)))
+			}
+		}
+		return scores
+	case Raw:
+		for i, x := range logits {
+			if x == x {
+				scores[i] = float64(x)
 			}
 		}
 		return scores

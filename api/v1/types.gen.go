@@ -267,8 +267,11 @@ type Model struct {
 
 	// MultiLabel Scores are independent of each other.
 	MultiLabel bool `json:"multi_label,omitempty,omitzero"`
-	Layers     int  `json:"layers,omitempty,omitzero"`
-	Heads      int  `json:"heads,omitempty,omitzero"`
+
+	// Scores How outputs become scores: softmax, sigmoid, or raw of a regression.
+	Scores string `json:"scores,omitempty,omitzero"`
+	Layers int    `json:"layers,omitempty,omitzero"`
+	Heads  int    `json:"heads,omitempty,omitzero"`
 
 	// Grid Rows, columns of patches.
 	Grid []int `json:"grid,omitempty,omitzero"`
@@ -336,8 +339,10 @@ type PictureType string
 
 // Prediction defines model for Prediction.
 type Prediction struct {
-	Index int     `json:"index"`
-	Label string  `json:"label"`
+	Index int    `json:"index"`
+	Label string `json:"label"`
+
+	// Score 0 to 1; of a model whose scores are raw, the output itself.
 	Score float64 `json:"score"`
 }
 

@@ -30,7 +30,8 @@ type Evidence struct {
 	// Positive and Negative are the areas, from 10 % to 90 %, under the share
 	// of images that keep the class as their best while their highest, or
 	// lowest, pixels are set to zero in [0, 1]: lower, and higher, is better.
-	// Of one image they count steps. The map is stretched bilinearly to
+	// Of one image they count steps. A model with one output keeps its class
+	// where it keeps half of the output. The map is stretched bilinearly to
 	// pixels. Chefer et al., "Transformer Interpretability Beyond Attention
 	// Visualization", https://arxiv.org/abs/2012.09838, section 4.
 	Positive float64 `json:"positive"`
@@ -133,9 +134,20 @@ func (a *asker) flush() {
 	a.p = append(a.p, column...)
 	classes := p.Shape()[1]
 	for i, v := range column {
-		a.best = append(a.best, float32(v) >= slices.Max(p.Float32s()[i*classes:(i+1)*classes]))
+		a.best = append(a.best, a.keeps(v, p.Float32s()[i*classes:(i+1)*classes]))
 	}
 	a.waiting, a.n = nil, 0
+}
+
+// keeps reports whether the class is still the best of an image. An only class
+// always is, so it has to keep half of what it has for the whole image, which
+// was asked about first; that means as much for a regression's output.
+func (a *asker) keeps(p float64, all []float32) bool {
+	if len(all) > 1 {
+		return float32(p) >= slices.Max(all)
+	}
+	whole := a.p[0]
+	return whole != 0 && p/whole >= 0.5
 }
 
 // mixed returns base (3, H, W) with these patches of top.
