@@ -69,6 +69,7 @@ type Config struct {
 	ImageHosts     []string `json:"image_hosts" yaml:"image_hosts"` // hosts that images may be fetched from; none: no fetching
 
 	Logger   *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
+	Logs     *LogWriter   `json:"-" yaml:"-"` // that Logger writes to, for /metrics; nil: another
 	Dialects []op.Dialect `json:"-" yaml:"-"` // beside /v1
 	Version  string       `json:"-" yaml:"-"` // of the program, for /version
 }
@@ -140,6 +141,9 @@ func DefaultConfig() Config {
 		StallTimeout:      Duration(10 * time.Second),
 
 		RateBurst: 16,
+
+		AllowedHosts:   []string{}, // as they are read, so that what is printed can be
+		TrustedProxies: []string{},
 	}
 }
 

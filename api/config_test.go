@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,4 +128,31 @@ func TestValidate(t *testing.T) {
 	bad.MaxBatch, bad.MaxQueue = 0, 0
 	require.ErrorContains(t, bad.Validate(), "max_batch 0")
 	require.ErrorContains(t, bad.Validate(), "max_queue 0", "all at once")
+}
+
+// TestKubernetes: what a cluster says of a service that begins as our settings
+// do is no setting; a setting that looks like it is still refused.
+func TestKubernetes(t *testing.T) {
+	environ := []string{
+		"VITSERVE_SERVE_PORT=tcp://10.0.0.1:80", "VITSERVE_SERVE_SERVICE_HOST=10.0.0.1", "VITSERVE_SERVE_SERVICE_PORT=80", "VITSERVE_SERVE_SERVICE_PORT_HTTP=80",
+		"VITSERVE_SERVE_PORT_8080_TCP=tcp://10.0.0.1:8080", "VITSERVE_SERVE_PORT_8080_TCP_PROTO=tcp", "VITSERVE_SERVE_PORT_8080_TCP_PORT=8080",
+		"VITSERVE_SERVE_PORT_8080_TCP_ADDR=fd00::1", "VITSERVE_SERVE_CANARY_SERVICE_HOST=fd00::1", "VITSERVE_SERVE_CANARY_PORT=udp://[fd00::1]:53",
+		"VITSERVE_SERVE_CANARY_PORT_53_UDP=udp://[fd00::1]:53",
+	}
+	var names []string
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		names = append(names, name)
+	}
+	require.Equal(t, names, api.PassedOver(append([]string{"VITSERVE_SERVE_MAX_BATCH=3", "KUBERNETES_PORT=tcp://10.0.0.1:443"}, environ...)))
+	cfg, err := api.LoadConfig("", append(environ, "VITSERVE_SERVE_MAX_BATCH=3"))
+	require.NoError(t, err)
+	want := api.DefaultConfig()
+	want.MaxBatch = 3
+	require.Equal(t, want, cfg)
+	for _, e := range []string{"VITSERVE_SERVE_PORT=8080", "VITSERVE_SERVE_SERVICE_HOST=photos.example", "VITSERVE_SERVE_SERVICE_PORT=http", "VITSERVE_SERVE_MAX_BACTH=tcp://10.0.0.1:80", "VITSERVE_SERVE_ADDR_PORTS=1"} {
+		name, _, _ := strings.Cut(e, "=")
+		_, err := api.LoadConfig("", []string{e})
+		require.ErrorContains(t, err, name)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -18,6 +20,33 @@ import (
 // VITSERVE_SERVE_MAX_BATCH is max_batch. Their values are YAML, so a list is
 // [a, b].
 const EnvPrefix = "VITSERVE_SERVE_"
+
+// Kubernetes tells every container of the services beside it. Of one that is
+// called vitserve-serve, or begins so, the variables begin as ours do.
+var ofKubernetes = []struct{ name, value *regexp.Regexp }{
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?SERVICE_HOST$`), regexp.MustCompile(`^[0-9A-Fa-f.:]+$`)},
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?SERVICE_PORT(_[A-Z0-9_]+)?$`), regexp.MustCompile(`^[0-9]+$`)},
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?$`), regexp.MustCompile(`^(tcp|udp|sctp)://`)},
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO$`), regexp.MustCompile(`^(tcp|udp|sctp)$`)},
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`), regexp.MustCompile(`^[0-9]+$`)},
+	{regexp.MustCompile(`^([A-Z0-9_]+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR$`), regexp.MustCompile(`^[0-9A-Fa-f.:]+$`)},
+}
+
+// PassedOver returns the names of an environment that begin with EnvPrefix and
+// are no settings, but what Kubernetes says of services. LoadConfig passes
+// them over.
+func PassedOver(environ []string) (names []string) {
+	for _, e := range environ {
+		name, v, _ := strings.Cut(e, "=")
+		rest, ours := strings.CutPrefix(name, EnvPrefix)
+		if ours && slices.ContainsFunc(ofKubernetes, func(k struct{ name, value *regexp.Regexp }) bool {
+			return k.name.MatchString(rest) && k.value.MatchString(v)
+		}) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // LoadConfig returns DefaultConfig, changed by a file of YAML or JSON (none if
 // path is empty) and then by the environment, as os.Environ gives it. A key
@@ -35,10 +64,10 @@ func LoadConfig(path string, environ []string) (Config, error) {
 		}
 	}
 	var names []string
-	values := map[string]string{}
+	values, passed := map[string]string{}, PassedOver(environ)
 	for _, e := range environ {
 		name, v, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, EnvPrefix) {
+		if strings.HasPrefix(name, EnvPrefix) && !slices.Contains(passed, name) {
 			names = append(names, name)
 			values[name] = v
 		}

@@ -81,6 +81,7 @@ type queues struct{ s *Server }
 var (
 	queueDepth = prometheus.NewDesc("vitserve_queue_depth", "Places taken in a queue.", []string{"model", "lane", "priority"}, nil)
 	modelBytes = prometheus.NewDesc("vitserve_model_bytes", "Estimate of the memory of a resident model.", []string{"model"}, nil)
+	logLost    = prometheus.NewDesc("vitserve_log_lines_lost_total", "Lines of the log that nobody took in time.", nil, nil)
 	bodyBytes  = prometheus.NewDesc("vitserve_body_bytes", "Bytes of request bodies in memory.", nil, nil)
 )
 
@@ -89,6 +90,7 @@ func (q queues) Describe(ch chan<- *prometheus.Desc) {
 	ch <- queueDepth
 	ch <- modelBytes
 	ch <- bodyBytes
+	ch <- logLost
 }
 
 // Collect is of prometheus.Collector.
@@ -102,6 +104,9 @@ func (q queues) Collect(ch chan<- prometheus.Metric) {
 			gauge(queueDepth, float64(m.explain.Len(p)), m.id, "explain", name)
 		}
 		gauge(modelBytes, float64(m.bytes), m.id)
+	}
+	if l := q.s.cfg.Logs; l != nil {
+		ch <- prometheus.MustNewConstMetric(logLost, prometheus.CounterValue, float64(l.Lost()))
 	}
 	gauge(bodyBytes, float64(q.s.cfg.BodyBudget-q.s.bodies.free.Load()))
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
 )
@@ -28,7 +27,7 @@ type registry struct {
 	closed bool
 	loads  sync.WaitGroup
 
-	opening sync.Mutex // one load at a time, or two could take the same room
+	opening sync.Mutex // held while a model is opened
 }
 
 // again is how long a failed load is not tried anew by requests.
@@ -42,7 +41,8 @@ type slot struct {
 	reason string    // why the last load failed
 	failed time.Time // when it did
 	used   time.Time
-	loaded bool // it has been in memory
+	coming int64 // bytes of a model that is opened and not live yet
+	loaded bool  // it has been in memory
 }
 
 // name is what errors and the log call the model: a model without an id has
@@ -173,15 +173,17 @@ func (r *registry) start(s *slot) (*loading, error) {
 	s.load = l
 	name := s.name()
 	r.loads.Go(func() {
-		r.opening.Lock()
-		defer r.opening.Unlock()
 		begin := time.Now()
-		l.live, l.err = r.open(s)
+		var evicted []*resident
+		l.live, evicted, l.err = r.open(s)
+		for _, m := range evicted {
+			m.close()
+		}
 		r.mu.Lock()
 		old := s.live
-		s.load, s.reason, s.failed = nil, "", time.Time{}
+		s.load, s.coming, s.reason, s.failed = nil, 0, "", time.Time{}
 		if l.err == nil {
-			s.live, s.model.ID, s.loaded = l.live, l.live.id, true
+			s.live, s.loaded = l.live, true
 		} else {
 			s.reason, s.failed = l.err.Error(), time.Now()
 		}
@@ -199,8 +201,13 @@ func (r *registry) start(s *slot) (*loading, error) {
 	return l, nil
 }
 
-// open opens the model of s and makes room for it.
-func (r *registry) open(s *slot) (live *resident, err error) {
+// open opens the model of s and makes room for it: those that are evicted are
+// to be closed. Models are opened one at a time, so that at most one is in
+// memory that there is no room for; what a load waits for afterwards, the
+// requests of an old model, holds no other load up.
+func (r *registry) open(s *slot) (live *resident, evicted []*resident, err error) {
+	r.opening.Lock()
+	defer r.opening.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("api: load %s: panic: %v", s.name(), p)
@@ -208,36 +215,41 @@ func (r *registry) open(s *slot) (live *resident, err error) {
 	}()
 	live, err = open(s.model, r.backend, r.cfg, r.met, r.device)
 	if err != nil {
-		return nil, fmt.Errorf("api: load %s: %w", s.name(), err)
+		return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 	}
-	if err := r.makeRoom(s, live.bytes); err != nil {
+	if evicted, err = r.enter(s, live); err != nil {
 		live.close()
-		return nil, err
+		return nil, nil, err
 	}
+	return live, evicted, nil
+}
+
+// enter gives s the name and the room of a model that has been opened, and
+// returns what must go for it: what has not been used for longest.
+func (r *registry) enter(s *slot, live *resident) (evicted []*resident, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, other := range r.slots {
 		if other != s && other.model.ID == live.id {
-			defer live.close()
 			return nil, fmt.Errorf("api: load: two models call themselves %s: give one an id", live.id)
 		}
 	}
-	return live, nil
-}
-
-// makeRoom unloads what has not been used for longest until need bytes more
-// are within the budget.
-func (r *registry) makeRoom(s *slot, need int64) error {
-	if r.cfg.MemoryBudget == 0 {
-		return nil
+	budget := r.cfg.MemoryBudget
+	if budget > 0 && live.bytes > budget {
+		return nil, fmt.Errorf("api: load %s: it takes %d bytes, the budget is %d", s.name(), live.bytes, budget)
 	}
-	if need > r.cfg.MemoryBudget {
-		return fmt.Errorf("api: load %s: it takes %d bytes, the budget is %d", s.name(), need, r.cfg.MemoryBudget)
+	coming := int64(0)
+	for _, other := range r.slots {
+		if other != s {
+			coming += other.coming
+		}
 	}
-	for {
-		r.mu.Lock()
+	if budget > 0 && live.bytes+coming > budget {
+		return nil, fmt.Errorf("api: load %s: it takes %d bytes and those that are being loaded %d, the budget is %d", s.name(), live.bytes, coming, budget)
+	}
+	for budget > 0 {
 		var idle *slot
-		taken := need
+		taken := live.bytes + coming
 		for _, other := range r.slots {
 			if other.live == nil || other == s {
 				continue
@@ -247,16 +259,15 @@ func (r *registry) makeRoom(s *slot, need int64) error {
 				idle = other
 			}
 		}
-		if taken <= r.cfg.MemoryBudget {
-			r.mu.Unlock()
-			return nil
+		if taken <= budget {
+			break
 		}
-		old := idle.live
+		evicted = append(evicted, idle.live)
+		r.log.Info("model unloaded to make room", "model", idle.live.id, "for", s.name())
 		idle.live = nil
-		r.mu.Unlock()
-		r.log.Info("model unloaded to make room", "model", old.id, "for", s.name())
-		old.close()
 	}
+	s.model.ID, s.coming = live.id, live.bytes
+	return evicted, nil
 }
 
 // unload takes a model out of memory when what waits for it is answered.
@@ -335,47 +346,6 @@ func (r *registry) loading() int {
 		}
 	}
 	return n
-}
-
-// cards describes all models.
-func (r *registry) cards() []v1.Model {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var cards []v1.Model
-	for _, s := range r.slots {
-		card := r.card(s)
-		card.Labels = nil
-		cards = append(cards, card)
-	}
-	return cards
-}
-
-// one describes a model, with its labels.
-func (r *registry) one(id string) (v1.Model, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, err := r.find(id)
-	if err != nil {
-		return v1.Model{}, err
-	}
-	return r.card(s), nil
-}
-
-// card describes the model of s. The caller holds mu.
-func (r *registry) card(s *slot) v1.Model {
-	card := v1.Model{ID: s.model.ID, State: v1.Unloaded}
-	switch {
-	case s.live != nil:
-		card = s.live.card
-		card.State = v1.Ready
-	case s.load != nil:
-		card.State = v1.Loading
-	case s.reason != "":
-		card.State = v1.Failed
-	}
-	card.Reason = s.reason
-	card.Default = s == r.slots[0]
-	return card
 }
 
 // close answers what is waiting and takes everything out of memory.

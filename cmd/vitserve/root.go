@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +38,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	stderr = &hasty{stderr}
 	var usage usageError
 	switch {
 	case err == nil:
@@ -106,4 +109,25 @@ func exactly(n int, what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// hasty is where the last words of a command go. If nobody takes them the
+// process ends all the same.
+type hasty struct{ to io.Writer }
+
+// Write is of io.Writer. It waits for a moment only.
+func (h *hasty) Write(p []byte) (int, error) {
+	done := make(chan struct{})
+	words := bytes.Clone(p)
+	go func() {
+		defer close(done)
+		_, _ = h.to.Write(words)
+	}()
+	late := time.NewTimer(lastLines)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+	return len(p), nil
 }

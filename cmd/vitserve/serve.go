@@ -5,8 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,8 +39,8 @@ func newServe() *cobra.Command {
 describes everything else. The first --model answers where a request names
 none. A --config file holds every setting under the names that --print-config
 shows; VITSERVE_SERVE_MAX_BATCH and the like in the environment go before the
-file, and flags before both. SIGTERM or Ctrl-C answers what was accepted and ends with exit code 0; a
-second one ends at once.`,
+file, and flags before both. SIGTERM, SIGHUP or Ctrl-C answers what was accepted and ends with exit code 0; a
+second one, but of SIGHUP, ends at once.`,
 		Example: `  vitserve serve
   vitserve serve --addr :8080 --model ./deit_tiny_patch16_224
   vitserve serve --model small=./deit_small --model large=./vit_large --threads 8
@@ -81,15 +83,23 @@ second one ends at once.`,
 }
 
 func (f *serveFlags) run(cmd *cobra.Command) error {
-	log, err := newLogger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	log, logs, err := newLogger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
 		return err
 	}
+	defer logs.Close(lastLines)
+	// Who reads the log may go away; the requests go on. Without this, writing
+	// to a standard stream that nobody reads ends the process.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	cfg, err := f.settings(cmd)
 	if err != nil {
 		return err
 	}
-	cfg.Logger = log
+	if passed := api.PassedOver(os.Environ()); len(passed) > 0 {
+		log.Info("environment passed over, it is of Kubernetes", "names", strings.Join(passed, " "))
+	}
+	cfg.Logger, cfg.Logs = log, logs
 	cfg.Version, _ = buildVersion()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
@@ -175,19 +185,27 @@ func parseModel(s string) api.ModelConfig {
 	return api.ModelConfig{Path: s}
 }
 
-// newLogger writes structured logs to w.
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+// lastLines is how long the last lines of the log may take to be written.
+const lastLines = 200 * time.Millisecond
+
+// newLogger writes structured logs to w, without waiting for it.
+func newLogger(w io.Writer, format, level string) (*slog.Logger, *api.LogWriter, error) {
 	var o slog.HandlerOptions
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, usageError{fmt.Errorf("--log-level %s, want debug, info, warn or error", level)}
+		return nil, nil, usageError{fmt.Errorf("--log-level %s, want debug, info, warn or error", level)}
 	}
 	o.Level = l
+	var to func(io.Writer) *slog.Logger
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, &o)), nil
+		to = func(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, &o)) }
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, &o)), nil
+		to = func(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, &o)) }
+	default:
+		return nil, nil, usageError{fmt.Errorf("--log-format %s, want text or json", format)}
 	}
-	return nil, usageError{fmt.Errorf("--log-format %s, want text or json", format)}
+	direct := to(w)
+	logs := api.NewLogWriter(w, func(lost int64) { direct.Warn("lines of the log lost: nobody took them in time", "lines", lost) })
+	return to(logs), logs, nil
 }
