@@ -187,6 +187,9 @@ func (r *Reader) readQuant(b []byte) error {
 // setup computes what the frame and the first scan say of the whole picture.
 func (r *Reader) setup() error {
 	comps := r.comps[:r.Components]
+	for i := range comps {
+		comps[i].tall = comps[i].v
+	}
 	if r.Components == 1 && comps[0].h > 0 && comps[0].h <= 4 && comps[0].v > 0 && comps[0].v <= 4 {
 		// A scan of one component has one block an MCU, whatever its
 		// factors (A.2.2).

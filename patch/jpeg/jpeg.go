@@ -60,6 +60,7 @@ type Reader struct {
 	coef    []int16
 	smooth  bool // coefficients are guessed
 	goodRow int  // of MCUs, the last that the last scan had data for
+	lost    int  // the MCU before which data had run out and came again; -1: none
 	work    [64]int16
 
 	done int                          // rows of MCUs that are samples
@@ -72,6 +73,7 @@ type Reader struct {
 // component is a plane of samples.
 type component struct {
 	id, h, v   int
+	tall       int // the factor v that the file gives it; v is 1 of one that is alone
 	tq, td, ta int
 	hs, vs     int // pixels a sample stands for, across and down
 	blocks     int // in a row of the plane, whole MCUs

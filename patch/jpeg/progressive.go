@@ -95,6 +95,10 @@ func (r *Reader) readScanData() error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
+		r.lost = -1
+		if s.insufficient {
+			r.lost = at
+		}
 		n, err := r.ready(end - at)
 		if err != nil {
 			return err
@@ -117,8 +121,12 @@ func (r *Reader) readScanData() error {
 	return nil
 }
 
-// good notes that MCU at of a scan had data.
+// good notes that MCU at of a scan had data. As in libjpeg, the first one behind
+// a restart marker that came too early does not count.
 func (r *Reader) good(at, wide int) {
+	if at == r.lost {
+		return
+	}
 	row := at / wide
 	if len(r.scan.comps) == 1 {
 		row /= r.comps[r.scan.comps[0]].v

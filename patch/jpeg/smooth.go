@@ -99,7 +99,7 @@ func (r *Reader) smoothed(c *component, x, y int) *[64]int16 {
 	work := &r.work
 	copy(work[:], r.block(c, x, y))
 	bits := c.bits[:known]
-	if y/c.v > r.goodRow { // the last scan has not come so far
+	if y/c.tall > r.goodRow*c.v/c.tall { // the last scan has not come so far
 		bits = c.before[:]
 	}
 	guesses := sparse
@@ -113,6 +113,9 @@ func (r *Reader) smoothed(c *component, x, y int) *[64]int16 {
 	var means [25]int32
 	for i, row := range r.around(c, y) {
 		for j := range 5 {
+			if row < 0 {
+				break
+			}
 			means[5*i+j] = int32(r.block(c, min(max(x+j-2, 0), c.wide-1), row)[0])
 		}
 	}
@@ -142,13 +145,14 @@ func (r *Reader) smoothed(c *component, x, y int) *[64]int16 {
 }
 
 // around are the rows of blocks two above y to two below, by libjpeg's rule of
-// what the last row is.
+// what the last row is. It goes by the file's factor of a component that is
+// alone, too, below which a row may be one that no scan has: -1.
 func (r *Reader) around(c *component, y int) [5]int {
-	rows := c.v
-	if m := y / c.v; m == r.down-1 && c.high%c.v != 0 {
-		rows = c.high % c.v
+	rows, down := c.tall, ceilDiv(c.high, c.tall)
+	if y/c.tall == down-1 && c.high%c.tall != 0 {
+		rows = c.high % c.tall
 	}
-	at, all := y/c.v*rows+y%c.v, rows*r.down
+	at, all := y/c.tall*rows+y%c.tall, rows*down
 	out := [5]int{y, y, y, y, y}
 	if at > 0 {
 		out[1], out[0] = y-1, y-1
@@ -161,6 +165,11 @@ func (r *Reader) around(c *component, y int) [5]int {
 	}
 	if at < all-2 {
 		out[4] = y + 2
+	}
+	for i, row := range out {
+		if row >= r.down*c.v {
+			out[i] = -1
+		}
 	}
 	return out
 }
