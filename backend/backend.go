@@ -100,11 +100,14 @@ type Stream interface {
 	// being passed to operations, which do nothing.
 	Alloc(shape ...int) Tensor
 
-	// Temp returns a tensor with one writer and one reader, both of them
-	// Linear operations of the same Sync. Its contents are undefined after
-	// its reader, and the backend need not materialise it: this is the MLP's
-	// hidden layer. After its reader it may serve another pair, so that one
-	// Temp is enough for all layers and all Syncs.
+	// Temp returns a tensor of one Sync: its contents are undefined when a
+	// Sync begins. LayerNorm, Linear and Attention and their gradients write
+	// it and read it, as often as they like, as the tokens that they take and
+	// give; it is no residual, no Epilogue.Pre, no bias, nothing captured, and
+	// no other operation takes it. In a precision below F32 a backend may keep
+	// what is no gradient in bf16, and it need not materialise at all what one
+	// Linear writes and the next alone reads: this is the MLP's hidden layer.
+	// One Temp is enough for all layers and all Syncs.
 	Temp(shape ...int) Tensor
 
 	// Write copies src to dst when it is called, so src may be reused at

@@ -14,6 +14,8 @@ type floats int
 
 func (f floats) Floats() int { return int(f) }
 
+func (floats) Temporary() bool { return false }
+
 // view returns a tensor over memory of its own, without gaps.
 func view(shape ...int) Tensor {
 	t := Tensor{Shape: shape, Row: shape[len(shape)-1], Batch: 1}

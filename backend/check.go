@@ -38,6 +38,7 @@ func CheckHost(op string, d Tensor, t *tensor.Dense) []float32 {
 	if !slices.Equal(d.Shape, t.Shape()) {
 		panic(fmt.Sprintf("backend: %s: host tensor %v, device tensor %v", op, t.Shape(), d.Shape))
 	}
+	checkKept(op, "tensor", d)
 	checkView(op, "tensor", d)
 	return f
 }
@@ -71,7 +72,9 @@ func checkEmbed(op string, x, pixels Tensor, p *PatchEmbed) {
 	if !p.Pos.IsZero() {
 		checkShape(op, "positions", p.Pos, n, c)
 	}
+	checkKept(op, "pixels", pixels)
 	checkView(op, "pixels", pixels)
+	checkKept(op, "x", x)
 	checkShape(op, "x", x, pixels.Shape[0], prefix+n, c)
 }
 
@@ -114,6 +117,7 @@ func CheckLinear(y, x Tensor, w Linear, gated bool, e Epilogue) {
 		panic(fmt.Sprintf("backend: %s: %v", op, e.Act))
 	}
 	if !e.Pre.IsZero() {
+		checkKept(op, "pre", e.Pre)
 		checkShape(op, "pre", e.Pre, b, n, out)
 		checkWritten(op, e.Pre)
 	}
@@ -122,8 +126,14 @@ func CheckLinear(y, x Tensor, w Linear, gated bool, e Epilogue) {
 	}
 	checkShape(op, "y", y, b, n, out)
 	checkWritten(op, y)
-	if !e.Residual.IsZero() {
-		checkShape(op, "residual", e.Residual, b, n, out)
+	checkResidual(op, e.Residual, b, n, out)
+}
+
+// checkResidual checks what is added to an output, if there is any.
+func checkResidual(op string, t Tensor, shape ...int) {
+	if !t.IsZero() {
+		checkKept(op, "residual", t)
+		checkShape(op, "residual", t, shape...)
 	}
 }
 
@@ -138,6 +148,7 @@ func CheckAttention(o, q, k, v Tensor, a Attention) {
 		if a.Rows != nil {
 			kept = len(a.Rows)
 		}
+		checkKept(op, "probs", a.Probs)
 		checkShape(op, "probs", a.Probs, b, a.Heads, kept, n)
 		checkWritten(op, a.Probs)
 		checkRows(op, a.Rows, r, q)
@@ -165,6 +176,7 @@ func checkHeads(op string, q, k, v Tensor, a Attention) (b, r, n int) {
 		checkAngles(op, "cos", a.Rope.Cos, b, n-a.Rope.Prefix, d)
 		checkAngles(op, "sin", a.Rope.Sin, b, n-a.Rope.Prefix, d)
 	}
+	checkKept(op, "bias", a.Bias)
 	if len(a.Bias.Shape) == 4 {
 		checkShape(op, "bias", a.Bias, b, a.Heads, r, n)
 	} else if !a.Bias.IsZero() {
@@ -186,6 +198,7 @@ func checkAngles(op, name string, t Tensor, b, n, d int) {
 func CheckPool(y, x Tensor, spans ...Span) {
 	const op = "Pool"
 	b, _, c := checkSpans(op, "x", x, spans)
+	checkKept(op, "y", y)
 	checkShape(op, "y", y, b, 1, len(spans)*c)
 	checkWritten(op, y)
 }
@@ -193,6 +206,7 @@ func CheckPool(y, x Tensor, spans ...Span) {
 // checkSpans returns the shape of tokens that spans are of.
 func checkSpans(op, name string, x Tensor, spans []Span) (b, n, c int) {
 	b, n, c = dims(op, name, x)
+	checkKept(op, name, x)
 	for _, s := range spans {
 		if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > n {
 			panic(fmt.Sprintf("backend: %s: span %v, %s %v", op, s, name, x.Shape))
@@ -216,6 +230,8 @@ func checkGather(op string, y, x Tensor, rows []int) {
 	if len(y.Shape) == 3 && b*y.Shape[1] == len(rows) {
 		each = y.Shape[1]
 	}
+	checkKept(op, "x", x)
+	checkKept(op, "y", y)
 	checkShape(op, "y", y, b, each, c)
 }
 
@@ -250,6 +266,7 @@ func CheckRelativeBias(y Tensor, p *Relative, tokens []int) {
 			panic(fmt.Sprintf("backend: %s: token %d of a grid %v after %d, y %v", op, t, p.Grid, p.Prefix, y.Shape))
 		}
 	}
+	checkKept(op, "y", y)
 	checkView(op, "y", y)
 	checkWritten(op, y)
 }
@@ -281,6 +298,13 @@ func checkShape(op, name string, t Tensor, want ...int) {
 		panic(fmt.Sprintf("backend: %s: %s %v, want %v", op, name, t.Shape, append(tensor.Shape(nil), want...)))
 	}
 	checkView(op, name, t)
+}
+
+// checkKept panics where a tensor is a Temp that may be none.
+func checkKept(op, name string, t Tensor) {
+	if t.Mem != nil && t.Mem.Temporary() {
+		panic(fmt.Sprintf("backend: %s: %s %v is a Temp", op, name, t.Shape))
+	}
 }
 
 // checkWritten panics where the images of an output share their memory.

@@ -17,9 +17,7 @@ func CheckLayerNormGrad(dx, dy, x Tensor, n Norm, residual Tensor) {
 	checkShape(op, "dy", dy, b, rows, c)
 	checkShape(op, "dx", dx, b, rows, c)
 	checkWritten(op, dx)
-	if !residual.IsZero() {
-		checkShape(op, "residual", residual, b, rows, c)
-	}
+	checkResidual(op, residual, b, rows, c)
 }
 
 // CheckLinearGrad panics unless the operands fit. gated is what the weight
@@ -42,13 +40,12 @@ func CheckLinearGrad(dx, dy Tensor, w Linear, gated bool, e Epilogue) {
 		panic(fmt.Sprintf("backend: %s: dy %v, weight (%d, %d)", op, dy.Shape, out, in))
 	}
 	if e.Act != Identity {
+		checkKept(op, "pre", e.Pre)
 		checkShape(op, "pre", e.Pre, b, n, out)
 	}
 	checkShape(op, "dx", dx, b, n, in)
 	checkWritten(op, dx)
-	if !e.Residual.IsZero() {
-		checkShape(op, "residual", e.Residual, b, n, in)
-	}
+	checkResidual(op, e.Residual, b, n, in)
 }
 
 // CheckAttentionGrad panics unless the operands fit.
@@ -66,6 +63,8 @@ func CheckAttentionGrad(dq, dk, dv, do, q, k, v Tensor, a Attention) {
 	kept("dq", dq, b, r, c)
 	kept("dk", dk, b, n, c)
 	kept("dv", dv, b, n, c)
+	checkKept(op, "probs' gradient", a.ProbsGrad)
+	checkKept(op, "relevance", a.Relevance)
 	kept("probs' gradient", a.ProbsGrad, b, a.Heads, r, n)
 	kept("relevance", a.Relevance, b, r, n)
 }
@@ -74,6 +73,7 @@ func CheckAttentionGrad(dq, dk, dv, do, q, k, v Tensor, a Attention) {
 func CheckPoolGrad(dx, dy Tensor, spans ...Span) {
 	const op = "PoolGrad"
 	b, _, c := checkSpans(op, "dx", dx, spans)
+	checkKept(op, "dy", dy)
 	checkShape(op, "dy", dy, b, 1, len(spans)*c)
 	checkWritten(op, dx)
 }

@@ -8,7 +8,8 @@ import (
 
 // Memory is what a Tensor looks at: opaque to everyone but its backend.
 type Memory interface {
-	Floats() int // how many float32 it holds
+	Floats() int     // how many float32 it holds
+	Temporary() bool // it is a Temp's
 }
 
 // Tensor is a view of device memory: plain float32 values, the last dimension

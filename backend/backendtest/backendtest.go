@@ -28,10 +28,16 @@ var limits = map[string]map[backend.Precision]float64{
 	"Linear":     {backend.F32: 2e-12, backend.BF16: 5e-5, backend.Int8: 2e-3},
 	"MLP":        {backend.F32: 1e-12, backend.BF16: 1e-4, backend.Int8: 4e-3},
 	"Attention":  {backend.F32: 6e-13, backend.BF16: 1e-4, backend.Int8: 1e-4},
+	"Temps":      {backend.F32: 7e-13, backend.BF16: 2.6e-5, backend.Int8: 4.4e-4},
 	"Layers":     {backend.F32: 1.3e-12, backend.BF16: 4.4e-4, backend.Int8: 4.4e-4},
 	"Pool":       {backend.F32: 2e-13, backend.BF16: 2e-13, backend.Int8: 2e-13},
 	"Gather":     {backend.F32: 0, backend.BF16: 0, backend.Int8: 0},
 	"Encoder":    {backend.F32: 8e-13, backend.BF16: 1e-3, backend.Int8: 2e-2},
+
+	// Whole encoders, with norms in between; their gradients look at taps as
+	// the layers before them were rounded.
+	"Families":     {backend.F32: 8e-13, backend.BF16: 6e-5, backend.Int8: 1.02e-3},
+	"FamiliesGrad": {backend.F32: 8.2e-13, backend.BF16: 7.6e-5, backend.Int8: 1e-3},
 
 	// Gradients are computed in float32 in every precision, through weights
 	// as they were rounded.
@@ -62,6 +68,7 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Linear", s.linear)
 	t.Run("Activations", s.activations)
 	t.Run("MLP", s.mlp)
+	t.Run("Temps", s.temps)
 	t.Run("Attention", s.attention)
 	t.Run("Places", s.places)
 	t.Run("PlacesSubset", s.placesSubset)
@@ -77,6 +84,8 @@ func Run(t *testing.T, b backend.Backend, p backend.Precision) {
 	t.Run("Panics", s.panics)
 	t.Run("Weights", s.weights)
 	t.Run("Encoder", s.encoder)
+	t.Run("Families", s.families)
+	t.Run("FamiliesCompany", s.familiesCompany)
 	t.Run("Company", s.company)
 	t.Run("Subset", s.subset)
 	t.Run("Poison", s.poison)

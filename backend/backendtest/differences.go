@@ -182,6 +182,18 @@ func derivatives() map[string]func(r *rig) derivative {
 			}
 		}
 	}
+	for name, f := range families {
+		cases["family of "+name] = func(r *rig) derivative {
+			m := newFamily(r, f, dim, 10, 1, [2]int{2, 2}) // small rows are steep: hence eps
+			m.rows, m.keep = lastOf(b, n), true
+			maps := r.Alloc(b, 2, 1, n)
+			return derivative{
+				in: [][]int{{b, n, dim}}, out: []int{b, 1, dim},
+				forward: func(y backend.Tensor, x []backend.Tensor) { m.forward(y, maps, x[0]) },
+				grad:    func(dx []backend.Tensor, dy backend.Tensor, _ []backend.Tensor) { m.backward(dx[0], dy) },
+			}
+		}
+	}
 	return cases
 }
 

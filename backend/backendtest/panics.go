@@ -123,6 +123,15 @@ func (s suite) panics(t *testing.T) {
 			}
 		})
 	}
+	for says, f := range r.tempPanics() {
+		message := func() (m any) {
+			defer func() { m = recover() }()
+			f()
+			return nil
+		}()
+		require.Contains(t, fmt.Sprint(message), says)
+		require.Contains(t, fmt.Sprint(message), "is a Temp")
+	}
 	require.NoError(t, r.Sync(), "what panicked was not enqueued")
 }
 

@@ -141,7 +141,20 @@ func (s *linearGradStep) run(w *worker) {
 		copyRows(m.x, s.x.at(p.b, p.lo), m.m, n)
 		w.actGrad(s.act, m.x, m.x.from(0, n), s.pre.at(p.b, p.lo), m.m, n, n)
 		m.accumulate(s.aliased)
-		w.multiply(&m)
+		if s.act != backend.SwiGLU {
+			w.multiply(&m)
+			continue
+		}
+		// In the order of mlpGradStep, whose sums are to be the same.
+		x := m.x
+		for k0 := 0; k0 < n; k0 += chunk {
+			k1 := min(k0+chunk, n)
+			m.x, m.k0, m.k1 = x.from(0, k0), k0, k1
+			w.multiply(&m)
+			m.acc = true
+			m.x, m.k0, m.k1 = x.from(0, n+k0), n+k0, n+k1
+			w.multiply(&m)
+		}
 	}
 }
 
@@ -189,12 +202,4 @@ func (s *mlpGradStep) run(w *worker) {
 			}
 		}
 	}
-}
-
-// fusibleGrad reports whether two operations are the gradient of an MLP.
-func fusibleGrad(first, next *op) bool {
-	return first.code == opLinear && next.code == opLinearGrad &&
-		first.y.mem.temp && first.y == next.x && first.res.none() && first.act == backend.Identity && first.pre.none() &&
-		!overlap(next.y, first.x) && !overlap(next.y, next.pre) &&
-		(next.res.none() || next.res == next.y || !overlap(next.res, next.y))
 }

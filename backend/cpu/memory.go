@@ -146,6 +146,9 @@ type mem struct {
 // Floats implements backend.Memory.
 func (m *mem) Floats() int { return m.floats }
 
+// Temporary implements backend.Memory.
+func (m *mem) Temporary() bool { return m.temp }
+
 // maxFloats bounds the memory of one tensor, 4 TiB, so that sizes in bytes
 // cannot overflow.
 const maxFloats = 1 << 40

@@ -79,7 +79,7 @@ func (s *stream) compile() (*program, error) {
 			if i+1 < len(ops) && c.packs(o, &ops[i+1]) {
 				i++
 				err = c.attention(&ops[i], o)
-			} else if i+1 < len(ops) && s.fusible(o, &ops[i+1]) {
+			} else if fusible(ops, i, c.workers) {
 				i++
 				if next := &ops[i]; next.code == opLinearGrad {
 					c.mlpGrad(o, next)
@@ -123,8 +123,8 @@ func (s *stream) compile() (*program, error) {
 // memory where it will not be fused away.
 func (s *stream) resident(i int) error {
 	o := &s.ops[i]
-	fused := i+1 < len(s.ops) && s.fusible(o, &s.ops[i+1])
-	after := i > 0 && s.fusible(&s.ops[i-1], o)
+	fused := fusible(s.ops, i, s.workers())
+	after := i > 0 && fusible(s.ops, i-1, s.workers())
 	for _, v := range o.views() {
 		if v.none() || v.mem.base != nil || fused && v == &o.y || after && v == &o.x {
 			continue
@@ -300,20 +300,4 @@ func (c *compiler) splitFlat(limit int, views ...*view) [][]part {
 		*v = flat[i]
 	}
 	return divide(b, n, c.workers, limit, b*n)
-}
-
-// fusible reports whether two operations are the halves of an MLP whose
-// hidden layer need not exist: first writes a Temp that next reads. Where
-// there are fewer rows than workers it does, for them to share the columns.
-func (s *stream) fusible(first, next *op) bool {
-	enough := first.y.b*first.y.n >= s.workers()
-	if next.code == opLinearGrad {
-		return enough && fusibleGrad(first, next)
-	}
-	return enough && first.code == opLinear && next.code == opLinear &&
-		first.y.mem.temp && first.y == next.x && first.res.none() &&
-		next.act == backend.Identity && next.pre.none() &&
-		!overlap(next.y, first.x) &&
-		(first.pre.none() || !overlap(next.y, first.pre)) &&
-		(next.res.none() || next.res == next.y || !overlap(next.res, next.y))
 }

@@ -74,6 +74,7 @@ func TestAnyQueue(t *testing.T) {
 		}
 		probs := s.Alloc(batch, 2, 1, n)
 		hidden := s.Temp(batch, n, 2*dim)
+		twice := upload(t, b, dense(rng, dim))
 		table := upload(t, b, dense(rng, 2*n-3+3, 2))
 		bias, own := s.Alloc(2, n, n), s.Alloc(batch, 2, n, n)
 		angles := [2]backend.Tensor{s.Alloc(batch, n, dim/2), s.Alloc(batch, n, dim/2)}
@@ -114,7 +115,7 @@ func TestAnyQueue(t *testing.T) {
 				rows = 1 + rng.IntN(n)
 			}
 			x := tokens(rows)
-			switch rng.IntN(10) {
+			switch rng.IntN(11) {
 			case 0:
 				s.LayerNorm(tokens(rows), x, norm)
 			case 1:
@@ -177,6 +178,21 @@ func TestAnyQueue(t *testing.T) {
 					s.RelativeBias(a.Bias, p, each)
 				}
 				s.Attention(other(rows, x, k, v), x, k, v, a)
+			case 10:
+				h := hidden.Rows(0, rows)
+				s.Linear(h, x, up, backend.Epilogue{Act: backend.GELU})
+				if rng.IntN(3) == 0 {
+					s.LayerNorm(h, h, backend.Norm{Weight: twice, RMS: true, Heads: 2})
+				}
+				for range 1 + rng.IntN(3) {
+					if some := 1 + rng.IntN(rows); rng.IntN(2) == 0 {
+						s.Linear(h.Rows(0, some), tokens(some), up, backend.Epilogue{})
+						s.Linear(tokens(some), h.Rows(0, some), down, backend.Epilogue{})
+					} else {
+						y := tokens(rows)
+						s.Linear(y, h, down, backend.Epilogue{Residual: y})
+					}
+				}
 			case 9:
 				k, v := tokens(n), tokens(n)
 				half := tokens(n)

@@ -70,7 +70,6 @@ func (s *stream) LinearGrad(dx, dy backend.Tensor, w backend.Linear, e backend.E
 	l := own(w)
 	backend.CheckLinearGrad(dx, dy, w, l.gated, e)
 	s.do(func() {
-		written(dx)
 		each(dy, func(b, r int) {
 			d := wide(row(dy, b, r))
 			if e.Act != backend.Identity {
@@ -84,7 +83,6 @@ func (s *stream) LinearGrad(dx, dy backend.Tensor, w backend.Linear, e backend.E
 			}
 			round(row(dx, b, r), out)
 		})
-		consumed(dy)
 	})
 }
 

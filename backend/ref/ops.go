@@ -90,7 +90,6 @@ func (s *stream) Linear(y, x backend.Tensor, w backend.Linear, e backend.Epilogu
 	l := own(w)
 	backend.CheckLinear(y, x, w, l.gated, e)
 	s.do(func() {
-		written(y)
 		each(x, func(b, r int) {
 			pre := l.apply(row(x, b, r))
 			if !e.Pre.IsZero() {
@@ -106,7 +105,6 @@ func (s *stream) Linear(y, x backend.Tensor, w backend.Linear, e backend.Epilogu
 				out[j] = float32(v)
 			}
 		})
-		consumed(x)
 	})
 }
 

@@ -124,11 +124,11 @@ func (Backend) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions) (b
 type memory struct {
 	values []float32
 	size   int  // len(values), also where values could not be had
-	temp   bool // from Temp: written once, then read once
-	full   bool // a temp that waits for its reader
+	temp   bool // from Temp: not a number at the beginning of a Sync
 }
 
-func (m *memory) Floats() int { return m.size }
+func (m *memory) Floats() int     { return m.size }
+func (m *memory) Temporary() bool { return m.temp }
 
 // newTensor returns zeroed memory of a shape, without gaps.
 func newTensor(shape tensor.Shape) backend.Tensor {

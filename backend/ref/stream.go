@@ -22,6 +22,7 @@ func (Backend) NewStream(backend.StreamOptions) (backend.Stream, error) { return
 // in ops.go.
 type stream struct {
 	queue  []func()
+	temps  []backend.Tensor
 	err    error
 	closed bool
 }
@@ -45,6 +46,9 @@ func (s *stream) Sync() error {
 	}
 	err := s.err
 	if err == nil {
+		for _, t := range s.temps {
+			spoil(t)
+		}
 		for _, f := range s.queue {
 			f()
 		}
@@ -54,7 +58,7 @@ func (s *stream) Sync() error {
 }
 
 func (s *stream) Close() error {
-	s.closed, s.queue = true, nil
+	s.closed, s.queue, s.temps = true, nil, nil
 	return nil
 }
 
@@ -77,10 +81,14 @@ func (s *stream) Alloc(shape ...int) backend.Tensor {
 	return newTensor(shape)
 }
 
-// Temp is Alloc, but holds the caller to the contract: see written and read.
+// Temp is Alloc, but holds the caller to the contract: its values are those
+// of one Sync, not a number before they are written.
 func (s *stream) Temp(shape ...int) backend.Tensor {
 	t := s.Alloc(shape...)
-	t.Mem.(*memory).temp = true
+	m := t.Mem.(*memory)
+	if m.temp = true; m.values != nil {
+		s.temps = append(s.temps, t)
+	}
 	return t
 }
 
@@ -111,28 +119,4 @@ func (s *stream) Read(dst *tensor.Dense, src backend.Tensor) {
 			}
 		}
 	})
-}
-
-// written marks a temp as full. It panics when its last value was not read.
-func written(t backend.Tensor) {
-	if m := t.Mem.(*memory); m.temp {
-		if m.full {
-			panic(fmt.Sprintf("ref: temp %v is written twice", t.Shape))
-		}
-		m.full = true
-	}
-}
-
-// consumed fills a temp with NaN after its reader, so that a second reader
-// is not taken for right.
-func consumed(t backend.Tensor) {
-	if m := t.Mem.(*memory); m.temp {
-		if !m.full {
-			panic(fmt.Sprintf("ref: temp %v is read before it is written", t.Shape))
-		}
-		m.full = false
-		for i := range m.values {
-			m.values[i] = float32(math.NaN())
-		}
-	}
 }
