@@ -43,7 +43,7 @@ type Config struct {
 	MaxImages    int   `json:"max_images" yaml:"max_images"`       // pictures in one request
 	MaxAnswer    int64 `json:"max_answer" yaml:"max_answer"`       // bytes of pictures and values in one answer
 	MaxPixels    int   `json:"max_pixels" yaml:"max_pixels"`       // declared size of one picture
-	DecodePixels int   `json:"decode_pixels" yaml:"decode_pixels"` // pixels of all pictures decoded at the same time
+	DecodeBudget int64 `json:"decode_budget" yaml:"decode_budget"` // bytes of all pictures decoded and drawn on at the same time
 
 	ReadHeaderTimeout Duration `json:"read_header_timeout" yaml:"read_header_timeout"`
 	ReadTimeout       Duration `json:"read_timeout" yaml:"read_timeout"`         // of a whole request
@@ -128,7 +128,7 @@ func DefaultConfig() Config {
 		MaxImages:    64,
 		MaxAnswer:    128 << 20,
 		MaxPixels:    patch.DefaultMaxPixels,
-		DecodePixels: 2 * patch.DefaultMaxPixels,
+		DecodeBudget: 500_000_000,
 
 		ReadHeaderTimeout: Duration(5 * time.Second),
 		ReadTimeout:       Duration(30 * time.Second),
@@ -179,7 +179,7 @@ func (c Config) Validate() error {
 		{"max_images", int64(c.MaxImages), 1},
 		{"max_answer", c.MaxAnswer, 1},
 		{"max_pixels", int64(c.MaxPixels), 1},
-		{"decode_pixels", int64(c.DecodePixels), int64(c.MaxPixels)},
+		{"decode_budget", c.DecodeBudget, 1},
 		{"rate_burst", int64(c.RateBurst), 1},
 	} {
 		if n.v < n.min {

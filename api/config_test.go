@@ -101,7 +101,7 @@ func TestValidate(t *testing.T) {
 		"max_queue 0":                   func(c *api.Config) { c.MaxQueue = 0 },
 		"explain_max_batch":             func(c *api.Config) { c.ExplainMaxBatch = 0 },
 		"body_budget":                   func(c *api.Config) { c.BodyBudget = c.MaxBody - 1 },
-		"decode_pixels":                 func(c *api.Config) { c.DecodePixels = c.MaxPixels - 1 },
+		"decode_budget 0":               func(c *api.Config) { c.DecodeBudget = 0 },
 		"write_timeout 59.9":            func(c *api.Config) { c.WriteTimeout = api.Duration(time.Minute - 1) },
 		"read_timeout 0s":               func(c *api.Config) { c.ReadTimeout = 0 },
 		"rate_limit -1":                 func(c *api.Config) { c.RateLimit = -1 },

@@ -121,7 +121,7 @@ func (n *tally) send(c *client, way int, files [][]byte) {
 func TestHostilePictures(t *testing.T) {
 	const (
 		together, workers = 20, 4
-		bodies, pixels    = 8 << 20, 1 << 18
+		bodies, room      = 8 << 20, 8 << 20
 	)
 	each := 1000
 	if raceEnabled {
@@ -129,7 +129,7 @@ func TestHostilePictures(t *testing.T) {
 	}
 	c := start(t, func(cfg *api.Config) {
 		cfg.Models = []api.ModelConfig{{Path: filepath.Join("..", "models", "testdata", "golden", "timm_vit")}}
-		cfg.MaxPixels, cfg.DecodePixels, cfg.BodyBudget, cfg.MaxBody = 1<<16, pixels, bodies, 1<<20
+		cfg.MaxPixels, cfg.DecodeBudget, cfg.BodyBudget, cfg.MaxBody = 1<<16, room, bodies, 1<<20
 		cfg.MaxQueue = workers * together
 	})
 	banana := photo(t, "banana.jpg")
@@ -188,9 +188,9 @@ func TestHostilePictures(t *testing.T) {
 		}
 		require.Positive(t, n.status[http.StatusBadRequest].Load(), "%s: some do not", k.name)
 	}
-	// Bodies, decoded pictures with their decoders' planes and tables, and as
-	// much again that is garbage and not collected yet.
-	require.Less(t, most-base, uint64(2*(bodies+32*pixels)))
+	// Bodies, pictures with their decoders' planes and tables, and as much again
+	// that is garbage and not collected yet.
+	require.Less(t, most-base, uint64(2*(bodies+room)))
 	require.Equal(t, before.Results[0].Logits, c.post("/v1/classify?logits=true", pngOf(t, pattern(90, 70, 3))).classified(t).Results[0].Logits)
 	require.NotContains(t, c.logs.String(), `"status":5`)
 	require.NotContains(t, c.logs.String(), "panic")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/vitserve/vitserve"
@@ -16,24 +17,45 @@ import (
 )
 
 // decode waits until a picture may be decoded, and has f do it. Pictures wait
-// here for each other, so that those in memory at the same time are bounded in
-// number and in pixels. After an error there is nothing to be released.
+// here for each other, so that those that are decoded or drawn on at the same
+// time are bounded in number and in bytes. After an error there is nothing to
+// be released.
 func (j *job) decode(ctx context.Context, data []byte, f func() error) (release func(), err error) {
 	s := j.s
 	d, err := patch.Declared(data, j.look.Options)
 	if err != nil {
 		return nil, err
 	}
-	room := int64(d.Width) * int64(d.Height)
-	if err := s.pixels.Acquire(ctx, room); err != nil {
+	room, photo := d.PixelsBytes, int64(0)
+	if j.look.Keep {
+		room, photo = d.Bytes, 4*int64(d.Width)*int64(d.Height)
+	}
+	if room > s.cfg.DecodeBudget {
+		return nil, fmt.Errorf("a %s of %d×%d pixels takes %d bytes to decode, the limit is %d: %w",
+			d.Format, d.Width, d.Height, room, s.cfg.DecodeBudget, patch.ErrSize)
+	}
+	if err := s.decoding.Acquire(ctx, room); err != nil {
 		return nil, err
 	}
-	release = func() { s.pixels.Release(room) }
-	if err := s.decoders.turn(ctx, f); err != nil {
-		release()
+	err = s.decoders.turn(ctx, f)
+	if err != nil {
+		photo = 0
+	}
+	s.vacate(room - photo)
+	if err != nil {
 		return nil, err
 	}
-	return release, nil
+	return func() { s.vacate(photo) }, nil
+}
+
+// vacate gives room for pictures back. Of much, the memory is given back
+// first: until the garbage collector comes by itself, it is still taken.
+func (s *Server) vacate(room int64) {
+	const much = 64 << 20
+	if room >= much {
+		runtime.GC()
+	}
+	s.decoding.Release(room)
 }
 
 // prepare decodes a picture and prepares it for the model. What is kept of it

@@ -40,7 +40,7 @@ type Server struct {
 	dialects map[string]op.Dialect // by path, of the routes that are a dialect's
 
 	bodies   budget              // bytes of request bodies
-	pixels   *semaphore.Weighted // pixels of decoded pictures
+	decoding *semaphore.Weighted // bytes of pictures that are decoded or drawn on
 	decoders *decoders
 	device   *pulse // of the passes of all models
 	stalled  atomic.Bool
@@ -72,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
 		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), fetch: newFetcher(cfg),
-		pixels: semaphore.NewWeighted(int64(cfg.DecodePixels)), decoders: newDecoders(cores), device: &pulse{},
+		decoding: semaphore.NewWeighted(cfg.DecodeBudget), decoders: newDecoders(cores), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)

@@ -4,7 +4,8 @@ package patch
 type Declaration struct {
 	Format        string // as in Photo
 	Width, Height int    // pixels as they are stored, before an EXIF orientation is undone
-	Bytes         int64  // memory that Decode needs at its peak, its Photo included; Transform.Pixels needs no more
+	Bytes         int64  // memory that Decode takes at its peak, its Photo included
+	PixelsBytes   int64  // and Transform.Pixels, which makes no picture of a JPEG
 }
 
 // Declared reads a picture's header, which costs no memory, so that a caller

@@ -101,8 +101,15 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 	if err != nil {
 		return f, d, err
 	}
+	d.PixelsBytes = d.Bytes
+	if f.name == "jpeg" {
+		d.PixelsBytes -= 4 * pixels
+	}
 	if !o.IgnoreEXIF && storage[orientation(f.name, data)].transposed {
-		d.Bytes = max(d.Bytes, 8*pixels)
+		d.Bytes += 4 * pixels // the upright picture, beside what decoding has left behind
+		if f.name != "jpeg" {
+			d.PixelsBytes = d.Bytes
+		}
 	}
 	return f, d, nil
 }

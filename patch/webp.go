@@ -292,9 +292,10 @@ func webpCost(data []byte, w, h int) (int64, error) {
 		bytes += n*(384+8) + 64*int64(frame.across+frame.down)
 	}
 	if !f.lossy || f.alpha != nil {
-		const tile, codes, code = 4, 20, 5 * 1024 // a group of codes takes so many bits at least, and bytes of memory at most twice as many
-		groups := min(8*int64(max(len(f.stream), len(f.alpha)))/codes+1, 2600)
-		bytes += 3*4*int64(tiles(w, 2))*int64(tiles(h, 2)) + groups*2*code
+		const codes, code = 20, 5 * 1024 // a group of codes takes so many bits at least, and bytes of memory at most twice as many
+		n := int64(tiles(w, 2)) * int64(tiles(h, 2))
+		groups := min(8*int64(max(len(f.stream), len(f.alpha)))/codes+1, n, 2600)
+		bytes += 3*4*n + groups*2*code
 	}
 	return bytes, nil
 }

@@ -167,7 +167,8 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 		cfg.Models[0].Labels = f.labels
 	}
 	// One number of pixels, or of bytes, is all that most people want to say.
-	cfg.DecodePixels = max(cfg.DecodePixels, cfg.MaxPixels)
+	const perPixel = 10 // bytes that no kind of picture but a JPEG in many scans needs more of
+	cfg.DecodeBudget = max(cfg.DecodeBudget, perPixel*int64(cfg.MaxPixels))
 	cfg.BodyBudget = max(cfg.BodyBudget, cfg.MaxBody)
 	return cfg, nil
 }
