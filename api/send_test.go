@@ -110,6 +110,11 @@ func TestPictures(t *testing.T) {
 	require.Less(t, len(c.post("/v1/explain?quality=10", bus).body), len(c.post("/v1/explain?quality=95", bus).body)/2)
 	require.NotEqual(t, c.post("/v1/explain?picture=sheet", bus).body, c.post("/v1/explain?picture=sheet&queries=2,3", bus).body)
 
+	// compat paints, too, as that program does: in the size of the model's input.
+	painted, _, err := image.Decode(bytes.NewReader(c.post("/v1/explain?picture=overlay&format=png&compat=vit-explain", bus).body))
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(64, 64), painted.Bounds().Size())
+
 	// Many pictures and maps: each has its own, a broken one none.
 	a := c.form("/v1/explain?format=json&picture=overlay", file{"file", "a", bus}, file{"file", "b", photo(t, "broken.jpg")}, file{"file", "c", photo(t, "sideways.jpg")},
 		file{field: "class", data: []byte("beacon")}, file{field: "class", data: []byte("7")}).explained(t)

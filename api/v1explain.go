@@ -21,6 +21,7 @@ type shown struct {
 
 func answerExplain(ctx context.Context, c *call, a *askExplain, pictures []op.Picture) error {
 	q := &a.Question
+	a.Style.Compat = q.Options.Compat // it is painted as it is computed
 	if err := a.send.countable(len(pictures), max(1, len(q.Queries))*max(1, len(a.Classes), q.Best)); err != nil {
 		return err
 	}
