@@ -31,6 +31,7 @@ type Config struct {
 
 	Models       []ModelConfig `json:"models" yaml:"models"`               // the first is the default; none: the embedded one
 	MemoryBudget int64         `json:"memory_budget" yaml:"memory_budget"` // bytes that resident models may take together; 0: no limit
+	MemoryLimit  int64         `json:"memory_limit" yaml:"memory_limit"`   // bytes that the process may take, for the garbage collector; 0: those of its cgroup. GOMEMLIMIT goes before both
 
 	MaxBatch        int      `json:"max_batch" yaml:"max_batch"`                 // pictures of a model that are classified at the same time
 	MaxQueue        int      `json:"max_queue" yaml:"max_queue"`                 // pictures of each priority that may wait for a model
@@ -170,6 +171,7 @@ func (c Config) Validate() error {
 	}{
 		{"threads", int64(c.Threads), 0},
 		{"memory_budget", c.MemoryBudget, 0},
+		{"memory_limit", c.MemoryLimit, 0},
 		{"max_batch", int64(c.MaxBatch), 1},
 		{"max_queue", int64(c.MaxQueue), 1},
 		{"explain_max_batch", int64(c.ExplainMaxBatch), 1},

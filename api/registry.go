@@ -20,6 +20,7 @@ type registry struct {
 	backend backend.Backend
 	met     *metrics
 	device  *pulse
+	memory  *memory
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -56,8 +57,8 @@ type loading struct {
 	err  error
 }
 
-func newRegistry(cfg Config, b backend.Backend, met *metrics, device *pulse, log *slog.Logger) *registry {
-	r := &registry{cfg: cfg, backend: b, met: met, device: device, log: log}
+func newRegistry(cfg Config, b backend.Backend, met *metrics, device *pulse, memory *memory, log *slog.Logger) *registry {
+	r := &registry{cfg: cfg, backend: b, met: met, device: device, memory: memory, log: log}
 	configured := cfg.Models
 	if len(configured) == 0 {
 		configured = []ModelConfig{{ID: models.Embedded()[0]}}
@@ -213,7 +214,7 @@ func (r *registry) open(s *slot) (live *resident, evicted []*resident, err error
 			err = fmt.Errorf("api: load %s: panic: %v", s.name(), p)
 		}
 	}()
-	live, err = open(s.model, r.backend, r.cfg, r.met, r.device)
+	live, err = open(s.model, r.backend, r.cfg, r.met, r.device, r.memory)
 	if err != nil {
 		return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 	}

@@ -28,13 +28,14 @@ type resident struct {
 	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[vitserve.Inquiry, vitserve.Finding]
 	device   *pulse
+	memory   *memory
 	threads  int              // of the backend
 	passes   []*vitserve.Lane // of classify
 	probes   *vitserve.Lane   // of explain
 }
 
 // open reads a checkpoint, puts it on the backend and starts its lanes.
-func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pulse) (*resident, error) {
+func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pulse, memory *memory) (*resident, error) {
 	ck, err := models.Open(m.Path, models.Options{Labels: m.Labels})
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		id = ck.Name
 	}
 	r := &resident{
-		id: id, device: device, threads: threads, revision: ck.Revision(), model: model,
+		id: id, device: device, memory: memory, threads: threads, revision: ck.Revision(), model: model,
 		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
 	}
 	c := model.Config()
@@ -75,6 +76,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	if err := errors.Join(r.passes[0].Ready(), r.probes.Ready()); err != nil { // the others when there is work for them
 		return nil, errors.Join(err, r.free())
 	}
+	memory.add(r.bytes)
 	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
 	r.classify = batch.New(batch.Options{MaxBatch: perLane, Lanes: lanes, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
 		func(p batch.Pass, in []forwardIn) ([]forwardOut, error) {

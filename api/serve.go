@@ -51,6 +51,7 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener) error {
 	// at every step of its way; with places to spare it is the operating
 	// system that divides the cores, and it lets short work go first.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * s.cores))
+	defer s.memory.hold()()
 	srv := &http.Server{
 		Handler:           s.echo,
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout.std(),

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -33,6 +34,7 @@ type Server struct {
 	spec    []byte
 	limits  *limiter
 	pages   *http.CrossOriginProtection
+	memory  *memory
 	fetch   *http.Client
 	cores   int // that this process may use
 
@@ -71,13 +73,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
-		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), fetch: newFetcher(cfg),
+		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), memory: newMemory(cfg, os.DirFS("/"), os.Getenv("GOMEMLIMIT")), fetch: newFetcher(cfg),
 		decoding: semaphore.NewWeighted(cfg.DecodeBudget), decoders: newDecoders(cores), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)
 	s.met = newMetrics(s)
-	s.models = newRegistry(cfg, b, s.met, s.device, log)
+	s.models = newRegistry(cfg, b, s.met, s.device, s.memory, log)
 	s.open, s.dialects = map[string]bool{}, map[string]op.Dialect{}
 	s.echo = s.routes()
 	return s, nil
