@@ -34,7 +34,7 @@ type unfoldedBlock struct {
 
 // fold removes what a forward pass need not know. Each fold is exact up to
 // rounding, and computed in float64 where it multiplies.
-func (u *unfolded) fold(mean, std [3]float32) *vit.Weights {
+func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
 	w := &vit.Weights{PreNorm: u.preNorm, Norm: u.norm, Head: u.head, HeadBias: u.headBias}
 	w.PatchProj, w.PatchBias = foldNormalisation(u.proj, u.projBias, mean, std)
 	w.Prefix, w.Pos = foldPositions(u.prefix, u.pos, u.posPrefix)
@@ -60,7 +60,7 @@ func (u *unfolded) fold(mean, std [3]float32) *vit.Weights {
 //
 // so that every model has one kind of input, and an attack's ε means what
 // papers mean by it. proj is (C, 3, h, w); the result is (C, 3·h·w), (C).
-func foldNormalisation(proj, bias *tensor.Dense, mean, std [3]float32) (*tensor.Dense, *tensor.Dense) {
+func foldNormalisation(proj, bias *tensor.Dense, mean, std [3]float64) (*tensor.Dense, *tensor.Dense) {
 	s := proj.Shape()
 	dim, area := s[0], s[2]*s[3]
 	src, folded, shift := proj.Float32s(), make([]float32, dim*3*area), make([]float32, dim)
@@ -70,7 +70,7 @@ func foldNormalisation(proj, bias *tensor.Dense, mean, std [3]float32) (*tensor.
 			sum = float64(bias.Float32s()[c])
 		}
 		for ch := range 3 {
-			m, sd := float64(mean[ch]), float64(std[ch])
+			m, sd := mean[ch], std[ch]
 			for i := (3*c + ch) * area; i < (3*c+ch+1)*area; i++ {
 				v := float64(src[i]) / sd
 				folded[i] = float32(v)

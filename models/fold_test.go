@@ -46,7 +46,7 @@ func vector(n int, seed uint64) []float64 {
 
 func TestFoldNormalisation(t *testing.T) {
 	const dim, h, w = 5, 3, 4
-	mean, std := [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225}
+	mean, std := [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 	pixels := vector(3*h*w, 7)
 	normalised := make([]float64, len(pixels))
 	for i, x := range pixels {

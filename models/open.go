@@ -229,7 +229,7 @@ func (c *Checkpoint) read(l *loader) error {
 
 // weights folds what was read, with positions for the input size.
 func (l *loader) weights(rule patch.PosRule, t patch.Transform) (*vit.Weights, error) {
-	w := l.raw.fold(t.Mean, t.Std)
+	w := l.raw.fold(t.Normalisation())
 	for _, v := range slices.Concat(w.PatchProj.Float32s(), w.PatchBias.Float32s()) {
 		if v-v != 0 {
 			return nil, fmt.Errorf("std %v makes the patch projection infinite", t.Std)

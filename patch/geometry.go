@@ -38,13 +38,13 @@ func (g Geometry) Cell(row, col, rows, cols int) Rect {
 // filled, and inside is what remains.
 type plan struct {
 	rw, rh       int
-	how          Interpolation
+	how          resize
 	crop, inside window
 	fill         [3]uint8
 }
 
 func (t Transform) plan(w, h int) (plan, error) {
-	p := plan{rw: w, rh: h, how: t.Interpolation}
+	p := plan{rw: w, rh: h, how: resize{t.Interpolation, t.Resampler}}
 	switch t.Fit {
 	case FitShort:
 		if t.Resize[0] == t.Resize[1] {
@@ -64,8 +64,8 @@ func (t Transform) plan(w, h int) (plan, error) {
 			return plan{}, fmt.Errorf("patch: without preprocessing: want %d×%d pixels, found %d×%d: %w", t.Size[1], t.Size[0], w, h, ErrShape)
 		}
 	}
-	if p.rw == w && p.rh == h && p.how == "" {
-		p.how = Nearest // nothing is resized; the filter does not matter
+	if p.rw == w && p.rh == h && p.how.how == "" {
+		p.how.how = Nearest // nothing is resized; the filter does not matter
 	}
 	p.crop = window{t.origin(p.rw, t.Size[1]), t.origin(p.rh, t.Size[0]), t.Size[1], t.Size[0]}
 	p.inside = p.crop

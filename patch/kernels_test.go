@@ -37,11 +37,11 @@ func TestKernels(t *testing.T) {
 		}
 	})
 	t.Run("horizontal and line", func(t *testing.T) {
-		for _, how := range []Interpolation{Nearest, Bilinear, Bicubic, Lanczos} {
+		for _, how := range []Interpolation{Nearest, Bilinear, Bicubic, Lanczos, Box, Hamming} {
 			for range 60 {
 				in, out := 1+rng.IntN(300), 1+rng.IntN(100)
 				var a axis
-				a.set(how, in, 0, float64(in), out, 0, out)
+				a.set(resize{how: how}, in, 0, float64(in), out, 0, out)
 				for _, slack := range []int{0, rowSlack} {
 					src := random(rng, 4*in+slack)
 					want, got := make([]byte, 4*out), make([]byte, 4*out)

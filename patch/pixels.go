@@ -63,7 +63,7 @@ func (p plan) sample(ctx context.Context, out []float32, src rgbaSource, w, h, o
 	y.set(p.how, h, 0, float64(h), p.rh, p.inside.y, p.inside.h)
 	s.orient(at, w, h)
 	s.window = grow(s.window, p.inside.w*p.inside.h*4)
-	columns := h > p.rh && h-p.rh > 2*(w-p.rw)
+	columns := p.how.by != Torchvision && h > p.rh && h-p.rh > 2*(w-p.rw)
 	if err := s.run(ctx, s.window, src, &s.h, &s.v, columns != at.transposed); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 
 	"gorgonia.org/tensor"
 )
@@ -31,12 +32,7 @@ func (t Transform) Receipt(ctx context.Context, data []byte, o Options) (*Receip
 		return nil, err
 	}
 	x := dst.Float32s()
-	for c := range 3 {
-		plane := x[c*h*w : (c+1)*h*w]
-		for i, v := range plane {
-			plane[i] = (v - t.Mean[c]) / t.Std[c]
-		}
-	}
+	t.normalise(x)
 	r := &Receipt{Shape: [3]int{3, h, w}, Geometry: g}
 	var file bytes.Buffer
 	if err := WriteNpy(&file, r.Shape[:], x); err != nil {
@@ -48,6 +44,38 @@ func (t Transform) Receipt(ctx context.Context, data []byte, o Options) (*Receip
 	r.Steps, err = t.steps(g, how)
 	return r, err
 }
+
+// normalise makes of pixels (3, H, W) in [0, 1] what the reference makes of the
+// bytes that they are, with its own roundings. torchvision's fuses rescaling
+// into mean and std.
+func (t Transform) normalise(x []float32) {
+	f := t.Rescale
+	for c := range 3 {
+		plane := x[c*len(x)/3 : (c+1)*len(x)/3]
+		mean, std := t.Mean[c], t.Std[c]
+		switch {
+		case t.Resampler == Torchvision:
+			if f == 0 {
+				f = 1.0 / 255
+			}
+			mean, std = mean*float32(1/f), std*float32(1/f)
+			for i, v := range plane {
+				plane[i] = (bytesOf(v) - mean) / std
+			}
+		case f != 0:
+			for i, v := range plane {
+				plane[i] = (float32(float64(bytesOf(v))*f) - mean) / std
+			}
+		default:
+			for i, v := range plane {
+				plane[i] = (v - mean) / std
+			}
+		}
+	}
+}
+
+// bytesOf is the byte that a pixel in [0, 1] is.
+func bytesOf(v float32) float32 { return float32(math.Round(float64(v) * 255)) }
 
 // steps tells in order what was done to a photo of geometry g.
 func (t Transform) steps(g Geometry, how way) ([]string, error) {
@@ -70,9 +98,11 @@ func (t Transform) steps(g Geometry, how way) ([]string, error) {
 	switch {
 	case pl.rw == w && pl.rh == h:
 	case how.block > 0:
-		add("resize luma and chroma by themselves to %d×%d, %s, antialiased, then convert to RGB", pl.rw, pl.rh, pl.how)
+		add("resize luma and chroma by themselves to %d×%d, %s, antialiased, then convert to RGB", pl.rw, pl.rh, pl.how.how)
+	case pl.how.by == Torchvision:
+		add("resize to %d×%d, %s, antialiased, with torchvision's integers, eight bits between the passes", pl.rw, pl.rh, pl.how.how)
 	default:
-		add("resize to %d×%d, %s, antialiased, eight bits between the passes", pl.rw, pl.rh, pl.how)
+		add("resize to %d×%d, %s, antialiased, eight bits between the passes", pl.rw, pl.rh, pl.how.how)
 	}
 	if pl.crop != (window{0, 0, pl.rw, pl.rh}) {
 		add("crop %d×%d at (%d, %d), rounded as %s", pl.crop.w, pl.crop.h, pl.crop.x, pl.crop.y, t.Rounding)
@@ -80,7 +110,11 @@ func (t Transform) steps(g Geometry, how way) ([]string, error) {
 	if pl.inside != pl.crop {
 		add("fill outside the photo with (%d, %d, %d)", pl.fill[0], pl.fill[1], pl.fill[2])
 	}
-	add("divide by 255")
+	if t.Rescale == 0 {
+		add("divide by 255")
+	} else {
+		add("multiply by %g", t.Rescale)
+	}
 	add("subtract mean (%g, %g, %g), divide by std (%g, %g, %g)", t.Mean[0], t.Mean[1], t.Mean[2], t.Std[0], t.Std[1], t.Std[2])
 	return steps, nil
 }

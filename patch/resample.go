@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"math"
+	"slices"
 )
 
 // The resampling is Pillow's (src/libImaging/Resample.c): a filter as wide as
@@ -11,6 +12,12 @@ import (
 // unless the height shrinks by more than twice the pixels that the width does
 // (so in Pillow 13; before, it always was). Done in the same order with the
 // same integers, the pixels are Pillow's bit for bit.
+
+// Torchvision's of bytes on a processor (ATen/native/cpu/UpSampleKernel.cpp,
+// upsample_avx_bilinear_bicubic_uint8) is the same with weights of 16 bits,
+// as many of them fractions as the greatest weight of the axis leaves, and
+// always with the horizontal pass first. Its sums are those of weights that
+// are rounded to these and stretched to Pillow's precision.
 
 // precisionBits leaves room for eight bits of pixel and two of overshoot in
 // an int32.
@@ -26,6 +33,25 @@ var filters = map[Interpolation]filter{
 	Bilinear: {1, func(x float64) float64 { return max(0, 1-math.Abs(x)) }},
 	Bicubic:  {2, cubic},
 	Lanczos:  {3, func(x float64) float64 { return sinc(x) * sinc(x/3) }},
+	Box: {0.5, func(x float64) float64 {
+		if x > -0.5 && x <= 0.5 {
+			return 1
+		}
+		return 0
+	}},
+	Hamming: {1, hamming},
+}
+
+func hamming(x float64) float64 {
+	x = math.Abs(x)
+	switch {
+	case x == 0:
+		return 1
+	case x >= 1:
+		return 0
+	}
+	x *= math.Pi
+	return math.Sin(x) / x * (0.54 + 0.46*math.Cos(x))
 }
 
 // cubic is the convolution kernel of Keys, "Cubic convolution interpolation
@@ -62,42 +88,65 @@ type axis struct {
 	k            []float64 // one output's weights before rounding
 }
 
+// resize is how an axis is resampled.
+type resize struct {
+	how Interpolation
+	by  Resampler
+}
+
 // set computes the weights that bring in samples to out samples, for outputs
 // [from, from+n) only, reusing a's memory. The picture is the span of samples
 // from origin on, which may begin and end inside a sample.
-func (a *axis) set(how Interpolation, in int, origin, span float64, out, from, n int) {
+func (a *axis) set(r resize, in int, origin, span float64, out, from, n int) {
 	a.first, a.count = grow(a.first, n), grow(a.count, n)
 	a.keep = in == out && span == float64(in)
-	if a.keep || how == Nearest {
-		a.pick(in, out, from, n)
+	if a.keep || r.how == Nearest {
+		a.pick(r.by, in, out, from, n)
 		return
 	}
-	f := filters[how]
+	f := filters[r.how]
 	scale := span / float64(out)
 	wide := max(scale, 1)
 	support := f.support * wide
 	longest := int(math.Ceil(support))*2 + 1
 	a.size = (longest + 7) &^ 7
 	a.weight, a.k = grow(a.weight, n*a.size), grow(a.k, longest)
-	for i := range n {
-		center := origin + (float64(from+i)+0.5)*scale
-		lo := max(int(center-support+0.5), 0)
+	// weigh makes k the weights of output i, which begin with input lo.
+	weigh := func(i int) (k []float64, lo int) {
+		center := origin + (float64(i)+0.5)*scale
+		lo = max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), in)
-		k := a.k[:hi-lo]
+		k = a.k[:hi-lo]
 		sum := 0.0
 		for x := range k {
 			k[x] = f.at((float64(x+lo) - center + 0.5) * (1 / wide))
 			sum += k[x]
 		}
+		for x := range k {
+			if sum != 0 {
+				k[x] /= sum
+			}
+		}
+		return k, lo
+	}
+	bits := precisionBits
+	if r.by == Torchvision {
+		most := 0.0
+		for i := range out {
+			k, _ := weigh(i)
+			most = max(most, slices.Max(k))
+		}
+		for bits = 0; bits < precisionBits && int(0.5+most*float64(int(2)<<bits)) < 1<<15; bits++ {
+		}
+	}
+	for i := range n {
+		k, lo := weigh(from + i)
 		w := a.weight[i*a.size : (i+1)*a.size]
 		clear(w)
 		for x, v := range k {
-			if sum != 0 {
-				v /= sum
-			}
-			w[x] = int32(math.Trunc(math.Copysign(0.5, v) + v*(1<<precisionBits)))
+			w[x] = int32(math.Trunc(math.Copysign(0.5, v)+v*float64(int(1)<<bits))) << (precisionBits - bits)
 		}
-		a.first[i], a.count[i] = lo, hi-lo
+		a.first[i], a.count[i] = lo, len(k)
 	}
 	a.measure()
 }
@@ -109,10 +158,11 @@ func (a *axis) measure() {
 	}
 }
 
-// pick makes each output one input: its own, or the one under its middle,
-// with the positions added up in float64 as Pillow's ImagingScaleAffine does (a
-// product would fall on the other side of some ties).
-func (a *axis) pick(in, out, from, n int) {
+// pick makes each output one input: its own, or the one under its middle.
+// Pillow's ImagingScaleAffine adds the positions up in float64 (a product would
+// fall on the other side of some ties); torch's nearest-exact multiplies in
+// float32 (ATen/native/UpSample.h, nearest_exact_idx).
+func (a *axis) pick(by Resampler, in, out, from, n int) {
 	a.size = 8
 	a.weight = grow(a.weight, n*a.size)
 	clear(a.weight)
@@ -126,7 +176,11 @@ func (a *axis) pick(in, out, from, n int) {
 		}
 	}
 	for i := range n {
-		a.first[i], a.count[i] = min(int(at), in-1), 1
+		index := int(at)
+		if by == Torchvision && !a.keep {
+			index = int((float32(from+i) + 0.5) * (float32(in) / float32(out)))
+		}
+		a.first[i], a.count[i] = min(index, in-1), 1
 		a.weight[i*a.size] = 1 << precisionBits
 		at += step
 	}

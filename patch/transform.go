@@ -22,7 +22,7 @@ const (
 	FitNone   Fit = "none"   // the photo has the model's size already; another size is ErrShape
 )
 
-// Interpolation is a Pillow resampling filter, antialiased.
+// Interpolation is a resampling filter, antialiased.
 type Interpolation string
 
 // The interpolations that checkpoints name.
@@ -31,6 +31,18 @@ const (
 	Bilinear Interpolation = "bilinear"
 	Bicubic  Interpolation = "bicubic"
 	Lanczos  Interpolation = "lanczos"
+	Box      Interpolation = "box"
+	Hamming  Interpolation = "hamming"
+)
+
+// Resampler is whose integers a resize computes with. The two differ by up to
+// two grey levels.
+type Resampler string
+
+// The resamplers of the reference implementations; the empty one is Pillow's.
+const (
+	Pillow      Resampler = "pillow"      // timm, and the image processors of transformers before version 5
+	Torchvision Resampler = "torchvision" // of bytes on a processor: what transformers calls a fast image processor
 )
 
 // Rounding is where an odd margin goes when the middle is cropped.
@@ -50,14 +62,37 @@ type Transform struct {
 	Fit           Fit           `json:"fit"`    //
 	Resize        [2]int        `json:"resize"` // height, width the resize aims at, before the crop
 	Interpolation Interpolation `json:"interpolation"`
+	Resampler     Resampler     `json:"resampler,omitempty"` // "": Pillow's
 	Rounding      Rounding      `json:"rounding"`
 	Mean          [3]float32    `json:"mean"`
 	Std           [3]float32    `json:"std"`
+
+	// Rescale is what bytes are multiplied by before mean and std; 0: 1/255.
+	Rescale float64 `json:"rescale,omitempty"`
+}
+
+// Normalisation returns the mean and the standard deviation of pixels in
+// [0, 1] that stand for those of bytes times Rescale:
+//
+//	(v·f - m)/s = (v/255 - m/(255 f)) / (s/(255 f))
+func (t Transform) Normalisation() (mean, std [3]float64) {
+	unit := 1.0
+	if t.Rescale != 0 {
+		unit = 255 * t.Rescale
+	}
+	for c := range 3 {
+		mean[c], std[c] = float64(t.Mean[c])/unit, float64(t.Std[c])/unit
+	}
+	return mean, std
 }
 
 // maxInput bounds the model's input and the resize target: no Vision
 // Transformer comes near it, and it keeps every product within an int.
 const maxInput = 1 << 14
+
+// maxRescale bounds what bytes are multiplied by: none are brought beyond
+// their own values.
+const maxRescale = 1.0
 
 // Validate says what is wrong with t, if anything.
 func (t Transform) Validate() error {
@@ -78,6 +113,12 @@ func (t Transform) Validate() error {
 	case FitCrop, FitNone:
 	default:
 		bad("unknown fit %q", t.Fit)
+	}
+	if t.Resampler != "" && t.Resampler != Pillow && t.Resampler != Torchvision {
+		bad("unknown resampler %q", t.Resampler)
+	}
+	if !(t.Rescale >= 0 && t.Rescale <= maxRescale) {
+		bad("rescale factor %g is not within 0 and %g", t.Rescale, maxRescale)
 	}
 	if t.Rounding != RoundTorchvision && t.Rounding != RoundFloor {
 		bad("unknown rounding %q", t.Rounding)

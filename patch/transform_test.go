@@ -34,7 +34,7 @@ func noise(w, h int) *image.NRGBA {
 // resample brings m to rw × rh and keeps win of it.
 func resample(m *image.NRGBA, rw, rh int, win window, how Interpolation) []float32 {
 	out := make([]float32, 3*win.w*win.h)
-	err := plan{rw: rw, rh: rh, how: how, crop: win, inside: win}.sample(context.Background(), out, picture{m}, m.Rect.Dx(), m.Rect.Dy(), 1)
+	err := plan{rw: rw, rh: rh, how: resize{how: how}, crop: win, inside: win}.sample(context.Background(), out, picture{m}, m.Rect.Dx(), m.Rect.Dy(), 1)
 	if err != nil {
 		panic(err)
 	}
@@ -156,8 +156,11 @@ func TestValidate(t *testing.T) {
 		"size":           func(t *Transform) { t.Size[1] = 1 << 20 },
 		"resize":         func(t *Transform) { t.Resize[0] = -1 },
 		"fit":            func(t *Transform) { t.Fit = "loose" },
-		"interpolation":  func(t *Transform) { t.Interpolation = "hamming" },
+		"interpolation":  func(t *Transform) { t.Interpolation = "mitchell" },
 		"interpolation ": func(t *Transform) { t.Interpolation = "" },
+		"resampler":      func(t *Transform) { t.Resampler = "opencv" },
+		"rescale":        func(t *Transform) { t.Rescale = -1 },
+		"rescale NaN":    func(t *Transform) { t.Rescale = math.NaN() },
 		"rounding":       func(t *Transform) { t.Rounding = "" },
 		"mean":           func(t *Transform) { t.Mean[0] = float32(math.NaN()) },
 		"std":            func(t *Transform) { t.Std[2] = 0 },
