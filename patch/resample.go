@@ -51,7 +51,8 @@ func hamming(x float64) float64 {
 		return 0
 	}
 	x *= math.Pi
-	return math.Sin(x) / x * (0.54 + 0.46*math.Cos(x))
+	const a, b = float32(0.54), float32(0.46) // in float32, as Pillow has them
+	return math.Sin(x) / x * (float64(a) + float64(b)*math.Cos(x))
 }
 
 // cubic is the convolution kernel of Keys, "Cubic convolution interpolation
