@@ -69,7 +69,13 @@ func (r *Reader) markers(header bool) (byte, error) {
 		}
 		body, ok := f.body()
 		if !ok {
+			if r.torn(marker, f.data[f.at:]) {
+				return 0, fmt.Errorf("a segment of marker %#x that is wrong before it is cut off", marker)
+			}
 			return 0, errCut
+		}
+		if length := f.data[f.at-len(body)-2:]; length[0] == 0 && length[1] < 2 && !skipped(marker) {
+			return 0, fmt.Errorf("a segment of marker %#x and length %d, want at least 2", marker, length[1])
 		}
 		if err := r.segment(marker, body); err != nil {
 			return 0, err
@@ -118,6 +124,12 @@ func (r *Reader) segment(marker byte, b []byte) error {
 			return fmt.Errorf("a restart interval of %d bytes, want 2", len(b))
 		}
 		r.restart = int(binary.BigEndian.Uint16(b))
+	case dac: // of no use here, but it has to be right
+		for i := 0; i < len(b); i += 2 {
+			if i+1 == len(b) || b[i] > 31 || b[i] < 16 && b[i+1]&15 > b[i+1]>>4 {
+				return fmt.Errorf("conditioning of arithmetic coding % x", b[i:min(i+2, len(b))])
+			}
+		}
 	case app0:
 		if len(b) >= 14 && string(b[:5]) == "JFIF\x00" {
 			r.color.jfif = true

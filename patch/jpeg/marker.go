@@ -48,8 +48,44 @@ func (s *stream) next() bool {
 	}
 }
 
+// torn reports whether what there is of a segment that the file's end cuts off
+// is wrong already, which libjpeg finds before it waits for more.
+func (r *Reader) torn(marker byte, b []byte) bool {
+	if marker >= sof0 && marker <= sof2 {
+		return r.Width > 0 // a second frame
+	}
+	if len(b) < 3 {
+		return len(b) == 2 && marker == dri && string(b) != "\x00\x04"
+	}
+	length := int(b[0])<<8 | int(b[1])
+	switch marker {
+	case dri:
+		return length != 4
+	case dqt:
+		return b[2]&15 > 3
+	case sos:
+		return b[2] < 1 || b[2] > 4 || length != 6+2*int(b[2])
+	case dht:
+		for left, b := length-2, b[2:]; left > 16 && len(b) >= 17; {
+			n := 0
+			for _, count := range b[1:17] {
+				n += int(count)
+			}
+			if n > 256 || n > left-17 {
+				return true
+			}
+			if len(b) < 17+n {
+				break
+			}
+			left, b = left-17-n, b[17+n:]
+		}
+	}
+	return false
+}
+
 // body reads a marker's segment; false is its end beyond that of the file. A
-// length that does not even count itself is that of an empty segment.
+// length that does not even count itself is that of an empty segment, but not
+// where the segment has to be understood.
 func (s *stream) body() ([]byte, bool) {
 	if len(s.data)-s.at < 2 {
 		return nil, false

@@ -36,5 +36,15 @@ func reasons(format string) []reason {
 		other := func(p piece) bool { return isFrame(p) && (p.marker > 0xc2 || p.body[0] != 8) }
 		return lacks(f) && slices.ContainsFunc(split(f.file), other)
 	}}
-	return both
+	return append(both,
+		reason{"no marker behind the data: whether they suffice depends on how libjpeg-turbo fills its bit buffer", func(f finding) bool {
+			cut := f.ref == "" && strings.Contains(f.ours, "the file is cut off") ||
+				f.ours == "" && strings.HasPrefix(f.ref, "OSError: image file is truncated")
+			pieces := split(f.file)
+			return cut && len(pieces) > 0 && isScan(pieces[len(pieces)-1])
+		}},
+		reason{"Pillow's own look at the header refuses what libjpeg-turbo reads", func(f finding) bool {
+			return f.ours == "" && strings.HasPrefix(f.ref, "UnidentifiedImageError")
+		}},
+	)
 }
