@@ -102,7 +102,7 @@ type suite struct {
 // same operands on two backends.
 type rig struct {
 	backend.Stream
-	t   *testing.T
+	t   testing.TB
 	b   backend.Backend
 	rng *rand.Rand
 }
@@ -142,7 +142,7 @@ func runCase(t *testing.T, b backend.Backend, f func(r *rig) []backend.Tensor) [
 
 // near fails unless got is within limit of want, as a whole and value by
 // value.
-func near(t *testing.T, name string, got, want *tensor.Dense, limit float64) {
+func near(t testing.TB, name string, got, want *tensor.Dense, limit float64) {
 	t.Helper()
 	g, w := got.Float32s(), want.Float32s()
 	require.Equal(t, want.Shape(), got.Shape(), name)

@@ -11,7 +11,7 @@ import (
 )
 
 // newRig opens a stream on b that is closed with the test.
-func newRig(t *testing.T, b backend.Backend) *rig {
+func newRig(t testing.TB, b backend.Backend) *rig {
 	t.Helper()
 	stream, err := b.NewStream(backend.StreamOptions{Priority: 1})
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/backend/backendtest"
 )
 
 // shapes are the linear layers of ViT-B and DeiT-Ti at 197 tokens.
@@ -129,5 +130,20 @@ func BenchmarkPeak(b *testing.B) {
 			}
 			b.ReportMetric(best, "GFLOP/s")
 		})
+	}
+}
+
+// BenchmarkOps prints a table of operations for every precision of the fastest
+// kernels. Run it with -benchtime 1x; the tables are of medians.
+func BenchmarkOps(b *testing.B) {
+	k := available()[0]
+	for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
+		if len(k.missing[p]) > 0 {
+			continue
+		}
+		device, err := New(backend.Options{Precision: p})
+		require.NoError(b, err)
+		backendtest.Bench(b, device)
+		require.NoError(b, device.Close())
 	}
 }

@@ -172,8 +172,11 @@ func (s *relativeStep) row(w *worker, y []float32, i int) {
 		}
 		return
 	}
-	for j := 0; j < len(patches); j += s.at.Grid[1] {
-		from := at(s.at.Prefix + j)
-		copy(patches[j:j+s.at.Grid[1]], biases[from:])
+	cols := s.at.Grid[1]
+	for from := biases[at(s.at.Prefix):]; ; from = from[2*cols-1:] {
+		copy(patches[:cols], from)
+		if patches = patches[cols:]; len(patches) == 0 {
+			return
+		}
 	}
 }
