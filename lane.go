@@ -2,6 +2,7 @@ package vitserve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -92,10 +93,9 @@ type lanes struct {
 	o      vit.SessionOptions
 	places chan struct{} // holds a token for each lane that may compute
 
-	mu     sync.Mutex
-	idle   []*Lane
-	busy   int
-	closed bool
+	mu   sync.Mutex
+	idle []*Lane
+	busy int
 }
 
 func newLanes(m *Model, o vit.SessionOptions, most int) *lanes {
@@ -110,33 +110,31 @@ func newLanes(m *Model, o vit.SessionOptions, most int) *lanes {
 // has all threads; several at a time have a share each, because threads that
 // work on one photo wait for each other in every layer.
 func (p *lanes) use(ctx context.Context, f func(l *Lane, threads int) error) error {
+	if err := p.m.hold(); err != nil {
+		return err
+	}
+	defer p.m.under.Done()
 	select {
 	case <-p.places:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { p.places <- struct{}{} }()
-	l, threads, err := p.take()
-	if err != nil {
-		return err
-	}
+	l, threads := p.take()
 	defer p.put(l)
 	return f(l, threads)
 }
 
-func (p *lanes) take() (l *Lane, threads int, err error) {
+func (p *lanes) take() (l *Lane, threads int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, 0, fmt.Errorf("vitserve: %s: %w", p.m.Checkpoint.Name, ErrClosed)
-	}
 	p.busy++
 	threads = max(p.m.backend.Info().Threads/p.busy, 1)
 	if n := len(p.idle); n > 0 {
 		l, p.idle = p.idle[n-1], p.idle[:n-1]
-		return l, threads, nil
+		return l, threads
 	}
-	return p.m.NewLane(p.o), threads, nil
+	return p.m.NewLane(p.o), threads
 }
 
 func (p *lanes) put(l *Lane) {
@@ -146,22 +144,11 @@ func (p *lanes) put(l *Lane) {
 	p.idle = append(p.idle, l)
 }
 
-// close waits for the lanes that compute and frees them all.
+// close frees the lanes, of which none is in use.
 func (p *lanes) close() (err error) {
-	for range cap(p.places) {
-		<-p.places
-	}
-	p.mu.Lock()
-	p.closed = true
 	for _, l := range p.idle {
-		if e := l.Close(); e != nil {
-			err = e
-		}
+		err = errors.Join(err, l.Close())
 	}
 	p.idle = nil
-	p.mu.Unlock()
-	for range cap(p.places) {
-		p.places <- struct{}{}
-	}
 	return err
 }

@@ -84,6 +84,10 @@ type stream struct {
 }
 
 func (s *stream) run(ctx context.Context, sources iter.Seq[Source]) (err error) {
+	if err := s.m.hold(); err != nil {
+		return err
+	}
+	defer s.m.under.Done()
 	s.lane = s.m.NewLane(vit.SessionOptions{MaxBatch: s.o.Batch})
 	if err := s.lane.Ready(); err != nil {
 		return s.failed(err)

@@ -108,6 +108,10 @@ type Model struct {
 	passes  *lanes    // of Classify and Embed
 	probes  *lanes    // of Explain
 	owned   []func() error
+
+	mu     sync.Mutex
+	closed bool
+	under  sync.WaitGroup // answers under way
 }
 
 // Open opens a model: an embedded one by its name, a folder, a file, or the
@@ -167,10 +171,26 @@ func (m *Model) Shuffled(from int, seed uint64) (*Model, error) {
 	return s.with(m.Checkpoint.ShuffledModel(m.backend, from, seed))
 }
 
-// Close waits for the answers under way and frees the model, and its backend
-// unless that is the caller's. A second Close does nothing.
+// Close waits for the answers under way, streams among them, and frees the
+// model, and its backend unless that is the caller's. What is asked later
+// fails with ErrClosed. A second Close does nothing.
 func (m *Model) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.under.Wait()
 	return errors.Join(m.passes.close(), m.probes.close(), m.close())
+}
+
+// hold keeps the model from being freed until m.under.Done is called.
+func (m *Model) hold() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return fmt.Errorf("vitserve: %s: %w", m.Checkpoint.Name, ErrClosed)
+	}
+	m.under.Add(1)
+	return nil
 }
 
 func (m *Model) close() (err error) {

@@ -193,6 +193,29 @@ func TestClose(t *testing.T) {
 	_, err = m.Classify(t.Context(), vitserve.File(testPhoto("banana.jpg")))
 	require.ErrorIs(t, err, vitserve.ErrClosed)
 
+	for _, err = range m.Stream(t.Context(), vitserve.Files(testPhoto("banana.jpg")), vitserve.StreamOptions{}) {
+	}
+	require.ErrorIs(t, err, vitserve.ErrClosed)
+
+	// A stream under way is answered to its end.
+	m, err = vitserve.Open("starter")
+	require.NoError(t, err)
+	var many []string
+	for range 40 {
+		many = append(many, testPhoto("banana.jpg"))
+	}
+	closed := make(chan error, 1)
+	n := 0
+	for r, err := range m.Stream(t.Context(), vitserve.Files(many...), vitserve.StreamOptions{Batch: 4}) {
+		require.NoError(t, errors.Join(err, r.Err))
+		if n++; n == 1 {
+			go func() { closed <- m.Close() }()
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	require.Equal(t, 40, n)
+	require.NoError(t, <-closed)
+
 	// A backend of the caller's, which models share, stays open.
 	b, err := backend.Open("cpu", backend.Options{Threads: 1})
 	require.NoError(t, err)
