@@ -55,7 +55,21 @@ const (
 const AutoMethod = "auto"
 
 // Methods is the table of focus maps, in the order shown to people.
-func Methods() []Method {
+func Methods() []Method { return slices.Clone(methodTable) }
+
+// The tables are filled by init: their rows call functions that read them,
+// which would be a cycle of initialisation.
+var (
+	methodTable []Method
+	optionTable []Option
+)
+
+func init() {
+	methodTable = makeMethods()
+	optionTable = makeOptions()
+}
+
+func makeMethods() []Method {
 	return []Method{
 		{
 			Name: "raw", From: FromAttention, maps: reading(raw), passes: steady(1, 0),
@@ -129,7 +143,7 @@ func steady(once, each float64) func(Options, Shape) (float64, float64) {
 // one.
 func Names(from ...Source) []string {
 	var names []string
-	for _, m := range Methods() {
+	for _, m := range methodTable {
 		if len(from) == 0 || slices.Contains(from, m.From) {
 			names = append(names, m.Name)
 		}
@@ -140,7 +154,7 @@ func Names(from ...Source) []string {
 // Find returns the method of that name. The error names them all and has
 // ErrOption in its chain.
 func Find(name string) (Method, error) {
-	for _, m := range Methods() {
+	for _, m := range methodTable {
 		if m.Name == name {
 			return m, nil
 		}
@@ -153,7 +167,7 @@ func (m Method) OfClass() bool { return m.From != FromAttention }
 
 // Options returns the options that m understands.
 func (m Method) Options() (all []Option) {
-	for _, p := range OptionTable() {
+	for _, p := range optionTable {
 		if slices.Contains(p.Methods, m.Name) {
 			all = append(all, p)
 		}

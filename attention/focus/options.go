@@ -81,7 +81,9 @@ func (p Option) Value(o *Options) Value { return p.at(o) }
 
 // OptionTable is the table of options, in the order in which people read it
 // and errors list them.
-func OptionTable() []Option {
+func OptionTable() []Option { return slices.Clone(optionTable) }
+
+func makeOptions() []Option {
 	return []Option{
 		{
 			Name: "layer", Kind: Whole, Methods: []string{"raw", "gradcam"},
@@ -214,7 +216,7 @@ func among(what, found string, allowed ...string) error {
 
 // given returns the names of the options that are not at their default.
 func (o Options) given() (names []string) {
-	for _, p := range OptionTable() {
+	for _, p := range optionTable {
 		if p.at(&o).Given() {
 			names = append(names, p.Name)
 		}
@@ -224,7 +226,7 @@ func (o Options) given() (names []string) {
 
 // check says what of o is impossible on a model of that shape.
 func (o Options) check(s Shape) error {
-	for _, p := range OptionTable() {
+	for _, p := range optionTable {
 		if err := p.bad(o, s); err != nil {
 			return err
 		}

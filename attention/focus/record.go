@@ -35,6 +35,9 @@ type Record struct {
 
 // Image returns the record of image b alone, over the same memory.
 func (r *Record) Image(b int) *Record {
+	if b == 0 && len(r.Attn) > 0 && r.Attn[0].Shape()[0] == 1 {
+		return r // of one image already
+	}
 	one := *r
 	if r.Logits != nil {
 		one.Logits = sliced(r.Logits, b)
