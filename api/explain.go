@@ -51,9 +51,9 @@ func (j *job) aim(a *op.Explain) (err error) {
 
 // explain answers one picture.
 func (j *job) explain(ctx context.Context, a *op.Explain, i int, data []byte) (x op.Explained, err error) {
-	slot, err := j.model.explain.Reserve(j.o.Priority)
+	slot, err := j.reserve(ctx, a)
 	if err != nil {
-		return x, busy(j.model, j.model.explain, err)
+		return x, err
 	}
 	defer slot.Release()
 	p, s, release, err := j.prepare(ctx, data)

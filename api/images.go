@@ -125,7 +125,7 @@ func (j *job) headed() error {
 // forward sends one picture through the model.
 func (j *job) forward(ctx context.Context, data []byte, wants vit.Wants) (s op.Seen, out forwardOut, err error) {
 	// The place comes first: a full queue must not cost a decoding.
-	slot, err := j.model.classify.Reserve(j.o.Priority)
+	slot, err := j.model.classify.ReserveFor(j.o.Priority, j.client(), 1)
 	if err != nil {
 		return s, out, busy(j.model, j.model.classify, err)
 	}

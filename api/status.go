@@ -59,7 +59,7 @@ var kinds = []struct {
 	{op.Unacceptable, []error{errAccept}},
 	{op.Busy, []error{batch.ErrBusy, errRate, errBodies}},
 	{op.Unavailable, []error{errLoading, errUnavailable, errDraining, errStalled, batch.ErrClosed}},
-	{op.Deadline, []error{context.DeadlineExceeded}},
+	{op.Deadline, []error{context.DeadlineExceeded, errLate}},
 	{op.Slow, []error{errSlow, os.ErrDeadlineExceeded}},
 	{op.Format, []error{patch.ErrFormat, errCoding}},
 	{op.Value, []error{
@@ -102,7 +102,7 @@ func failure(err error, requestID string) op.Failure {
 	f := op.Failure{Kind: kindOf(err), Detail: err.Error(), RequestID: requestID}
 	var routed *echo.HTTPError
 	switch {
-	case f.Kind == op.Deadline:
+	case f.Kind == op.Deadline && !errors.Is(err, errLate):
 		f.Detail = "the answer was not ready in time"
 	case f.Kind == op.Internal:
 		f.Detail = "the server failed; its log says why, under this request id"

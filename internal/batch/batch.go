@@ -85,13 +85,16 @@ type Queue[In, Out any] struct {
 	mu      sync.Mutex
 	waiting [priorities]list.List // of *item[In, Out], oldest first
 	places  [priorities]int       // reserved or waiting
-	lane    []bool                // that are in use
-	running int                   // items in calls of run
+	fair    [priorities]fairness
+	lane    []bool // that are in use
+	running int    // items in calls of run
 	closed  bool
 	pace    time.Duration // running mean of what an item takes
+	done    work
 }
 
 type item[In, Out any] struct {
+	turn
 	ctx   context.Context
 	in    In
 	since time.Time
@@ -124,21 +127,31 @@ func New[In, Out any](o Options, run func(Pass, []In) ([]Out, error)) *Queue[In,
 type Slot[In, Out any] struct {
 	q    *Queue[In, Out]
 	p    Priority
+	who  string
+	cost float64
 	gone bool // released, or handed over to an item
 }
 
-// Reserve takes a place, or fails at once with ErrBusy or ErrClosed.
-func (q *Queue[In, Out]) Reserve(p Priority) (*Slot[In, Out], error) {
+// Reserve takes a place, or fails at once with ErrBusy or ErrClosed. It is
+// ReserveFor of somebody without a name, and of the cost 1.
+func (q *Queue[In, Out]) Reserve(p Priority) (*Slot[In, Out], error) { return q.ReserveFor(p, "", 1) }
+
+// ReserveFor takes a place for a client. One that is alone may have all;
+// beside others, each may have its share of MaxQueue even when it is full, up
+// to twice as many in all. What waits is taken from the clients in turn, by
+// what it costs.
+func (q *Queue[In, Out]) ReserveFor(p Priority, who string, cost float64) (*Slot[In, Out], error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return nil, ErrClosed
 	}
-	if q.places[p] >= q.o.MaxQueue {
+	if !q.fair[p].admits(who, q.places[p], q.o.MaxQueue) {
 		return nil, ErrBusy
 	}
 	q.places[p]++
-	return &Slot[In, Out]{q: q, p: p}, nil
+	q.fair[p].enter(who)
+	return &Slot[In, Out]{q: q, p: p, who: who, cost: cost}, nil
 }
 
 // Release gives the place back if Do has not used it. It may be called more
@@ -149,7 +162,7 @@ func (s *Slot[In, Out]) Release() {
 	}
 	s.gone = true
 	s.q.mu.Lock()
-	s.q.leave(s.p)
+	s.q.leave(s.p, s.who)
 	s.q.mu.Unlock()
 }
 
@@ -166,10 +179,11 @@ func (s *Slot[In, Out]) Do(ctx context.Context, in In) (Result[Out], error) {
 	it := &item[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan outcome[Out], 1)}
 	q.mu.Lock()
 	if err := ctx.Err(); err != nil {
-		q.leave(s.p)
+		q.leave(s.p, s.who)
 		q.mu.Unlock()
 		return Result[Out]{}, err
 	}
+	it.turn = q.fair[s.p].queue(s.who, s.cost)
 	at := q.waiting[s.p].PushBack(it)
 	q.mu.Unlock()
 	q.signal()
@@ -185,7 +199,7 @@ func (s *Slot[In, Out]) Do(ctx context.Context, in In) (Result[Out], error) {
 	before := q.waiting[s.p].Len()
 	q.waiting[s.p].Remove(at)
 	if q.waiting[s.p].Len() < before {
-		q.leave(s.p)
+		q.leave(s.p, s.who)
 	}
 	q.mu.Unlock()
 	return Result[Out]{}, ctx.Err()
@@ -229,8 +243,9 @@ func (q *Queue[In, Out]) Close() {
 }
 
 // leave gives a place back. The caller holds mu.
-func (q *Queue[In, Out]) leave(p Priority) {
+func (q *Queue[In, Out]) leave(p Priority, who string) {
 	q.places[p]--
+	q.fair[p].leave(who)
 	if q.closed {
 		q.signal()
 	}
@@ -288,6 +303,9 @@ func (q *Queue[In, Out]) begin(batch []*item[In, Out]) Pass {
 	p := Pass{Lane: slices.Index(q.lane, false)}
 	q.lane[p.Lane] = true
 	q.running += len(batch)
+	for _, it := range batch {
+		q.done.begin(it.cost)
+	}
 	p.Load = q.running
 	for _, n := range q.places {
 		p.Load += n
@@ -296,9 +314,15 @@ func (q *Queue[In, Out]) begin(batch []*item[In, Out]) Pass {
 }
 
 // end gives the lane back.
-func (q *Queue[In, Out]) end(p Pass, n int, ran time.Duration) {
+func (q *Queue[In, Out]) end(p Pass, batch []*item[In, Out], ran time.Duration, failed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	n, cost := len(batch), 0.0
+	for _, it := range batch {
+		cost += it.cost
+		failed = failed || it.ctx.Err() != nil // it may have ended early
+	}
+	q.done.ended(cost, ran, failed)
 	each := ran / time.Duration(q.running) // those of other lanes take as long
 	if q.pace == 0 {
 		q.pace = each
@@ -332,16 +356,35 @@ func (q *Queue[In, Out]) collect() (batch []*item[In, Out], wait time.Duration) 
 	}
 	share := min((n-1)/q.o.Lanes+1, q.o.MaxBatch)
 	for p := range q.waiting {
-		for front := q.waiting[p].Front(); front != nil && len(batch) < share; front = q.waiting[p].Front() {
-			it := q.waiting[p].Remove(front).(*item[In, Out])
+		for len(batch) < share && q.waiting[p].Len() > 0 {
+			next := q.next(Priority(p))
+			it := next.Value.(*item[In, Out])
+			if len(batch) > 0 && it.ctx.Err() == nil && it.cost > company*batch[0].cost {
+				return batch, 0 // who is cheap does not wait for who is dear
+			}
+			q.waiting[p].Remove(next)
 			q.places[p]--
+			q.fair[p].leave(it.who)
 			// Its caller sees its context end and leaves by itself.
 			if it.ctx.Err() == nil {
+				q.fair[p].began(it.turn)
 				batch = append(batch, it)
 			}
 		}
 	}
 	return batch, 0
+}
+
+// next returns what of a priority is to be taken next: of those whose turn it
+// is, the oldest. The caller holds mu.
+func (q *Queue[In, Out]) next(p Priority) *list.Element {
+	next := q.waiting[p].Front()
+	for e := next.Next(); e != nil; e = e.Next() {
+		if e.Value.(*item[In, Out]).start < next.Value.(*item[In, Out]).start {
+			next = e
+		}
+	}
+	return next
 }
 
 // serve runs a batch and answers its items.
@@ -356,7 +399,7 @@ func (q *Queue[In, Out]) serve(pass Pass, batch []*item[In, Out]) {
 	if err == nil && len(out) != len(in) {
 		err = fmt.Errorf("batch: %d answers to %d items", len(out), len(in))
 	}
-	q.end(pass, len(batch), ran)
+	q.end(pass, batch, ran, err != nil)
 
 	for i, it := range batch {
 		if err != nil {
