@@ -76,9 +76,10 @@ func (g *attentionGrad) scratch() int {
 }
 
 func (g *attentionGrad) memory(p unsafe.Pointer) (m gradMemory) {
+	taken := 0
 	take := func(bytes int) unsafe.Pointer {
-		at := p
-		p = unsafe.Add(p, bytes)
+		at := unsafe.Add(p, taken)
+		taken += bytes
 		return at
 	}
 	m.keys, m.values = take(g.tokens.bytes()), take(g.tokens.bytes())

@@ -57,12 +57,11 @@ var gradPortable = gradKernels{
 
 func eachPair(f func(float32) float32) func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
 	return func(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-		for ; r > 0; r-- {
-			out := floats(y, n)
-			for j, v := range floats(x, n) {
+		for i := range uintptr(r) {
+			out := floats(unsafe.Add(y, i*ldy), n)
+			for j, v := range floats(unsafe.Add(x, i*ldx), n) {
 				out[j] *= f(v)
 			}
-			y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
 		}
 	}
 }
@@ -112,26 +111,23 @@ func quickGELUGrad(x float32) float32 {
 }
 
 func swigluGradPortable(y, values unsafe.Pointer, ldy uintptr, gate, value unsafe.Pointer, ldx uintptr, r, n int) {
-	for ; r > 0; r-- {
-		d, dv, v := floats(y, n), floats(values, n), floats(value, n)
-		for j, g := range floats(gate, n) {
+	for i := range uintptr(r) {
+		d, dv, v := floats(unsafe.Add(y, i*ldy), n), floats(unsafe.Add(values, i*ldy), n), floats(unsafe.Add(value, i*ldx), n)
+		for j, g := range floats(unsafe.Add(gate, i*ldx), n) {
 			s, other := sigmoids(g)
 			dv[j] = d[j] * g * s
 			d[j] *= v[j] * s * (1 + g*other)
 		}
-		y, values = unsafe.Add(y, ldy), unsafe.Add(values, ldy)
-		gate, value = unsafe.Add(gate, ldx), unsafe.Add(value, ldx)
 	}
 }
 
 func softmaxGradPortable(y unsafe.Pointer, ldy uintptr, p unsafe.Pointer, ldp uintptr, r, n int) {
-	for ; r > 0; r-- {
-		d, probs := floats(y, n), floats(p, n)
+	for i := range uintptr(r) {
+		d, probs := floats(unsafe.Add(y, i*ldy), n), floats(unsafe.Add(p, i*ldp), n)
 		mean := dotPortable(d, probs)
 		for j, v := range probs {
 			d[j] = v * (d[j] - mean)
 		}
-		y, p = unsafe.Add(y, ldy), unsafe.Add(p, ldp)
 	}
 }
 
@@ -158,12 +154,11 @@ func dotPortable(x, y []float32) float32 {
 }
 
 func relevancePortable(y unsafe.Pointer, ldy uintptr, p, d unsafe.Pointer, ld uintptr, r, n int) {
-	for ; r > 0; r-- {
-		sum, grad := floats(y, n), floats(d, n)
-		for j, v := range floats(p, n) {
+	for i := range uintptr(r) {
+		sum, grad := floats(unsafe.Add(y, i*ldy), n), floats(unsafe.Add(d, i*ld), n)
+		for j, v := range floats(unsafe.Add(p, i*ld), n) {
 			sum[j] += max(0, v*grad[j])
 		}
-		y, p, d = unsafe.Add(y, ldy), unsafe.Add(p, ld), unsafe.Add(d, ld)
 	}
 }
 

@@ -121,9 +121,8 @@ func (l *linear) alloc(bias bool) error {
 		return err
 	}
 	l.weight = p
-	p = unsafe.Add(p, l.depth*row)
-	for _, r := range rows {
-		*r, p = p, unsafe.Add(p, row)
+	for i, r := range rows {
+		*r = unsafe.Add(p, (l.depth+i)*row)
 	}
 	l.piece = own(l, piece{arena: &l.owner.weights, block: blk})
 	return nil

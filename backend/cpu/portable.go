@@ -96,8 +96,10 @@ func gemmPortable(g *gemmArgs, r, cols int) {
 func tile2x4(a0, a1, b unsafe.Pointer, ldb, k uintptr, bias [4]float32) (top, bottom [4]float32) {
 	s00, s01, s02, s03 := bias[0], bias[1], bias[2], bias[3]
 	s10, s11, s12, s13 := bias[0], bias[1], bias[2], bias[3]
-	for ; k > 0; k-- {
-		x, y, w := *(*float32)(a0), *(*float32)(a1), (*[4]float32)(b)
+	// The last step adds nothing to a pointer: it would lie behind the rows.
+	var row uintptr
+	for i := range k {
+		x, y, w := *at(a0, 4*i), *at(a1, 4*i), (*[4]float32)(unsafe.Add(b, row))
 		s00 += x * w[0]
 		s01 += x * w[1]
 		s02 += x * w[2]
@@ -106,7 +108,7 @@ func tile2x4(a0, a1, b unsafe.Pointer, ldb, k uintptr, bias [4]float32) (top, bo
 		s11 += y * w[1]
 		s12 += y * w[2]
 		s13 += y * w[3]
-		a0, a1, b = unsafe.Add(a0, 4), unsafe.Add(a1, 4), unsafe.Add(b, ldb)
+		row += ldb
 	}
 	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
 }
@@ -130,16 +132,15 @@ func transposePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uint
 
 // rotatePortable turns the values at i·step and i·step+apart together.
 func rotatePortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, cos unsafe.Pointer, ldc uintptr, sin unsafe.Pointer, lds uintptr, r, n int, scale float32, step, apart int) {
-	for ; r > 0; r-- {
-		out, in, c, s := floats(y, n), floats(x, n), floats(cos, n), floats(sin, n)
-		for i := range n / 2 {
-			p, q := i*step, i*step+apart
+	for i := range uintptr(r) {
+		out, in := floats(unsafe.Add(y, i*ldy), n), floats(unsafe.Add(x, i*ldx), n)
+		c, s := floats(unsafe.Add(cos, i*ldc), n), floats(unsafe.Add(sin, i*lds), n)
+		for j := range n / 2 {
+			p, q := j*step, j*step+apart
 			a, b := in[p], in[q]
 			out[p] = (a*c[p] - b*s[p]) * scale
 			out[q] = (b*c[q] + a*s[q]) * scale
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
-		cos, sin = unsafe.Add(cos, ldc), unsafe.Add(sin, lds)
 	}
 }
 

@@ -88,29 +88,27 @@ func quickGELU(x float32) float32 { return timesSigmoid(x, quick*x) }
 // eachRow applies a function to r rows of n values.
 func eachRow(f func(float32) float32) func(c unsafe.Pointer, ldc uintptr, r, n int) {
 	return func(c unsafe.Pointer, ldc uintptr, r, n int) {
-		for ; r > 0; r-- {
-			row := floats(c, n)
+		for i := range uintptr(r) {
+			row := floats(unsafe.Add(c, i*ldc), n)
 			for j, v := range row {
 				row[j] = f(v)
 			}
-			c = unsafe.Add(c, ldc)
 		}
 	}
 }
 
 func swigluPortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-	for ; r > 0; r-- {
-		out, in := floats(y, n), floats(x, 2*n)
+	for i := range uintptr(r) {
+		out, in := floats(unsafe.Add(y, i*ldy), n), floats(unsafe.Add(x, i*ldx), 2*n)
 		for j := range out {
 			out[j] = timesSigmoid(in[j], in[j]) * in[n+j]
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, ldx)
 	}
 }
 
 func softmaxPortable(x unsafe.Pointer, ldx uintptr, r, n int, scale float32) {
-	for ; r > 0; r-- {
-		row := floats(x, (n+15)/16*16)
+	for i := range uintptr(r) {
+		row := floats(unsafe.Add(x, i*ldx), (n+15)/16*16)
 		largest := row[0]
 		for _, v := range row[:n] {
 			if v > largest {
@@ -128,6 +126,5 @@ func softmaxPortable(x unsafe.Pointer, ldx uintptr, r, n int, scale float32) {
 			row[j] *= share
 		}
 		clear(row[n:])
-		x = unsafe.Add(x, ldx)
 	}
 }

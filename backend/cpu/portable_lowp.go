@@ -86,17 +86,16 @@ func toBF16Portable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr
 }
 
 func pairsPortable(y unsafe.Pointer, ldy uintptr, x unsafe.Pointer, ldx uintptr, r, n int) {
-	for i := 0; i < r; i += 2 {
-		out := unsafe.Slice((*[2]uint16)(y), n)
-		for j, v := range floats(x, n) {
+	for i := uintptr(0); i < uintptr(r); i += 2 {
+		out := unsafe.Slice((*[2]uint16)(unsafe.Add(y, i/2*ldy)), n)
+		for j, v := range floats(unsafe.Add(x, i*ldx), n) {
 			out[j] = [2]uint16{toBF16Value(v), 0}
 		}
-		if i+1 < r {
-			for j, v := range floats(unsafe.Add(x, ldx), n) {
+		if i+1 < uintptr(r) {
+			for j, v := range floats(unsafe.Add(x, (i+1)*ldx), n) {
 				out[j][1] = toBF16Value(v)
 			}
 		}
-		y, x = unsafe.Add(y, ldy), unsafe.Add(x, 2*ldx)
 	}
 }
 

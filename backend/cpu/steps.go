@@ -192,8 +192,7 @@ func (s *patchStep) cut(dst unsafe.Pointer, b, n int) {
 	for c := range 3 {
 		for i := range ph {
 			line := s.x.at(b, c*s.grid[0]+y+i).from(0, x)
-			copy(floats(dst, pw), floats(line.p, pw))
-			dst = unsafe.Add(dst, pw*4)
+			copy(floats(unsafe.Add(dst, (c*ph+i)*pw*4), pw), floats(line.p, pw))
 		}
 	}
 }
