@@ -1,12 +1,14 @@
 package models
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
+	"strings"
 )
 
 // maxConfig bounds the JSON files beside the weights; a table of 21,843
@@ -47,29 +49,15 @@ type pretrained struct {
 	LabelTable    map[string]string `json:"label_descriptions"`
 }
 
-// processor is transformers' preprocessor_config.json.
-type processor struct {
-	Type         string     `json:"image_processor_type"`
-	OldType      string     `json:"feature_extractor_type"`
-	DoResize     *bool      `json:"do_resize"`
-	Size         *dimension `json:"size"`
-	Resample     *int       `json:"resample"`
-	DoCenterCrop *bool      `json:"do_center_crop"`
-	CropSize     *dimension `json:"crop_size"`
-	DoRescale    *bool      `json:"do_rescale"`
-	Factor       *float64   `json:"rescale_factor"`
-	DoNormalize  *bool      `json:"do_normalize"`
-	Mean         *triple    `json:"image_mean"`
-	Std          *triple    `json:"image_std"`
-	FlipChannels *bool      `json:"do_flip_channel_order"`
-}
-
 // dimension is a size as transformers write it: a number, a pair, {"height":
-// h, "width": w} or {"shortest_edge": n}.
+// h, "width": w}, {"shortest_edge": n}, that with a longest_edge, or
+// {"max_height": h, "max_width": w}.
 type dimension struct {
-	Height, Width int // 0 unless both are said
-	Square        int // a single number
-	Shortest      int
+	Height, Width       int // 0 unless both are said
+	Square              int // a single number
+	Shortest            int
+	Longest             int // that the longer edge does not pass; 0: none
+	MaxHeight, MaxWidth int
 }
 
 // UnmarshalJSON reads any of the forms.
@@ -90,6 +78,9 @@ func (d *dimension) UnmarshalJSON(text []byte) error {
 		Width    *int `json:"width"`
 		Shortest *int `json:"shortest_edge"`
 		Longest  *int `json:"longest_edge"`
+
+		MaxHeight *int `json:"max_height"`
+		MaxWidth  *int `json:"max_width"`
 	}
 	if err := json.Unmarshal(text, &named); err != nil {
 		return err
@@ -98,11 +89,18 @@ func (d *dimension) UnmarshalJSON(text []byte) error {
 	case named.Height != nil && named.Width != nil:
 		d.Height, d.Width = *named.Height, *named.Width
 		return inRange(d.Height, d.Width)
-	case named.Shortest != nil && named.Longest == nil:
+	case named.Shortest != nil:
 		d.Shortest = *named.Shortest
-		return inRange(d.Shortest)
+		if named.Longest == nil {
+			return inRange(d.Shortest)
+		}
+		d.Longest = *named.Longest
+		return inRange(d.Shortest, d.Longest)
+	case named.MaxHeight != nil && named.MaxWidth != nil:
+		d.MaxHeight, d.MaxWidth = *named.MaxHeight, *named.MaxWidth
+		return inRange(d.MaxHeight, d.MaxWidth)
 	}
-	return fmt.Errorf("size %s, want height and width, or shortest_edge", text)
+	return fmt.Errorf("size %s, want height and width, shortest_edge, or both with longest_edge", strings.Join(strings.Fields(string(text)), " "))
 }
 
 // inRange bounds sizes in pixels.
@@ -215,7 +213,7 @@ func readJSON(dir fs.FS, path string, v any) (bool, error) {
 	if len(text) > maxConfig {
 		return false, fmt.Errorf("%s: more than %d bytes", path, maxConfig)
 	}
-	if err := json.Unmarshal(text, v); err != nil {
+	if err := json.Unmarshal(quoteNaN(text), v); err != nil {
 		return false, fmt.Errorf("%s: %w", path, err)
 	}
 	return true, nil
@@ -255,4 +253,36 @@ func (c *config) arg(key string, v any) (bool, error) {
 		return false, fmt.Errorf("config.json: model_args.%s: %w", key, err)
 	}
 	return true, nil
+}
+
+// quoteNaN makes strings of NaN, Infinity and -Infinity, which Python writes
+// for numbers and JSON does not have: where nobody needs the number it does no
+// harm, and where one is needed a string is refused.
+func quoteNaN(text []byte) []byte {
+	if !bytes.Contains(text, []byte("NaN")) && !bytes.Contains(text, []byte("Infinity")) {
+		return text
+	}
+	var out []byte
+	inString := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\' && i+1 < len(text):
+			out = append(out, c)
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString:
+			for _, word := range []string{"NaN", "Infinity", "-Infinity"} {
+				if bytes.HasPrefix(text[i:], []byte(word)) {
+					out = append(out, strconv.Quote(word)...)
+					i += len(word)
+					break
+				}
+			}
+		}
+		if i < len(text) {
+			out = append(out, text[i])
+		}
+	}
+	return out
 }

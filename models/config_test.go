@@ -27,7 +27,7 @@ func loaderFor(t *testing.T, config, processorText string) *loader {
 		l.config = c
 	}
 	if processorText != "" {
-		l.processor = new(processor)
+		l.processor = &processor{file: "preprocessor_config.json"}
 		require.NoError(t, json.Unmarshal([]byte(processorText), l.processor))
 	}
 	return l
@@ -184,11 +184,18 @@ func TestTransform(t *testing.T) {
 		{name: "other size", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","size":384}`, err: "makes photos of 384×384, the model's input is 224×224"},
 		{name: "no crop", config: vit, processor: `{"image_processor_type":"BitImageProcessor","do_center_crop":false}`, err: "not cropped"},
 		{name: "unknown class", config: vit, processor: `{"image_processor_type":"MobileViTImageProcessor"}`, err: "MobileViTImageProcessor"},
-		{name: "no class", config: vit, processor: `{}`, err: `image processor ""`},
+		{name: "no class: the model type decides", config: vit, processor: `{}`, want: hf("squash", 224, "bilinear", inception, inception)},
+		{name: "no class, deit", config: `{"model_type":"deit"}`, processor: `{}`, want: withSize(hf("squash", 256, "bicubic", inception, inception), 224)},
+		{name: "null is off", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_normalize":null,"do_rescale":null}`, want: rescaled(hf("squash", 224, "bilinear", [3]float32{}, [3]float32{1, 1, 1}), 1)},
 		{name: "BGR", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_flip_channel_order":true}`, err: "do_flip_channel_order"},
-		{name: "not rescaled", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_rescale":false}`, err: "not rescaled"},
-		{name: "rescaled to ±1", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","rescale_factor":0.00784}`, err: "not rescaled"},
-		{name: "hamming", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","resample":5}`, err: "resample 5"},
+		{name: "not rescaled", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","do_rescale":false}`, want: rescaled(hf("squash", 224, "bilinear", inception, inception), 1)},
+		{name: "rescaled to ±1", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","rescale_factor":0.00784}`, want: rescaled(hf("squash", 224, "bilinear", inception, inception), 0.00784)},
+		{name: "rescaled to nothing", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","rescale_factor":0}`, err: "rescale_factor 0, want"},
+		{name: "hamming", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","resample":5}`, want: hf("squash", 224, "hamming", inception, inception)},
+		{name: "resample by name", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","resample":"PILImageResampling.LANCZOS"}`, want: hf("squash", 224, "lanczos", inception, inception)},
+		{name: "SigLIP's number", config: vit, processor: `{"image_processor_type":"SiglipImageProcessor"}`, want: hf("squash", 224, "bicubic", inception, inception)},
+		{name: "max_height", config: vit, processor: `{"image_processor_type":"ViTImageProcessor","size":{"max_height":224,"max_width":224}}`, err: "photos of many sizes"},
+		{name: "fast", config: vit, processor: `{"image_processor_type":"ViTImageProcessorFast"}`, want: byTorchvision(hf("squash", 224, "bilinear", inception, inception))},
 		{name: "timm in transformers", config: `{"model_type":"timm_wrapper","architecture":"a","pretrained_cfg":{"crop_pct":0.9}}`, want: timm("short", 248, "bicubic")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -204,6 +211,16 @@ func TestTransform(t *testing.T) {
 			require.Equal(t, c.want, got)
 		})
 	}
+}
+
+func rescaled(t patch.Transform, by float64) patch.Transform {
+	t.Rescale = by
+	return t
+}
+
+func byTorchvision(t patch.Transform) patch.Transform {
+	t.Resampler = patch.Torchvision
+	return t
 }
 
 func withSize(t patch.Transform, size int) patch.Transform {

@@ -172,11 +172,8 @@ func (c *Checkpoint) load(dir fs.FS, l *loader) error {
 	if l.config != nil {
 		c.Arch = l.config.arch()
 	}
-	var p processor
-	if found, err := readJSON(dir, "preprocessor_config.json", &p); err != nil {
+	if l.processor, err = readProcessor(dir); err != nil {
 		return err
-	} else if found {
-		l.processor = &p
 	}
 	return guard(c.files, func() error { return c.read(l) })
 }

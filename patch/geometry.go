@@ -47,9 +47,12 @@ func (t Transform) plan(w, h int) (plan, error) {
 	p := plan{rw: w, rh: h, how: resize{t.Interpolation, t.Resampler}}
 	switch t.Fit {
 	case FitShort:
-		if t.Resize[0] == t.Resize[1] {
+		switch {
+		case t.Longest > 0:
+			p.rw, p.rh = boundedEdges(w, h, t.Resize[0], t.Longest)
+		case t.Resize[0] == t.Resize[1]:
 			p.rw, p.rh = shortEdge(w, h, t.Resize[0])
-		} else {
+		default:
 			p.rw, p.rh = keepRatio(w, h, t.Resize, math.Min)
 		}
 	case FitSquash:
@@ -81,6 +84,26 @@ func shortEdge(w, h, size int) (rw, rh int) {
 		return size, size * h / w
 	}
 	return size * w / h, size
+}
+
+// boundedEdges is transformers' shortest_edge with a longest_edge
+// (image_transforms.py, get_size_with_aspect_ratio): where the long edge would
+// pass it, both are smaller.
+func boundedEdges(w, h, size, longest int) (rw, rh int) {
+	short, long := float64(min(w, h)), float64(max(w, h))
+	exact := float64(size)
+	if long/short*exact > float64(longest) {
+		exact = float64(longest) * short / long
+		size = int(math.RoundToEven(exact))
+	}
+	size = max(size, 1)
+	switch {
+	case min(w, h) == size:
+		return w, h
+	case w < h:
+		return size, max(1, int(exact*float64(h)/float64(w)))
+	}
+	return max(1, int(exact*float64(w)/float64(h))), size
 }
 
 // keepRatio is timm's ResizeKeepRatio: one ratio for both edges, each rounded

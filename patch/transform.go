@@ -58,9 +58,10 @@ const (
 // [0, 1]: the normalisation constants are folded into the patch projection at
 // load and are kept here to be reported.
 type Transform struct {
-	Size          [2]int        `json:"size"`   // height, width of the model's input
-	Fit           Fit           `json:"fit"`    //
-	Resize        [2]int        `json:"resize"` // height, width the resize aims at, before the crop
+	Size          [2]int        `json:"size"`              // height, width of the model's input
+	Fit           Fit           `json:"fit"`               //
+	Resize        [2]int        `json:"resize"`            // height, width the resize aims at, before the crop
+	Longest       int           `json:"longest,omitempty"` // that FitShort's long edge does not pass before the crop; 0: none
 	Interpolation Interpolation `json:"interpolation"`
 	Resampler     Resampler     `json:"resampler,omitempty"` // "": Pillow's
 	Rounding      Rounding      `json:"rounding"`
@@ -113,6 +114,9 @@ func (t Transform) Validate() error {
 	case FitCrop, FitNone:
 	default:
 		bad("unknown fit %q", t.Fit)
+	}
+	if t.Longest != 0 && !inRange([2]int{t.Longest, t.Longest}) {
+		bad("longest edge %d is not within 1 and %d", t.Longest, maxInput)
 	}
 	if t.Resampler != "" && t.Resampler != Pillow && t.Resampler != Torchvision {
 		bad("unknown resampler %q", t.Resampler)
