@@ -159,10 +159,20 @@ func (s suite) placesSubset(t *testing.T) {
 				o, probs := r.Alloc(images, rows, dim), r.Alloc(images, heads, rows, n)
 				a.Probs = probs
 				r.Attention(o, x.Cols(0, dim).Rows(0, rows), x.Cols(dim, 2*dim), x.Cols(2*dim, 3*dim), a)
-				for _, v := range []backend.Tensor{o, probs} {
+				read := []backend.Tensor{o, probs}
+				if rows == n {
+					// And the gradient, of an image alone and among others.
+					d := r.Alloc(images, n, 3*dim)
+					a.ProbsGrad, a.Relevance = r.Alloc(images, heads, n, n), r.Alloc(images, n, n)
+					r.AttentionGrad(d.Cols(0, dim), d.Cols(dim, 2*dim), d.Cols(2*dim, 3*dim), o,
+						x.Cols(0, dim), x.Cols(dim, 2*dim), x.Cols(2*dim, 3*dim), a)
+					read = append(read, d, a.ProbsGrad, a.Relevance)
+				}
+				for _, v := range read {
 					host := zeros(v.Shape...)
 					r.Read(host, v)
-					outs = append(outs, &tokenRows{values: host.Float32s(), batch: images * v.Shape.TotalSize() / (images * rows * v.Shape[len(v.Shape)-1]), rows: rows, dim: v.Shape[len(v.Shape)-1]})
+					width := v.Shape[len(v.Shape)-1]
+					outs = append(outs, &tokenRows{values: host.Float32s(), batch: v.Shape.TotalSize() / (rows * width), rows: rows, dim: width})
 				}
 				require.NoError(t, r.Sync())
 				return outs
