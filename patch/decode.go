@@ -199,6 +199,14 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.data.Read(p)
 }
 
+// noEOF is err of a read in the midst of something.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (image.Config, error) {
 	return func(data []byte) (image.Config, error) { return config(bytes.NewReader(data)) }
 }

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"hash/crc32"
 	"image"
+	"image/color"
+	"image/draw"
+	"image/gif"
 	"image/png"
 	"io"
 	"math/rand/v2"
@@ -23,6 +26,7 @@ import (
 var standard = map[string]func(io.Reader) (image.Image, error){
 	"png":  png.Decode,
 	"bmp":  bmp.Decode,
+	"gif":  standardGIF,
 	"tiff": standardTIFF,
 	"webp": standardWebP,
 }
@@ -189,6 +193,38 @@ func TestVP8BeyondRange(t *testing.T) {
 }
 
 func TestWebPLikeStandard(t *testing.T) { mutatedLikeStandard(t, "webp", nil) }
+
+// standardGIF is image/gif's frame, on its canvas and in its own colours.
+func standardGIF(r io.Reader) (image.Image, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	m, err := gif.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	f, err := openGIF(data)
+	if err != nil {
+		return nil, err
+	}
+	frame := m.(*image.Paletted)
+	background := 0
+	if 3*f.transparent+3 <= len(f.colors) && f.transparent >= 0 {
+		background = f.transparent
+		frame.Palette[background] = color.NRGBA{f.colors[3*background], f.colors[3*background+1], f.colors[3*background+2], 255}
+	}
+	canvas := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
+	draw.Draw(canvas, canvas.Rect, image.NewUniform(frame.Palette[background]), image.Point{}, draw.Src)
+	n, err := opaque(frame)
+	if err != nil {
+		return nil, err
+	}
+	draw.Draw(canvas, frame.Rect, n, image.Point{}, draw.Src)
+	return canvas, nil
+}
+
+func TestGIFLikeStandard(t *testing.T) { mutatedLikeStandard(t, "gif", nil) }
 
 func TestTIFFLikeStandard(t *testing.T) { mutatedLikeStandard(t, "tiff", nil) }
 

@@ -1,7 +1,6 @@
 package patch
 
 import (
-	"bufio"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -23,10 +22,10 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	}
 	m := image.NewNRGBA(image.Rect(0, 0, f.Width, f.Height))
 	across, down := f.blocks()
-	convert := f.rower()
+	t := tiffReader{tiffFile: f, ctx: ctx, convert: f.rower()}
 	for i := range across {
 		for j := range down {
-			if err := f.readBlock(ctx, m, f.block(i, j), convert); err != nil {
+			if err := t.readBlock(m, f.block(i, j)); err != nil {
 				return nil, fmt.Errorf("block (%d, %d): %w", i, j, err)
 			}
 		}
@@ -34,23 +33,34 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	return m, nil
 }
 
+// tiffReader reads blocks one after the other, in the same memory.
+type tiffReader struct {
+	*tiffFile
+	ctx     context.Context
+	convert func(dst, src []byte) error
+	row     []byte
+	inflate io.ReadCloser
+	unpack  unpacker
+}
+
 var errNoPixels = errors.New("not enough pixel data")
 
 // readBlock reads a block and what its code has beyond its pixels, which may
 // be wrong.
-func (f *tiffFile) readBlock(ctx context.Context, m *image.NRGBA, b tiffBlock, convert func(dst, src []byte) error) error {
-	code, err := f.open(ctx, b)
+func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
+	code, err := f.open(b)
 	if err != nil {
 		return err
 	}
 	r := io.LimitReader(code, b.largest)
-	row := make([]byte, b.row+1)[:b.row]
+	f.row = grow(f.row, b.row)
+	row := f.row
 	rows := b.seenH
 	if f.predict && b.w > 1 {
 		rows = b.h // the differences of padding must be there, too
 	}
 	for y := range rows {
-		if err := ctx.Err(); err != nil {
+		if err := f.ctx.Err(); err != nil {
 			return err
 		}
 		n, err := io.ReadFull(r, row)
@@ -66,7 +76,7 @@ func (f *tiffFile) readBlock(ctx context.Context, m *image.NRGBA, b tiffBlock, c
 		if f.predict {
 			f.undoDifferences(row)
 		}
-		if err := convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row); err != nil {
+		if err := f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row); err != nil {
 			return err
 		}
 	}
@@ -90,15 +100,21 @@ func (f *tiffFile) undoDifferences(row []byte) {
 }
 
 // open returns the bytes that a block's code stands for.
-func (f *tiffFile) open(ctx context.Context, b tiffBlock) (io.Reader, error) {
-	src := newReader(ctx, b.code)
+func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
+	src := newReader(f.ctx, b.code)
 	switch f.compression {
 	case lzwCode:
 		return lzw.NewReader(src, lzw.MSB, 8), nil
 	case deflate, deflateOld:
-		return zlib.NewReader(src)
+		if f.inflate != nil {
+			return f.inflate, f.inflate.(zlib.Resetter).Reset(src, nil)
+		}
+		z, err := zlib.NewReader(src)
+		f.inflate = z
+		return z, err
 	case packBits:
-		return &unpacker{src: bufio.NewReader(src), left: b.largest}, nil
+		f.unpack = unpacker{ctx: f.ctx, src: b.code, left: b.largest}
+		return &f.unpack, nil
 	case group3, group4:
 		order, kind := ccitt.MSB, ccitt.Group3
 		if f.number(tiffFillOrder) == lowBitsFirst {
@@ -122,34 +138,38 @@ func (f *tiffFile) open(ctx context.Context, b tiffBlock) (io.Reader, error) {
 // before n+1 bytes, n from -127 to -1 before a byte that comes 1-n times, and
 // -128 before nothing.
 type unpacker struct {
-	src  *bufio.Reader
+	ctx  context.Context
+	src  []byte
 	left int64 // bytes that may still come
-	buf  [128]byte
 	todo []byte
+	buf  [128]byte // a byte that comes several times
 }
 
 var errUnpacked = errors.New("PackBits become more than the block can hold")
 
 func (u *unpacker) Read(p []byte) (int, error) {
 	for len(u.todo) == 0 {
-		b, err := u.src.ReadByte()
-		if err != nil {
-			return 0, err
+		if len(u.src) == 0 {
+			return 0, io.EOF
 		}
-		n := int(int8(b))
+		n := int(int8(u.src[0]))
+		u.src = u.src[1:]
 		switch {
 		case n >= 0:
-			u.todo = u.buf[:n+1]
-			if _, err := io.ReadFull(u.src, u.todo); err != nil {
-				return 0, noEOF(err)
+			if len(u.src) <= n {
+				return 0, io.ErrUnexpectedEOF
 			}
+			u.todo, u.src = u.src[:n+1], u.src[n+1:]
 		case n > -128:
-			if b, err = u.src.ReadByte(); err != nil {
-				return 0, noEOF(err)
+			if len(u.src) == 0 {
+				return 0, io.ErrUnexpectedEOF
 			}
 			u.todo = u.buf[:1-n]
-			for i := range u.todo {
-				u.todo[i] = b
+			fill(u.todo, u.src[0])
+			u.src = u.src[1:]
+		case len(u.src)%4096 == 0: // nothing may come many times
+			if err := u.ctx.Err(); err != nil {
+				return 0, err
 			}
 		}
 		if u.left -= int64(len(u.todo)); u.left < 0 {
@@ -159,12 +179,4 @@ func (u *unpacker) Read(p []byte) (int, error) {
 	n := copy(p, u.todo)
 	u.todo = u.todo[n:]
 	return n, nil
-}
-
-// noEOF is err of a read in the midst of something.
-func noEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -291,6 +291,9 @@ func webpCost(data []byte, w, h int) (int64, error) {
 		n := int64(frame.across) * int64(frame.down)
 		bytes += n*(384+8) + 64*int64(frame.across+frame.down)
 	}
+	if f.lossy && len(f.alpha) > 0 && f.alpha[0]&3 == 0 && len(f.alpha)-1 < f.width*f.height {
+		return 0, fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", f.width, f.height, len(f.alpha)-1, io.ErrUnexpectedEOF)
+	}
 	if !f.lossy || f.alpha != nil {
 		const codes, code = 20, 5 * 1024 // a group of codes takes so many bits at least, and bytes of memory at most twice as many
 		n := int64(tiles(w, 2)) * int64(tiles(h, 2))
