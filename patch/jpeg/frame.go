@@ -124,11 +124,9 @@ func (r *Reader) segment(marker byte, b []byte) error {
 			return fmt.Errorf("a restart interval of %d bytes, want 2", len(b))
 		}
 		r.restart = int(binary.BigEndian.Uint16(b))
-	case dac: // of no use here, but it has to be right
-		for i := 0; i < len(b); i += 2 {
-			if i+1 == len(b) || b[i] > 31 || b[i] < 16 && b[i+1]&15 > b[i+1]>>4 {
-				return fmt.Errorf("conditioning of arithmetic coding % x", b[i:min(i+2, len(b))])
-			}
+	case dac:
+		if !conditions(b) {
+			return fmt.Errorf("conditioning of arithmetic coding % x", b[:min(len(b), 32)])
 		}
 	case app0:
 		if len(b) >= 14 && string(b[:5]) == "JFIF\x00" {
@@ -178,6 +176,9 @@ func (r *Reader) readQuant(b []byte) error {
 		n := 64
 		if wide {
 			n = 128
+		}
+		if id <= 3 && len(b)+len(r.file.data)-r.file.at < 1+n {
+			return errCut // libjpeg reads on behind the segment
 		}
 		if id > 3 || len(b) < 1+n {
 			return fmt.Errorf("quantization table %d of %d bytes, want %d and a number up to 3", id, len(b)-1, n)

@@ -62,7 +62,9 @@ func (r *Reader) torn(marker byte, b []byte) bool {
 	case dri:
 		return length != 4
 	case dqt:
-		return b[2]&15 > 3
+		return tables(b[2:])
+	case dac:
+		return !conditions(b[2 : 2+min(len(b)-2, length-2)/2*2])
 	case sos:
 		return b[2] < 1 || b[2] > 4 || length != 6+2*int(b[2])
 	case dht:
@@ -81,6 +83,33 @@ func (r *Reader) torn(marker byte, b []byte) bool {
 		}
 	}
 	return false
+}
+
+// tables reports whether one of the quantization tables that b begins with has a
+// number that there is not.
+func tables(b []byte) bool {
+	for len(b) > 0 {
+		if b[0]&15 > 3 {
+			return true
+		}
+		n := 65
+		if b[0]>>4 > 0 {
+			n = 129
+		}
+		b = b[min(n, len(b)):]
+	}
+	return false
+}
+
+// conditions reports whether b is conditioning of arithmetic coding (B.2.4.3),
+// which is of no use here, but has to be right.
+func conditions(b []byte) bool {
+	for ; len(b) > 1; b = b[2:] {
+		if b[0] > 31 || b[0] < 16 && b[1]&15 > b[1]>>4 {
+			return false
+		}
+	}
+	return len(b) == 0
 }
 
 // body reads a marker's segment; false is its end beyond that of the file. A

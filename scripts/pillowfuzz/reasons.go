@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -32,16 +33,16 @@ func reasons(format string) []reason {
 	if format != "jpeg" {
 		return both
 	}
-	both[0] = reason{"arithmetic coding, lossless or 12 bits (415)", func(f finding) bool {
-		other := func(p piece) bool { return isFrame(p) && (p.marker > 0xc2 || p.body[0] != 8) }
-		return lacks(f) && slices.ContainsFunc(split(f.file), other)
+	both[0] = reason{"arithmetic, lossless or hierarchical coding, 12 bits (415)", func(f finding) bool {
+		kind := func(text string) bool { return strings.Contains(f.ours, text) }
+		return lacks(f) && slices.ContainsFunc([]string{"arithmetic coding", "lossless coding", "hierarchical coding", "precision of"}, kind)
 	}}
 	return append(both,
 		reason{"no marker behind the data: whether they suffice depends on how libjpeg-turbo fills its bit buffer", func(f finding) bool {
 			cut := f.ref == "" && strings.Contains(f.ours, "the file is cut off") ||
 				f.ours == "" && strings.HasPrefix(f.ref, "OSError: image file is truncated")
-			pieces := split(f.file)
-			return cut && len(pieces) > 0 && isScan(pieces[len(pieces)-1])
+			scan := bytes.LastIndex(f.file, []byte{0xff, 0xda})
+			return cut && scan >= 0 && !bytes.Contains(f.file[scan:], []byte{0xff, 0xd9})
 		}},
 		reason{"Pillow's own look at the header refuses what libjpeg-turbo reads", func(f finding) bool {
 			return f.ours == "" && strings.HasPrefix(f.ref, "UnidentifiedImageError")
