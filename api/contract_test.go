@@ -154,7 +154,7 @@ func TestEveryAnswerHasASchema(t *testing.T) {
 			require.NotEmpty(t, op.OperationID)
 		}
 	}
-	require.Equal(t, []string{"400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}, errorCodes(doc.Paths.Value("/v1/classify").Post.Responses.Map()))
+	require.Equal(t, []string{"400", "401", "403", "404", "408", "413", "415", "422", "429", "500", "503", "504"}, errorCodes(doc.Paths.Value("/v1/classify").Post.Responses.Map()))
 }
 
 // TestParameters: every parameter is understood in the query, in a form and in
