@@ -108,14 +108,16 @@ func (b *bench) fire(ctx context.Context, s shot, from string) (o outcome) {
 // barrage sends n shots at a rate and returns what became of them.
 func (b *bench) barrage(ctx context.Context, all []shot, n int, rate float64) []outcome {
 	outcomes := make([]outcome, n)
+	sent := 0
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for i := range n {
-		time.Sleep(time.Until(begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))))
+	for ; sent < n && ctx.Err() == nil; sent++ {
+		time.Sleep(time.Until(begin.Add(time.Duration(float64(sent) / rate * float64(time.Second)))))
+		i := sent
 		wg.Go(func() { outcomes[i] = b.fire(ctx, all[i%len(all)], b.from) })
 	}
 	wg.Wait()
-	return outcomes
+	return outcomes[:sent]
 }
 
 // attacks are the hostile files of the formats that are asked for.
