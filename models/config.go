@@ -25,11 +25,17 @@ type config struct {
 	LabelDescriptions map[string]string          `json:"label_descriptions"`
 	ModelArgs         map[string]json.RawMessage `json:"model_args"`
 	Pretrained        *pretrained                `json:"pretrained_cfg"`
+	NumClasses        *int                       `json:"num_classes"`
 
 	// transformers
 	ModelType     string     `json:"model_type"`
 	Architectures []string   `json:"architectures"`
 	Heads         *int       `json:"num_attention_heads"`
+	Layers        *int       `json:"num_hidden_layers"`
+	Dim           *int       `json:"hidden_size"`
+	Hidden        *int       `json:"intermediate_size"`
+	PatchSize     *dimension `json:"patch_size"`
+	Channels      *int       `json:"num_channels"`
 	HiddenAct     *string    `json:"hidden_act"`
 	Eps           *float64   `json:"layer_norm_eps"`
 	ImageSize     *dimension `json:"image_size"`
@@ -47,6 +53,12 @@ type pretrained struct {
 	Std           *triple           `json:"std"`
 	LabelNames    labelNames        `json:"label_names"`
 	LabelTable    map[string]string `json:"label_descriptions"`
+	Labels        labelNames        `json:"labels"` // label_names of timm before 0.9
+}
+
+// says reports whether anything about photos is said.
+func (p *pretrained) says() bool {
+	return p.InputSize != nil || p.CropPct != nil || p.CropMode != nil || p.Interpolation != nil || p.Mean != nil || p.Std != nil
 }
 
 // dimension is a size as transformers write it: a number, a pair, {"height":
@@ -228,13 +240,21 @@ func readConfig(dir fs.FS) (*config, error) {
 		return nil, err
 	}
 	if c.Architecture != "" && c.Pretrained == nil {
-		c.Pretrained = &pretrained{}
-		if _, err := readJSON(dir, "config.json", c.Pretrained); err != nil {
+		var top pretrained
+		if _, err := readJSON(dir, "config.json", &top); err != nil {
 			return nil, err
+		}
+		if top.says() {
+			c.Pretrained = &top
+		}
+		if c.LabelNames == nil {
+			c.LabelNames = top.Labels
 		}
 	}
 	if p := c.Pretrained; p != nil && c.LabelNames == nil {
-		c.LabelNames = p.LabelNames
+		if c.LabelNames = p.LabelNames; c.LabelNames == nil {
+			c.LabelNames = p.Labels
+		}
 		if c.LabelDescriptions == nil {
 			c.LabelDescriptions = p.LabelTable
 		}

@@ -36,7 +36,7 @@ func loaderFor(t *testing.T, config, processorText string) *loader {
 // TestTimmFacts compares what is settled without a tensor with timm's own
 // models: testdata/make_archs.py.
 func TestTimmFacts(t *testing.T) {
-	f, err := os.Open("testdata/timm_archs.csv")
+	f, err := os.Open("timm_archs.csv")
 	require.NoError(t, err)
 	defer f.Close()
 	rows, err := csv.NewReader(f).ReadAll()
@@ -44,16 +44,23 @@ func TestTimmFacts(t *testing.T) {
 	require.Greater(t, len(rows), 140)
 	for _, row := range rows[1:] {
 		t.Run(row[0], func(t *testing.T) {
-			l := &loader{config: &config{Architecture: row[0]}}
-			l.cfg.Dim, err = strconv.Atoi(row[1])
-			require.NoError(t, err)
-			if row[4] == "swiglu" { // which shapes tell
-				l.cfg.Act = backend.SwiGLU
+			// By name, and by the facts where the table does not have it.
+			for _, name := range []string{row[0], row[0] + "_of_the_future"} {
+				l := &loader{config: &config{Architecture: name}}
+				l.cfg.Dim, err = strconv.Atoi(row[1])
+				require.NoError(t, err)
+				l.cfg.Depth, err = strconv.Atoi(row[3])
+				require.NoError(t, err)
+				l.cfg.Patch[0], err = strconv.Atoi(row[5])
+				require.NoError(t, err)
+				if row[8] == "swiglu" { // which shapes tell
+					l.cfg.Act = backend.SwiGLU
+				}
+				require.NoError(t, l.timmFacts())
+				require.Equal(t, row[2], strconv.Itoa(l.cfg.Heads), "heads")
+				require.Equal(t, row[7], strconv.FormatFloat(float64(l.cfg.Eps), 'e', -1, 32), "eps")
+				require.Equal(t, row[8], l.cfg.Act.String(), "activation")
 			}
-			require.NoError(t, l.timmFacts())
-			require.Equal(t, row[2], strconv.Itoa(l.cfg.Heads), "heads")
-			require.Equal(t, row[3], strconv.FormatFloat(float64(l.cfg.Eps), 'e', -1, 32), "eps")
-			require.Equal(t, row[4], l.cfg.Act.String(), "activation")
 		})
 	}
 }

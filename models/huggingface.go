@@ -94,10 +94,39 @@ func readHuggingFace(l *loader) error {
 		l.head("classifier", c)
 		l.decide("pool", "class token", "the layout")
 	}
-	// The pooler of a bare model is trained for no task, and classifiers do
-	// not use it; the mask token is for pretraining.
-	l.Skip("pooler.", "embeddings.mask_token")
-	return l.hfFacts()
+	// Classifiers do not use the pooler; of Google's in21k models it is the
+	// layer before their head, of most others it is trained for no task. The
+	// mask token is for pretraining.
+	l.Skip(append(beside, "pooler.", "embeddings.mask_token")...)
+	return errors.Join(l.hfFacts(), l.hfCompare())
+}
+
+// hfCompare holds what the configuration says to what the tensors are. Of
+// another depth transformers would compute fewer layers than there are, or
+// layers of random numbers; the rest it would fail to load.
+func (l *loader) hfCompare() error {
+	c := l.config
+	says := func(n *int, otherwise int, key string) said {
+		if n == nil {
+			return said{otherwise, "transformers' default for " + key}
+		}
+		return said{*n, "config.json: " + key}
+	}
+	errs := []error{
+		says(c.Layers, 12, "num_hidden_layers").differs("a depth of", l.cfg.Depth, "the file"),
+		says(c.Dim, 768, "hidden_size").differs("a dim of", l.cfg.Dim, "the file"),
+		says(c.Hidden, 3072, "intermediate_size").differs("an MLP width of", l.cfg.Hidden, "the file"),
+		says(c.Channels, 3, "num_channels").differs("channels", 3, "the file"),
+	}
+	if c.PatchSize != nil {
+		if p := c.PatchSize.square(); p != l.cfg.Patch {
+			errs = append(errs, fmt.Errorf("config.json: patch_size says %s, the file has %s", sizeText(p), sizeText(l.cfg.Patch)))
+		}
+	}
+	if n := len(c.ID2Label); n > 0 && l.cfg.Classes > 0 {
+		errs = append(errs, said{n, "config.json: id2label"}.differs("classes", l.cfg.Classes, "the head"))
+	}
+	return errors.Join(errs...)
 }
 
 // hfFacts settles what no tensor tells. Defaults are those of ViTConfig and

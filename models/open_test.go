@@ -247,6 +247,12 @@ func TestOtherNames(t *testing.T) {
 	}{
 		{"DistributedDataParallel", "timm_vit", prefixed("module.")},
 		{"two wrappers", "timm_vit", prefixed("model.module.")},
+		{"torch.compile", "timm_vit", prefixed("_orig_mod.")},
+		{"torch.compile around DistributedDataParallel", "timm_vit", prefixed("_orig_mod.module.")},
+		{"DistributedDataParallel around torch.compile", "hf_vit", prefixed("module._orig_mod.")},
+		{"Lightning", "timm_vit", prefixed("net.")},
+		{"Lightning with an encoder", "timm_vit", prefixed("student.encoder.")},
+		{"Lightning around transformers", "hf_vit", func(name string) string { return "classifier.net." + strings.TrimPrefix(name, "vit.") }},
 		{"timm in transformers", "timm_vit", prefixed("timm_model.")},
 		{"a backbone", "timm_dino", prefixed("backbone.")},
 		{"transformers, wrapped", "hf_vit", prefixed("module.")},
@@ -273,6 +279,29 @@ func TestOtherNames(t *testing.T) {
 			require.Equal(t, numbers(want.Weights), numbers(got.Weights))
 		})
 	}
+}
+
+// TestBeside: what training leaves beside a model does not hinder it, and
+// several models in one file are told.
+func TestBeside(t *testing.T) {
+	one := floatTensor{[]int{1}, []float32{1}}
+	for _, golden := range []string{"timm_vit", "hf_vit"} {
+		dir := edit(t, golden, func(m map[string]floatTensor) {
+			m["n_averaged"], m["decoder.0.weight"], m["module.embeddings.position_ids"] = one, one, one
+		})
+		c, err := Open(dir, Options{})
+		require.NoError(t, err)
+		require.Subset(t, c.Skipped, []string{"n_averaged", "decoder.0.weight", "module.embeddings.position_ids"})
+		require.NoError(t, c.Close())
+	}
+	dir := edit(t, "timm_vit", func(m map[string]floatTensor) {
+		for name, v := range maps.Clone(m) {
+			delete(m, name)
+			m["student."+name], m["teacher."+name] = v, v
+		}
+	})
+	_, err := Open(dir, Options{})
+	require.ErrorContains(t, err, "several models, under student. and teacher.")
 }
 
 // numbers are all values of weights, in the order of the fields.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"unsafe"
@@ -12,11 +13,11 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// prefixes are what wrappers put before the names of a model's tensors:
-// DistributedDataParallel, training scripts, timm's wrapper in transformers,
+// prefixes are what wrappers put before the names of a model's tensors, in any
+// order: DistributedDataParallel, torch.compile, training scripts, timm's wrapper in transformers,
 // DINO's student and teacher, and the base models of transformers, whose
 // heads stand beside them without it.
-var prefixes = []string{"module.", "model.", "timm_model.", "backbone.", "vit.", "deit."}
+var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit."}
 
 // Reader gives out the tensors of a checkpoint by name and keeps book, so
 // that one error at the end names everything that was wrong.
@@ -67,8 +68,50 @@ func newReader(files ...*file) (*Reader, error) {
 			r.tensors[name] = stored{e, f}
 		}
 	}
-	return r, nil
+	return r, r.unwrap()
 }
+
+// unwrap takes away what a training script of somebody's own, such as one for
+// Lightning, has put before every name of the model: whatever stands before a
+// layout's anchor. Tensors without it are somebody else's and stay.
+func (r *Reader) unwrap() error {
+	var found []string
+	for _, y := range layouts {
+		if r.Has(y.anchor) {
+			return nil
+		}
+		for name := range r.tensors {
+			if wrapper, ok := strings.CutSuffix(name, "."+y.anchor); ok {
+				found = append(found, wrapper+".")
+			}
+		}
+	}
+	slices.Sort(found)
+	switch len(found) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return fmt.Errorf("the file holds several models, under %s: save one of them by itself", strings.Join(found, " and "))
+	}
+	for name, s := range r.tensors {
+		rest, ok := strings.CutPrefix(name, found[0])
+		if !ok {
+			continue
+		}
+		if other, twice := r.tensors[bare(rest)]; twice {
+			return fmt.Errorf("tensors %q and %q have one name, %q, without their prefixes", other.name, s.name, bare(rest))
+		}
+		delete(r.tensors, name)
+		r.tensors[bare(rest)] = s
+	}
+	return nil
+}
+
+// beside are tensors that training leaves in a file beside a model: the count
+// of averaged weights (torch's AveragedModel), indices of positions, and the
+// decoder of masked image modelling.
+var beside = []string{"n_averaged", "embeddings.position_ids", "decoder."}
 
 // bare returns a tensor's name without prefixes.
 func bare(name string) string {

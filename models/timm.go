@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vitserve/vitserve/backend"
@@ -65,8 +66,8 @@ func readTimm(l *loader) error {
 		l.raw.distHead = l.Get("head_dist.weight", l.cfg.Classes, c)
 		l.raw.distHeadBias = l.Maybe("head_dist.bias", l.cfg.Classes)
 	}
-	l.Skip("mask_token")
-	return l.timmFacts()
+	l.Skip(append(beside, "mask_token")...)
+	return errors.Join(l.timmFacts(), l.timmCompare())
 }
 
 // timmImage returns the input size that the configuration says.

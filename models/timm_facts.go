@@ -33,8 +33,8 @@ const (
 
 // timmFacts are all of them. For each fact the first row counts that says it.
 //
-// They are of every VisionTransformer of timm 1.0.31; testdata/timm_archs.csv
-// holds those, and a test compares.
+// Where the architecture is one of timm_archs.csv, that decides before them:
+// these are for names of other versions. A test holds them to that table.
 var timmFacts = []timmFact{
 	{arch: "test_vit", dim: 64, heads: 2, source: timmEntries},
 	{arch: "test_vit", dim: 96, heads: 3, source: timmEntries},
@@ -104,6 +104,13 @@ func (l *loader) timmHeads(arch string) error {
 			by = "config.json: model_args.num_heads"
 		}
 	}
+	if a, known := timmArchs()[arch]; known && by == "" {
+		// The architecture's own number, also where model_args gives another dim.
+		heads, by = a.heads, "architecture "+arch
+	}
+	if by == "" && l.config != nil && l.config.ModelArgs["embed_dim"] != nil && arch != "" {
+		return fmt.Errorf("the number of heads is not known: model_args.embed_dim changes the dim of architecture %s and not its heads; num_heads in config.json's model_args would decide it", arch)
+	}
 	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.heads > 0 && f.dim == l.cfg.Dim }); found && by == "" {
 		heads, by = f.heads, "dim "+fmt.Sprint(f.dim)
 		if f.arch != "" {
@@ -130,7 +137,9 @@ func (l *loader) timmAct(arch string) error {
 		return nil
 	}
 	act, by := backend.GELU, "timm's default"
-	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.act != 0 }); found {
+	if a, known := timmArchs()[arch]; known && a.act != 0 {
+		act, by = a.act, "architecture "+arch
+	} else if f, found := findTimmFact(arch, func(f timmFact) bool { return f.act != 0 }); found {
 		act, by = f.act, "architecture "+arch
 	}
 	if l.config != nil {
@@ -154,7 +163,9 @@ func (l *loader) timmAct(arch string) error {
 func (l *loader) timmEps(arch string) error {
 	l.cfg.Eps = 1e-6
 	by := "timm's value for a VisionTransformer"
-	if f, found := findTimmFact(arch, func(f timmFact) bool { return f.eps > 0 }); found {
+	if a, known := timmArchs()[arch]; known {
+		l.cfg.Eps, by = a.eps, "architecture "+arch
+	} else if f, found := findTimmFact(arch, func(f timmFact) bool { return f.eps > 0 }); found {
 		l.cfg.Eps, by = f.eps, "architecture "+arch
 	}
 	l.decide("eps", l.cfg.Eps, "%s", by)

@@ -30,6 +30,8 @@ func (l *loader) transform() (patch.Transform, error) {
 		// used, so a DeiT has to say.
 		t, err = l.hfTransform(&processor{Type: "ViTImageProcessor", Size: &dimension{Height: l.saved[0], Width: l.saved[1]}, file: "preprocessor_config.json"})
 		l.note = "there is no preprocessor_config.json: photos are prepared as ViTImageProcessor does by default"
+	case l.config != nil && l.config.Architecture != "":
+		return t, fmt.Errorf("config.json of architecture %s has no pretrained_cfg, nor its keys (input_size, mean, std, crop_pct, interpolation) at the top, so nothing says how photos are resized and normalised: weights of one architecture were trained in several ways", l.config.Architecture)
 	default:
 		return t, errors.New("nothing says how photos are resized and normalised; a config.json with pretrained_cfg (timm) or a preprocessor_config.json (transformers) would decide it")
 	}

@@ -1,5 +1,5 @@
-"""Writes timm_archs.csv: what timm's VisionTransformers have that their files
-do not tell. Made with timm 1.0.31 and torch 2.15.0; no weights are fetched.
+"""Writes timm_archs.csv, one folder up: what timm's VisionTransformers are by
+their names. Made with timm 1.0.31 and torch 2.15.0; no weights are fetched.
 
     python make_archs.py
 """
@@ -24,9 +24,9 @@ def plain(m):
     )
 
 
-with open(Path(__file__).parent / "timm_archs.csv", "w", newline="") as f:
+with open(Path(__file__).parent.parent / "timm_archs.csv", "w", newline="") as f:
     out = csv.writer(f, lineterminator="\n")
-    out.writerow(["arch", "dim", "heads", "eps", "act", "pool", "fc_norm"])
+    out.writerow(["arch", "dim", "heads", "depth", "hidden", "patch", "image", "eps", "act", "pool", "fc_norm"])
     for name in timm.list_models(["vit_*", "deit*", "test_vit*", "flexivit*"]):
         with torch.device("meta"):
             m = timm.create_model(name, num_classes=5)
@@ -34,4 +34,7 @@ with open(Path(__file__).parent / "timm_archs.csv", "w", newline="") as f:
             continue
         b = m.blocks[0]
         (eps,) = {x.eps for x in m.modules() if type(x).__name__ == "LayerNorm"}
-        out.writerow([name, m.embed_dim, b.attn.num_heads, eps, ACTS[type(b.mlp.act).__name__], m.global_pool, type(m.fc_norm).__name__ == "LayerNorm"])
+        out.writerow([
+            name, m.embed_dim, b.attn.num_heads, len(m.blocks), b.mlp.fc2.in_features, m.patch_embed.patch_size[0], m.patch_embed.img_size[0],
+            eps, ACTS[type(b.mlp.act).__name__], m.global_pool, type(m.fc_norm).__name__ == "LayerNorm",
+        ])
