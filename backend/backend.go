@@ -183,7 +183,7 @@ type Gradients interface {
 	PatchEmbedGrad(dpixels, dx Tensor, p *PatchEmbed)
 
 	// LayerNormGrad writes dx = ∂L/∂x + residual from dy and the norm's
-	// input x. The residual may be dx itself, or zero for none; dx may also
+	// input x. The gradient of the norm's own residual is dy. The residual may be dx itself, or zero for none; dx may also
 	// be dy.
 	LayerNormGrad(dx, dy, x Tensor, n Norm, residual Tensor)
 

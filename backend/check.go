@@ -85,6 +85,7 @@ func CheckLayerNorm(y, x Tensor, n Norm) {
 	checkNorm(op, x, n)
 	checkShape(op, "y", y, b, rows, c)
 	checkWritten(op, y)
+	checkResidual(op, n.Residual, b, rows, c)
 }
 
 // checkNorm checks the constants of the norm of x and of its gradient.
@@ -173,8 +174,8 @@ func checkHeads(op string, q, k, v Tensor, a Attention) (b, r, n int) {
 		if d%2 != 0 || a.Rope.Prefix < 0 || a.Rope.Prefix > n {
 			panic(fmt.Sprintf("backend: %s: rope after %d tokens for heads of %d, k %v", op, a.Rope.Prefix, d, k.Shape))
 		}
-		checkAngles(op, "cos", a.Rope.Cos, b, n-a.Rope.Prefix, d)
-		checkAngles(op, "sin", a.Rope.Sin, b, n-a.Rope.Prefix, d)
+		checkAngles(op, "cos", a.Rope.Cos, b, n-a.Rope.Prefix, d, c)
+		checkAngles(op, "sin", a.Rope.Sin, b, n-a.Rope.Prefix, d, c)
 	}
 	checkKept(op, "bias", a.Bias)
 	if len(a.Bias.Shape) == 4 {
@@ -185,8 +186,12 @@ func checkHeads(op string, q, k, v Tensor, a Attention) (b, r, n int) {
 	return b, r, n
 }
 
-// checkAngles checks rotary positions of all images or of each.
-func checkAngles(op, name string, t Tensor, b, n, d int) {
+// checkAngles checks rotary positions of all images or of each, of all heads
+// (d) or of each (c).
+func checkAngles(op, name string, t Tensor, b, n, d, c int) {
+	if len(t.Shape) > 0 && t.Shape[len(t.Shape)-1] == c {
+		d = c
+	}
 	if len(t.Shape) == 3 {
 		checkShape(op, name, t, b, n, d)
 		return

@@ -15,6 +15,8 @@ type PatchEmbed struct {
 //	(x - mean(x)) / sqrt(variance(x) + Eps) * Weight + Bias // the variance biased
 //	x / sqrt(mean(x²) + Eps) * Weight                       // with RMS
 //
+// A norm behind a branch is added to the residual stream, as Swin V2 has it.
+//
 // Ba et al., "Layer Normalization", https://arxiv.org/abs/1607.06450, and
 // Zhang and Sennrich, "Root Mean Square Layer Normalization",
 // https://arxiv.org/abs/1910.07467, equation 4.
@@ -24,6 +26,8 @@ type Norm struct {
 	Eps    float32 // never defaulted: 1e-6 in timm, 1e-12 in transformers
 	RMS    bool
 	Heads  int // a row is so many heads side by side, each normed by itself, as queries and keys are; 0: 1
+
+	Residual Tensor // (B, N, C) is added by LayerNorm; may be y; zero: none
 }
 
 // Activation is the function between a Linear's product and its residual.
@@ -60,8 +64,8 @@ type Epilogue struct {
 // Causal, the queries are those of the first R of the N tokens.
 //
 // A bias of -Inf hides a key from a query: its probability is 0. No query may
-// have all keys hidden. What hides keys from all queries, as padding
-// does, needs one row for all heads and queries: a row stride of 0.
+// have all keys hidden. What hides keys from all queries, as padding does,
+// needs one row for all heads and queries: a row stride of 0.
 type Attention struct {
 	Heads  int
 	Scale  float32
@@ -79,11 +83,12 @@ type Attention struct {
 
 // Rope are rotary positions: (x₁, x₂) → (x₁cos - x₂sin, x₂cos + x₁sin) for
 // each pair of a head. Images that keep different tokens have Cos and Sin of
-// their own, with the rows of the tokens that they keep (see Stream.Gather).
+// their own, with the rows of the tokens that they keep (see Stream.Gather);
+// heads have where frequencies are learned.
 //
 // Su et al., "RoFormer", https://arxiv.org/abs/2104.09864, equation 34.
 type Rope struct {
-	Cos, Sin    Tensor // (N-Prefix, D) or, an image its own, (B, N-Prefix, D): a patch a row
+	Cos, Sin    Tensor // (N-Prefix, D) or, an image its own, (B, N-Prefix, D): a patch a row; a head its own: C in place of D
 	Prefix      int    // the first tokens, which are left as they are
 	Interleaved bool   // pairs are (2i, 2i+1), as EVA-02 has them; else (i, i+D/2), as DINOv3
 }

@@ -13,17 +13,19 @@ type family struct {
 	rms, qkNorm, inner, mlpInner  bool // inner: a norm of attention before its projection
 	rope, relative, causal, probe bool
 	last                          bool // the feature is a token of each image's own
+	behind                        bool // norms are behind the branches
 }
 
 var families = map[string]family{
-	"rotary, gated, inner norms":          {act: backend.SwiGLU, rope: true, inner: true, mlpInner: true}, // EVA-02
-	"relative positions":                  {act: backend.GELU, relative: true},                            // BEiT
-	"inner norms":                         {act: backend.GELU, inner: true, mlpInner: true},               // BEiT-3
-	"root mean squares, query-key norms":  {act: backend.SwiGLU, rms: true, qkNorm: true, rope: true},     // AIMv2, Qwen3's and Gemma's towers
-	"query-key layer norms":               {act: backend.GELU, qkNorm: true},                              // timm's qk_norm
-	"attention pooling":                   {act: backend.GELUTanh, probe: true},                           // SigLIP
-	"causal, last token of each":          {act: backend.QuickGELU, causal: true, last: true},             // CLIP's text tower
-	"causal, gated, last token, key norm": {act: backend.SwiGLU, causal: true, last: true, rope: true, qkNorm: true, rms: true},
+	"rotary, gated, inner norms":                {act: backend.SwiGLU, rope: true, inner: true, mlpInner: true}, // EVA-02
+	"relative positions":                        {act: backend.GELU, relative: true},                            // BEiT
+	"inner norms":                               {act: backend.GELU, inner: true, mlpInner: true},               // BEiT-3
+	"root mean squares, query-key norms":        {act: backend.SwiGLU, rms: true, qkNorm: true, rope: true},     // AIMv2, Qwen3's and Gemma's towers
+	"query-key layer norms":                     {act: backend.GELU, qkNorm: true},                              // timm's qk_norm
+	"norms behind branches, relative positions": {act: backend.GELU, behind: true, relative: true},              // timm's relpos with norms behind
+	"attention pooling":                         {act: backend.GELUTanh, probe: true},                           // SigLIP
+	"causal, last token of each":                {act: backend.QuickGELU, causal: true, last: true},             // CLIP's text tower
+	"causal, gated, last token, key norm":       {act: backend.SwiGLU, causal: true, last: true, rope: true, qkNorm: true, rms: true},
 }
 
 // mix is an attention with its projections, and hidden an MLP, each with what
@@ -69,6 +71,7 @@ type familyModel struct {
 // taps are what gradients look at, layer by layer.
 type taps struct {
 	x, q, kv, qn, kn, o, on, mid, h, hn, pre backend.Tensor
+	attended, mixed                          backend.Tensor // what norms behind branches are of
 	rows                                     int
 }
 
@@ -182,9 +185,12 @@ func (m *familyModel) forward(y, maps, x backend.Tensor) {
 // block enqueues a layer for the first tokens.
 func (m *familyModel) block(l *layer, t *taps, out, maps backend.Tensor) {
 	r, batch, n := m.r, t.x.Shape[0], m.tokens()
-	y := r.Temp(batch, n, m.dim)
+	y := t.x
 	t.q, t.kv = m.tap(batch, t.rows, m.dim), m.tap(batch, n, 2*m.dim)
-	r.LayerNorm(y, t.x, l.norm)
+	if !m.behind {
+		y = r.Temp(batch, n, m.dim)
+		r.LayerNorm(y, t.x, l.norm)
+	}
 	r.Linear(t.q, y.Rows(0, t.rows), l.q, backend.Epilogue{})
 	r.Linear(t.kv, y, l.kv, backend.Epilogue{})
 	t.qn, t.kn = t.q, t.kv.Cols(0, m.dim)
@@ -211,15 +217,18 @@ func (m *familyModel) block(l *layer, t *taps, out, maps backend.Tensor) {
 	if m.keep {
 		t.mid = r.Alloc(batch, t.rows, m.dim)
 	}
-	r.Linear(t.mid, t.on, l.proj, backend.Epilogue{Residual: t.x.Rows(0, t.rows)})
+	t.attended = m.branch(t.mid, t.on, l.proj, l.norm, t.x.Rows(0, t.rows))
 	m.mlp(&l.hidden, t, out)
 }
 
 // mlp enqueues out = t.mid + MLP(norm(t.mid)).
 func (m *familyModel) mlp(l *hidden, t *taps, out backend.Tensor) {
 	r, batch := m.r, t.mid.Shape[0]
-	z := r.Temp(batch, t.rows, m.dim)
-	r.LayerNorm(z, t.mid, l.norm)
+	z := t.mid
+	if !m.behind {
+		z = r.Temp(batch, t.rows, m.dim)
+		r.LayerNorm(z, t.mid, l.norm)
+	}
 	var e backend.Epilogue
 	if e.Act = m.act; m.keep {
 		e.Pre = r.Alloc(batch, t.rows, l.fc1.Out())
@@ -231,7 +240,21 @@ func (m *familyModel) mlp(l *hidden, t *taps, out backend.Tensor) {
 		t.hn = m.tap(batch, t.rows, m.width)
 		r.LayerNorm(t.hn, t.h, l.inner)
 	}
-	r.Linear(out, t.hn, l.fc2, backend.Epilogue{Residual: t.mid})
+	t.mixed = m.branch(out, t.hn, l.fc2, l.norm, t.mid)
+}
+
+// branch enqueues the end of a branch, y = w(x) + residual, or with the norm
+// in between; then it returns what the norm is of.
+func (m *familyModel) branch(y, x backend.Tensor, w backend.Linear, n backend.Norm, residual backend.Tensor) (inner backend.Tensor) {
+	if !m.behind {
+		m.r.Linear(y, x, w, backend.Epilogue{Residual: residual})
+		return inner
+	}
+	inner = m.tap(y.Shape...)
+	m.r.Linear(inner, x, w, backend.Epilogue{})
+	n.Residual = residual
+	m.r.LayerNorm(y, inner, n)
+	return inner
 }
 
 // attend pools x by the probe, whose query all images share, and its MLP.

@@ -29,7 +29,7 @@ func (m *familyModel) backward(dx, dy backend.Tensor) {
 		g := dx.Rows(0, t.rows)
 		m.mlpGrad(&l.hidden, t, g)
 		do := r.Temp(batch, t.rows, m.dim)
-		r.LinearGrad(do, g, l.proj, backend.Epilogue{})
+		r.LinearGrad(do, m.behindGrad(g, t.attended, l.norm), l.proj, backend.Epilogue{})
 		if m.inner {
 			r.LayerNormGrad(do, do, t.o, l.on, backend.Tensor{})
 		}
@@ -43,21 +43,44 @@ func (m *familyModel) backward(dx, dy backend.Tensor) {
 			r.LayerNormGrad(dq, dq, t.q, l.qn, backend.Tensor{})
 			r.LayerNormGrad(dk, dk, t.kv.Cols(0, m.dim), l.kn, backend.Tensor{})
 		}
-		r.LinearGrad(y, dkv, l.kv, backend.Epilogue{})
+		var e backend.Epilogue
+		if m.behind {
+			y, e.Residual = dx, dx
+		}
+		r.LinearGrad(y, dkv, l.kv, e)
 		r.LinearGrad(y.Rows(0, t.rows), dq, l.q, backend.Epilogue{Residual: y.Rows(0, t.rows)})
-		r.LayerNormGrad(dx, y, t.x, l.norm, dx)
+		if !m.behind {
+			r.LayerNormGrad(dx, y, t.x, l.norm, dx)
+		}
 	}
+}
+
+// behindGrad is the gradient at the end of a branch, of its norm where that
+// is behind it.
+func (m *familyModel) behindGrad(g, inner backend.Tensor, n backend.Norm) backend.Tensor {
+	if !m.behind {
+		return g
+	}
+	d := m.r.Temp(g.Shape...)
+	m.r.LayerNormGrad(d, g, inner, n, backend.Tensor{})
+	return d
 }
 
 // mlpGrad derives g += ∂MLP(norm(mid))/∂mid.
 func (m *familyModel) mlpGrad(l *hidden, t *taps, g backend.Tensor) {
 	r, batch := m.r, g.Shape[0]
 	dh, dz := r.Temp(batch, t.rows, m.width), r.Temp(batch, t.rows, m.dim)
-	r.LinearGrad(dh, g, l.fc2, backend.Epilogue{})
+	r.LinearGrad(dh, m.behindGrad(g, t.mixed, l.norm), l.fc2, backend.Epilogue{})
 	if m.mlpInner {
 		r.LayerNormGrad(dh, dh, t.h, l.inner, backend.Tensor{})
 	}
-	r.LinearGrad(dz, dh, l.fc1, backend.Epilogue{Act: m.act, Pre: t.pre})
+	e := backend.Epilogue{Act: m.act, Pre: t.pre}
+	if m.behind {
+		e.Residual = g
+		r.LinearGrad(g, dh, l.fc1, e)
+		return
+	}
+	r.LinearGrad(dz, dh, l.fc1, e)
 	r.LayerNormGrad(g, dz, t.mid, l.norm, g)
 }
 

@@ -42,9 +42,16 @@ func (s suite) norms(t *testing.T) {
 						r.Write(qkv, host)
 						q, k := qkv.Cols(0, dim), qkv.Cols(dim, 2*dim)
 						r.LayerNorm(y, q, r.headNorm(c.heads, c.d, rms))
+						behind, sum, over := r.headNorm(c.heads, c.d, rms), r.full(7, c.batch, c.n, dim), r.tokens(c.batch, c.n, dim)
+						behind.Residual = y
+						r.LayerNorm(sum, k, behind)
+						behind.Residual = over
+						r.LayerNorm(over, k, behind)
+						behind.Residual = over
+						r.LayerNorm(sum, sum, behind)
 						r.LayerNorm(k, k, r.headNorm(c.heads, c.d, rms))
 						r.LayerNorm(q.Rows(0, 1), q.Rows(0, 1), r.headNorm(0, dim, rms))
-						return []backend.Tensor{y, qkv}
+						return []backend.Tensor{y, sum, over, qkv}
 					})
 				})
 			}

@@ -56,6 +56,11 @@ func (s suite) panics(t *testing.T) {
 			n.Heads = 4
 			r.LayerNorm(x, x, n)
 		}, []string{"weight", "(32)", "(8)"}},
+		"norm added to another shape": {func() {
+			n := norm
+			n.Residual = short
+			r.LayerNorm(x, x, n)
+		}, []string{"residual (2, 4, 32)", "(2, 5, 32)"}},
 		"root mean square with a bias": {func() {
 			n := norm
 			n.RMS = true

@@ -18,6 +18,18 @@ var places = map[string]func(r *rig, batch, rows, n, heads, d int) backend.Atten
 	"rope of each image": func(r *rig, batch, _, n, _, d int) backend.Attention {
 		return backend.Attention{Rope: r.keptRope(batch, n, 1, d, false)}
 	},
+	"rope of each head": func(r *rig, _, _, n, heads, d int) backend.Attention {
+		return backend.Attention{Rope: r.headRope(n, 1, heads, d, true)}
+	},
+	"rope of each head and image": func(r *rig, batch, _, n, heads, d int) backend.Attention {
+		// Rows side by side are those of images, and within one of heads.
+		rope := r.headRope(batch*(n-2)+2, 2, heads, d, false)
+		for _, t := range []*backend.Tensor{&rope.Cos, &rope.Sin} {
+			t.Batch = (n - 2) * t.Row
+			t.Shape = []int{batch, n - 2, heads * d}
+		}
+		return backend.Attention{Rope: rope}
+	},
 	"bias": func(r *rig, _, rows, n, heads, _ int) backend.Attention {
 		return backend.Attention{Bias: r.upload(r.normal(1, heads, n, n)).Rows(0, rows)}
 	},
@@ -59,13 +71,33 @@ func (r *rig) keptRope(batch, n, prefix, d int, interleaved bool) *backend.Rope 
 	return all
 }
 
+// headRope returns rotations of each head's own.
+func (r *rig) headRope(n, prefix, heads, d int, interleaved bool) *backend.Rope {
+	cos, sin := zeros(n-prefix, heads*d), zeros(n-prefix, heads*d)
+	for i := range n - prefix {
+		for h := range heads {
+			for pair := range d / 2 {
+				first, second := h*d+pair, h*d+pair+d/2
+				if interleaved {
+					first, second = h*d+2*pair, h*d+2*pair+1
+				}
+				angle := r.rng.Float64() * 2 * math.Pi
+				for _, j := range []int{i*heads*d + first, i*heads*d + second} {
+					cos.Float32s()[j], sin.Float32s()[j] = float32(math.Cos(angle)), float32(math.Sin(angle))
+				}
+			}
+		}
+	}
+	return &backend.Rope{Cos: r.upload(cos), Sin: r.upload(sin), Prefix: prefix, Interleaved: interleaved}
+}
+
 // placed are cases of the tests of places.
 var placed = []struct{ batch, n, heads, d int }{
-	{1, 2, 1, 32}, {1, 5, 3, 64}, {2, 17, 2, 80}, {1, 197, 3, 64}, {3, 66, 2, 32}, {8, 33, 2, 24}, {1, 130, 1, 100},
+	{1, 3, 1, 32}, {1, 5, 3, 64}, {2, 17, 2, 80}, {1, 197, 3, 64}, {3, 66, 2, 32}, {8, 33, 2, 24}, {1, 130, 1, 100},
 }
 
 // fewRows are how many queries the tests of places have.
-func fewRows(n int) []int { return []int{1, min(3, n), n - 1, n} }
+func fewRows(n int) []int { return []int{1, 2, n - 1, n} }
 
 // places tests rotary positions, biases and masks with as many queries as
 // keys and with fewer, for all images together and for each.

@@ -80,6 +80,7 @@ func (r *rig) tempPanics() map[string]func() {
 		"Linear: pre":             func() { r.Linear(x, x, w, backend.Epilogue{Pre: h}) },
 		"LinearGrad: residual":    func() { r.LinearGrad(x, x, w, backend.Epilogue{Residual: h}) },
 		"LinearGrad: pre":         func() { r.LinearGrad(x, x, w, backend.Epilogue{Act: backend.GELU, Pre: h}) },
+		"LayerNorm: residual":     func() { n := norm; n.Residual = h; r.LayerNorm(x, x, n) },
 		"LayerNormGrad: residual": func() { r.LayerNormGrad(x, x, x, norm, h) },
 		"Attention: bias":         func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Bias = r.Temp(4, 5, 5) })) },
 		"Attention: probs":        func() { r.Attention(x, x, x, x, with(func(a *backend.Attention) { a.Probs = r.Temp(2, 4, 5, 5) })) },

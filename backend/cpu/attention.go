@@ -227,7 +227,7 @@ func (a *attention) strip(w *worker, head, strip unsafe.Pointer, h int, p part) 
 	q := a.q.at(p.b, p.lo).from(0, h*a.d)
 	turned, low := a.queries(w.k, strip)
 	if a.scaled != 0 {
-		a.turn(w.k, turned, q, p.b, p.lo, r, a.scaled)
+		a.turn(w.k, turned, q, p.b, h, p.lo, r, a.scaled)
 		q = turned
 	}
 	if a.bf16 {

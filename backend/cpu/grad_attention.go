@@ -110,7 +110,7 @@ func (g *attentionGrad) head(w *worker, b, h int) {
 	scores := queries || keys || !g.dv.none()
 	dprobs := queries || keys || !g.dprobs.none()
 	if scores {
-		g.packKeys(w, m, b, col, queries)
+		g.packKeys(w, m, b, h, queries)
 	}
 	if dprobs {
 		g.packTokens(w, m.values, g.v.at(b, 0).from(0, col))
@@ -142,7 +142,7 @@ func (g *attentionGrad) head(w *worker, b, h int) {
 		if queries {
 			dq := g.dq.at(b, lo).from(0, col)
 			w.times(dq, m.dprobs, n, m.deep, g.deep, false, false)
-			g.unturn(dq, b, lo, n)
+			g.unturn(dq, b, h, lo, n)
 		}
 		if keys {
 			w.k.transpose(m.flipped.p, m.flipped.ld, m.dprobs.p, m.dprobs.ld, n, g.k.n)
@@ -151,14 +151,14 @@ func (g *attentionGrad) head(w *worker, b, h int) {
 		}
 	}
 	if keys {
-		g.unturn(g.dk.at(b, 0).from(0, col), b, 0, g.k.n)
+		g.unturn(g.dk.at(b, 0).from(0, col), b, h, 0, g.k.n)
 	}
 }
 
 // softmaxRows computes the probabilities of n queries from lo on in m.scores,
 // and leaves the queries, turned and scaled, in m.turned.
 func (g *attentionGrad) softmaxRows(w *worker, m gradMemory, b, h, lo, n int) {
-	g.turn(w.k, m.turned, g.q.at(b, lo).from(0, h*g.d), b, lo, n, g.scale)
+	g.turn(w.k, m.turned, g.q.at(b, lo).from(0, h*g.d), b, h, lo, n, g.scale)
 	if !g.bias.none() {
 		copyRows(m.scores, g.biases(b, h, lo), n, g.k.n)
 	}
@@ -172,13 +172,13 @@ func (g *attentionGrad) softmaxRows(w *worker, m gradMemory, b, h, lo, n int) {
 
 // packKeys packs the turned keys of a head, transposed, and for queries also
 // as they are and scaled.
-func (g *attentionGrad) packKeys(w *worker, m gradMemory, b, col int, queries bool) {
-	k := g.k.at(b, 0).from(0, col)
+func (g *attentionGrad) packKeys(w *worker, m gradMemory, b, h int, queries bool) {
+	k := g.k.at(b, 0).from(0, h*g.d)
 	for i := range g.tokens.count() {
 		lo := i * g.tokens.cols
 		n := min(g.tokens.cols, g.k.n-lo)
 		if queries {
-			g.turn(w.k, m.turned, k.from(lo, 0), b, lo, n, g.scale)
+			g.turn(w.k, m.turned, k.from(lo, 0), b, h, lo, n, g.scale)
 			for j := range g.deep.count() {
 				width := g.deep.width(j)
 				panel := unsafe.Add(m.deep, g.deep.at(j)+lo*width*4)
@@ -187,7 +187,7 @@ func (g *attentionGrad) packKeys(w *worker, m gradMemory, b, col int, queries bo
 		}
 		x := k.from(lo, 0)
 		if !g.cos.none() {
-			g.turn(w.k, m.turned, x, b, lo, n, 1)
+			g.turn(w.k, m.turned, x, b, h, lo, n, 1)
 			x = m.turned
 		}
 		w.k.transpose(unsafe.Add(m.keys, g.tokens.at(i)), uintptr(g.tokens.width(i))*4, x.p, x.ld, n, g.d)
@@ -211,9 +211,9 @@ func (g *attentionGrad) packDeep(to unsafe.Pointer, x rows, p layout) {
 	}
 }
 
-// unturn turns gradients at n turned queries or keys, of token t of image b
-// and those behind it, back.
-func (g *attentionGrad) unturn(x rows, b, t, n int) {
+// unturn turns gradients at n turned queries or keys of head h, of token t of
+// image b and those behind it, back.
+func (g *attentionGrad) unturn(x rows, b, h, t, n int) {
 	if g.cos.none() {
 		return
 	}
@@ -221,9 +221,13 @@ func (g *attentionGrad) unturn(x rows, b, t, n int) {
 	if g.interleaved {
 		apart, step = 1, 2
 	}
-	for i := max(g.unturned-t, 0); i < n; i++ {
-		v := floats(x.row(i), g.d)
-		cos, sin := floats(g.cos.at(b, t+i-g.unturned).p, g.d), floats(g.sin.at(b, t+i-g.unturned).p, g.d)
+	first := max(g.unturned-t, 0)
+	if first >= n {
+		return
+	}
+	cosines, sines := g.angles(b, h, t+first)
+	for i := first; i < n; i++ {
+		v, cos, sin := floats(x.row(i), g.d), floats(cosines.row(i-first), g.d), floats(sines.row(i-first), g.d)
 		for pair := range g.d / 2 {
 			p, q := pair*step, pair*step+apart
 			v[p], v[q] = v[p]*cos[p]+v[q]*sin[q], v[q]*cos[q]-v[p]*sin[p]
@@ -240,7 +244,7 @@ func (s *relevanceStep) run(w *worker) {
 	m := g.memory(w.scratch)
 	for _, p := range g.parts[w.id] {
 		for h := range g.heads {
-			g.packKeys(w, m, p.b, h*g.d, false)
+			g.packKeys(w, m, p.b, h, false)
 			g.packTokens(w, m.values, g.v.at(p.b, 0).from(0, h*g.d))
 			for lo := p.lo; lo < p.hi; lo += g.block.depth {
 				n := min(g.block.depth, p.hi-lo)

@@ -63,7 +63,7 @@ func (s *packKeysValues) run(w *worker) {
 
 // pack writes the keys and values of some tokens into their panels.
 func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
-	a.packKeys(w, head, strip, a.k.at(p.b, p.lo).from(0, h*a.d), p, 0, a.d)
+	a.packKeys(w, head, strip, a.k.at(p.b, p.lo).from(0, h*a.d), p, h, 0, a.d)
 	v := a.v.at(p.b, p.lo).from(0, h*a.d)
 	for i := range a.values.count() {
 		first := i * a.values.cols
@@ -71,9 +71,9 @@ func (a *attention) pack(w *worker, head, strip unsafe.Pointer, h int, p part) {
 	}
 }
 
-// packKeys writes n columns of a head's keys, from column j on, of the tokens
-// of p.
-func (a *attention) packKeys(w *worker, head, strip unsafe.Pointer, k rows, p part, j, n int) {
+// packKeys writes n columns of the keys of head h, from column j on, of the
+// tokens of p.
+func (a *attention) packKeys(w *worker, head, strip unsafe.Pointer, k rows, p part, h, j, n int) {
 	turned, low := a.queries(w.k, strip)
 	per := a.unit()
 	for t := p.lo; t < p.hi; {
@@ -81,7 +81,7 @@ func (a *attention) packKeys(w *worker, head, strip unsafe.Pointer, k rows, p pa
 		first, end := i*a.keys.cols, min(p.hi, (i+1)*a.keys.cols)
 		k := k.from(t-p.lo, 0)
 		if !a.cos.none() {
-			a.turn(w.k, turned, k, p.b, t, end-t, 1)
+			a.turn(w.k, turned, k, p.b, h, t, end-t, 1)
 			k = turned
 		}
 		if a.bf16 {
@@ -143,7 +143,7 @@ func (w *worker) packedProduct(p *product, i, r0, r int) {
 	}
 	if ready > p.done {
 		j := i*cols - p.into.keys
-		a.packKeys(w, a.head(p.at.b, j/a.d), scratch, panel.from(p.done-p.at.lo, 0), part{p.at.b, p.done, ready}, j%a.d, cols)
+		a.packKeys(w, a.head(p.at.b, j/a.d), scratch, panel.from(p.done-p.at.lo, 0), part{p.at.b, p.done, ready}, j/a.d, j%a.d, cols)
 		p.done = ready
 	}
 }

@@ -29,9 +29,22 @@ func (k *kernels) causal(x rows, t, r, n int, scale float32) {
 	}
 }
 
-// turn copies n rows of queries or keys, of token t of image b and those
-// behind it, turned by their rotary positions and scaled.
-func (a *attention) turn(k *kernels, dst, src rows, b, t, n int, scale float32) {
+// angles returns the cosines and sines of head h of token t of image b and of
+// those behind it.
+func (a *attention) angles(b, h, t int) (cos, sin rows) {
+	col := func(v view) int {
+		if v.c == a.d {
+			return 0 // all heads have the same
+		}
+		return h * a.d
+	}
+	t -= a.unturned
+	return a.cos.at(b, t).from(0, col(a.cos)), a.sin.at(b, t).from(0, col(a.sin))
+}
+
+// turn copies n rows of queries or keys of head h, of token t of image b and
+// those behind it, turned by their rotary positions and scaled.
+func (a *attention) turn(k *kernels, dst, src rows, b, h, t, n int, scale float32) {
 	still := n // rows that have no position
 	if !a.cos.none() {
 		still = min(max(a.unturned-t, 0), n)
@@ -49,6 +62,6 @@ func (a *attention) turn(k *kernels, dst, src rows, b, t, n int, scale float32) 
 	if a.interleaved {
 		rotate = k.rotatePairs
 	}
-	cos, sin := a.cos.at(b, t+still-a.unturned), a.sin.at(b, t+still-a.unturned)
+	cos, sin := a.angles(b, h, t+still)
 	rotate(dst.row(still), dst.ld, src.row(still), src.ld, cos.p, cos.ld, sin.p, sin.ld, n-still, a.d, scale)
 }

@@ -187,6 +187,7 @@ func (s *stream) LayerNorm(y, x backend.Tensor, n backend.Norm) {
 	s.ops = append(s.ops, op{
 		code: opLayerNorm, y: newView(y), x: newView(x),
 		weight: newView(n.Weight), bias: newView(n.Bias), eps: n.Eps, rms: n.RMS, heads: max(n.Heads, 1),
+		res: newView(n.Residual),
 	})
 }
 

@@ -97,11 +97,11 @@ func (s *stream) AttentionGrad(dq, dk, dv, do, q, k, v backend.Tensor, a backend
 				head := func(x backend.Tensor, r int) []float64 { return wide(row(x, b, r)[lo:hi]) }
 				keys := make([][]float64, tokens)
 				for i := range keys {
-					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i)
+					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i, h)
 				}
 				dQuery, dKey, dValue := matrix(queries, d), matrix(tokens, d), matrix(tokens, d)
 				for r := range queries {
-					query := rotate(row(q, b, r)[lo:hi], a.Rope, b, r)
+					query := rotate(row(q, b, r)[lo:hi], a.Rope, b, r, h)
 					dOut := head(do, r)
 					probs, dProbs := softmax(logits(a, b, h, r, query, keys)), make([]float64, tokens)
 					for i := range keys {
@@ -122,10 +122,10 @@ func (s *stream) AttentionGrad(dq, dk, dv, do, q, k, v backend.Tensor, a backend
 					}
 				}
 				for r := range queries {
-					keep(dq, b, r, lo, rotateGrad(dQuery[r], a.Rope, b, r))
+					keep(dq, b, r, lo, rotateGrad(dQuery[r], a.Rope, b, r, h))
 				}
 				for i := range tokens {
-					keep(dk, b, i, lo, rotateGrad(dKey[i], a.Rope, b, i))
+					keep(dk, b, i, lo, rotateGrad(dKey[i], a.Rope, b, i, h))
 					keep(dv, b, i, lo, dValue[i])
 				}
 			}
@@ -211,12 +211,12 @@ var activationGrads = [...]func(x float64) float64{
 }
 
 // rotateGrad is the transpose of rotate.
-func rotateGrad(dy []float64, p *backend.Rope, b, i int) []float64 {
+func rotateGrad(dy []float64, p *backend.Rope, b, i, h int) []float64 {
 	if p == nil || i < p.Prefix {
 		return dy
 	}
 	dx := make([]float64, len(dy))
-	cos, sin := angles(p.Cos, b, i-p.Prefix), angles(p.Sin, b, i-p.Prefix)
+	cos, sin := angles(p.Cos, b, i-p.Prefix, h, len(dy)), angles(p.Sin, b, i-p.Prefix, h, len(dy))
 	half := len(dy) / 2
 	for pair := range half {
 		j1, j2 := pair, pair+half

@@ -58,6 +58,9 @@ func (s *stream) LayerNorm(y, x backend.Tensor, n backend.Norm) {
 					if !n.RMS {
 						v += float64(row(n.Bias, 0, 0)[j])
 					}
+					if !n.Residual.IsZero() {
+						v += float64(row(n.Residual, b, r)[lo+j])
+					}
 					out[lo+j] = float32(v)
 				}
 			}
@@ -124,11 +127,11 @@ func (s *stream) Attention(o, q, k, v backend.Tensor, a backend.Attention) {
 				lo, hi := h*d, (h+1)*d
 				keys := make([][]float64, n)
 				for i := range keys {
-					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i)
+					keys[i] = rotate(row(k, b, i)[lo:hi], a.Rope, b, i, h)
 				}
 				probs := make([][]float64, q.Shape[1])
 				for r := range probs {
-					probs[r] = softmax(logits(a, b, h, r, rotate(row(q, b, r)[lo:hi], a.Rope, b, r), keys))
+					probs[r] = softmax(logits(a, b, h, r, rotate(row(q, b, r)[lo:hi], a.Rope, b, r, h), keys))
 					out := make([]float64, d)
 					for i, p := range probs[r] {
 						for j, v := range row(v, b, i)[lo:hi] {
@@ -256,8 +259,8 @@ func logits(a backend.Attention, b, h, r int, query []float64, keys [][]float64)
 	return x
 }
 
-// rotate returns x, the head of token i of image b, at its rotary position.
-func rotate(x []float32, p *backend.Rope, b, i int) []float64 {
+// rotate returns x, head h of token i of image b, at its rotary position.
+func rotate(x []float32, p *backend.Rope, b, i, h int) []float64 {
 	y := make([]float64, len(x))
 	for j, v := range x {
 		y[j] = float64(v)
@@ -265,7 +268,7 @@ func rotate(x []float32, p *backend.Rope, b, i int) []float64 {
 	if p == nil || i < p.Prefix {
 		return y
 	}
-	cos, sin := angles(p.Cos, b, i-p.Prefix), angles(p.Sin, b, i-p.Prefix)
+	cos, sin := angles(p.Cos, b, i-p.Prefix, h, len(x)), angles(p.Sin, b, i-p.Prefix, h, len(x))
 	half := len(x) / 2
 	for pair := range half {
 		j1, j2 := pair, pair+half
@@ -279,12 +282,17 @@ func rotate(x []float32, p *backend.Rope, b, i int) []float64 {
 	return y
 }
 
-// angles returns row i of cosines or sines of all images, or of image b.
-func angles(t backend.Tensor, b, i int) []float32 {
+// angles returns row i of cosines or sines of all images, or of image b, for
+// all heads of d columns, or for head h.
+func angles(t backend.Tensor, b, i, h, d int) []float32 {
 	if len(t.Shape) == 2 {
 		b = 0
 	}
-	return row(t, b, i)
+	x := row(t, b, i)
+	if len(x) > d {
+		x = x[h*d:][:d]
+	}
+	return x
 }
 
 // softmax returns exp(x) / Σ exp(x), of logits shifted by their maximum.
