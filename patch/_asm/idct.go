@@ -2,30 +2,33 @@ package main
 
 import "fmt"
 
-// idct transforms a block whose rows are eight registers of eight 16-bit
-// values. The first pass works on columns, that is across registers; after a
-// transposition the second does the same to rows.
+// idct transforms a block. The first pass works on columns, that is across
+// rows; after a transposition the second does the same to rows.
 func idct(f *file) {
 	f.begin("idct8AVX2", "dst *byte, stride int, coef, q *int16", 32, "idct8Go.")
 	f.i("MOVQ dst+0(FP), DI\nMOVQ stride+8(FP), R8\nMOVQ coef+16(FP), SI\nMOVQ q+24(FP), DX")
-	for i := range 8 {
-		f.i("VMOVDQU %d(SI), X%d", 16*i, i)
-	}
-	f.i("VPOR X1, X2, X8\nVPOR X3, X4, X9\nVPOR X5, X6, X10\nVPOR X7, X8, X8\nVPOR X9, X10, X9\nVPOR X8, X9, X8")
-	for i := range 8 {
-		f.i("VPMULLW %d(DX), X%d, X%d", 16*i, i, i)
+	f.i("VMOVDQU 16(SI), Y8\nVPOR 48(SI), Y8, Y8\nVMOVDQU 112(SI), X9\nVPOR 80(SI), Y9, Y9\nVPOR Y9, Y8, Y8")
+	for i := range 4 { // two rows each
+		f.i("VMOVDQU %d(SI), Y%d\nVPMULLW %d(DX), Y%d, Y%d", 32*i, i, 32*i, i, i)
 	}
 	// Without a value below the first row its two bits do not saturate.
-	f.i("VPTEST X8, X8\nJNZ columns\nVPSLLW $2, X0, X0\nVPSRAW $2, X0, X0\ncolumns:")
-	pass(f, 11)
-	transpose(f)
+	f.i("VPTEST Y8, Y8\nJNZ columns\nVPSLLW $2, Y0, Y0\nVPSRAW $2, Y0, Y0\ncolumns:")
 	for i := range 4 {
-		f.i("VEXTRACTI128 $1, Y%d, X%d", i, 4+i)
+		f.i("VPERMQ $0xd8, Y%d, Y%d", i, i)
 	}
+	pass(f, 11)
+	turn(f)
+	f.i(`VPERM2I128 $0x20, Y6, Y4, Y0
+	VPERM2I128 $0x20, Y7, Y5, Y1
+	VPERM2I128 $0x31, Y6, Y4, Y2
+	VPERM2I128 $0x31, Y7, Y5, Y3`)
 	pass(f, 18)
-	transpose(f)
-
+	turn(f)
 	// Registers i of 0 to 3 hold rows i and i+4; packed, two of each.
+	f.i(`VPUNPCKLQDQ Y6, Y4, Y0
+	VPUNPCKHQDQ Y6, Y4, Y1
+	VPUNPCKLQDQ Y7, Y5, Y2
+	VPUNPCKHQDQ Y7, Y5, Y3`)
 	f.i("VPACKSSWB Y1, Y0, Y0\nVPACKSSWB Y3, Y2, Y2")
 	f.i("VMOVDQU %s, Y4\nVPADDB Y4, Y0, Y0\nVPADDB Y4, Y2, Y2", f.dwords("middle", -0x7f7f7f80))
 	f.i("VEXTRACTI128 $1, Y0, X1\nVEXTRACTI128 $1, Y2, X3")
@@ -39,55 +42,53 @@ func idct(f *file) {
 	f.end()
 }
 
-// pass is lines of package jpeg on eight lanes: from X0 to X7, 16-bit values,
-// to Y0 to Y7, 32-bit values that are not yet saturated. Products of pairs of
-// lines are added up by VPMADDWD.
+// pass is lines of package jpeg on eight columns. Lines 2i and 2i+1 are in
+// register i of Y0 to Y3, four columns of each in each lane, so that one
+// instruction makes pairs of two lines for all columns, whose products
+// VPMADDWD adds up. The results are in Y0 to Y7, 32 bits each and not yet
+// saturated.
 func pass(f *file, shift int) {
 	round := f.dwords(fmt.Sprintf("round%d", shift), 1<<(shift-1))
-	// zip makes pairs of lines a and b in register to, for all eight lanes.
-	zip := func(a, b, to, spare int) {
-		f.i("VPUNPCKHWD X%d, X%d, X%d\nVPUNPCKLWD X%d, X%d, X%d\nVINSERTI128 $1, X%d, Y%d, Y%d", b, a, spare, b, a, to, spare, to, to)
-	}
 	madd := func(from, to int, a, b int32) { f.i("VPMADDWD %s, Y%d, Y%d", f.pairs(a, b), from, to) }
-	zip(2, 6, 8, 9)
-	madd(8, 9, 10703, 4433)  // t3
-	madd(8, 8, 4433, -10704) // t2
-	f.i("VPADDW X4, X0, X2\nVPSUBW X4, X0, X6")
-	for _, r := range []int{2, 6} {
-		f.i("VPMOVSXWD X%d, Y%d\nVPSLLD $13, Y%d, Y%d\nVPADDD %s, Y%d, Y%d", r, r, r, r, round, r, r)
+	f.i("VPUNPCKLWD Y3, Y1, Y8") // 2 and 6
+	madd(8, 9, 10703, 4433)      // t3
+	madd(8, 8, 4433, -10704)     // t2
+	// 0 + 4 beside 1 + 5, and 0 - 4, times 2¹³.
+	f.i("VPADDW Y2, Y0, Y10\nVPSUBW Y2, Y0, Y11\nVPXOR Y12, Y12, Y12")
+	f.i("VPUNPCKLWD Y10, Y12, Y4\nVPUNPCKLWD Y11, Y12, Y5")
+	for _, r := range []int{4, 5} {
+		f.i("VPSRAD $3, Y%d, Y%d\nVPADDD %s, Y%d, Y%d", r, r, round, r, r)
 	}
-	// Even part: e0 to e3 in Y0, Y4, Y6, Y2.
-	f.i("VPADDD Y9, Y2, Y0\nVPSUBD Y9, Y2, Y2\nVPADDD Y8, Y6, Y4\nVPSUBD Y8, Y6, Y6")
-	f.i("VPADDW X3, X7, X8\nVPADDW X1, X5, X9")
-	zip(8, 9, 10, 11)
-	madd(10, 8, -6436, 9633) // z3
-	madd(10, 9, 9633, 6437)  // z4
-	zip(7, 1, 10, 11)
-	zip(5, 3, 11, 12)
-	madd(10, 12, -4927, -7373)
-	madd(10, 13, -7373, 4926)
-	madd(11, 14, -4176, -20995)
-	madd(11, 15, -20995, 4177)
-	f.i("VPADDD Y8, Y12, Y12\nVPADDD Y9, Y13, Y13\nVPADDD Y9, Y14, Y14\nVPADDD Y8, Y15, Y15")
-	// Odd part: o0, o3, o1, o2 in Y12 to Y15. Results may use Y0 to Y11.
-	f.i(`VPSUBD Y13, Y0, Y7
-	VPADDD Y13, Y0, Y0
-	VPADDD Y15, Y4, Y1
-	VPSUBD Y15, Y4, Y8
-	VPSUBD Y12, Y2, Y4
-	VPADDD Y12, Y2, Y3
-	VPADDD Y14, Y6, Y2
-	VPSUBD Y14, Y6, Y5
-	VMOVDQA Y8, Y6`)
+	f.i("VPADDW Y3, Y1, Y13\nVPUNPCKHWD Y10, Y13, Y14") // 3 + 7 and 1 + 5
+	madd(14, 15, -6436, 9633)                           // z3
+	madd(14, 14, 9633, 6437)                            // z4
+	f.i("VPUNPCKHWD Y0, Y3, Y10\nVPUNPCKHWD Y1, Y2, Y11")
+	madd(10, 12, -4927, -7373)  // of 7 and 1
+	madd(10, 10, -7373, 4926)   //
+	madd(11, 13, -4176, -20995) // of 5 and 3
+	madd(11, 11, -20995, 4177)  //
+	// e0 to e3 and o0 to o3.
+	f.i(`VPADDD Y9, Y4, Y0
+	VPADDD Y8, Y5, Y1
+	VPSUBD Y8, Y5, Y2
+	VPSUBD Y9, Y4, Y3
+	VPADDD Y15, Y12, Y12
+	VPADDD Y14, Y13, Y13
+	VPADDD Y15, Y11, Y11
+	VPADDD Y14, Y10, Y10`)
+	for i, odd := range []int{10, 11, 13, 12} {
+		f.i("VPSUBD Y%d, Y%d, Y%d\nVPADDD Y%d, Y%d, Y%d", odd, i, 7-i, odd, i, i)
+	}
 	for i := range 8 {
 		f.i("VPSRAD $%d, Y%d, Y%d", shift, i, i)
 	}
 }
 
-// transpose saturates Y0 to Y7, a row each, to 16 bits and leaves columns i and
-// i+4 in register i of Y0 to Y3.
-func transpose(f *file) {
-	for i := range 4 { // rows 2i and 2i+1, four columns in each lane
+// turn saturates Y0 to Y7, a line each, to 16 bits. Y4 has four lines of columns
+// 0 and 1 in its lower lane and of 4 and 5 in its upper one, Y6 the other four;
+// Y5 and Y7 have those of columns 2, 3, 6 and 7.
+func turn(f *file) {
+	for i := range 4 {
 		f.i("VPACKSSDW Y%d, Y%d, Y%d", 2*i+1, 2*i, 8+i)
 	}
 	f.i(`VPUNPCKLWD Y9, Y8, Y0
@@ -97,11 +98,7 @@ func transpose(f *file) {
 	VPUNPCKLWD Y1, Y0, Y4
 	VPUNPCKHWD Y1, Y0, Y5
 	VPUNPCKLWD Y3, Y2, Y6
-	VPUNPCKHWD Y3, Y2, Y7
-	VPUNPCKLQDQ Y6, Y4, Y0
-	VPUNPCKHQDQ Y6, Y4, Y1
-	VPUNPCKLQDQ Y7, Y5, Y2
-	VPUNPCKHQDQ Y7, Y5, Y3`)
+	VPUNPCKHWD Y3, Y2, Y7`)
 }
 
 // idct4 is the same with 4 × 4 values in four registers.
