@@ -14,6 +14,7 @@ import (
 
 	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/internal/jpegtest"
 	"github.com/vitserve/vitserve/patch/jpeg"
 	"gorgonia.org/tensor"
 )
@@ -61,20 +62,39 @@ func drawn(w, h int) *image.NRGBA {
 	return m
 }
 
-var photos = map[[2]int][]byte{}
-
-// photo is drawn as a JPEG of quality 90 with 4:2:0 chroma.
-func photo(tb testing.TB, w, h int) []byte {
-	key := [2]int{w, h}
-	if photos[key] == nil {
-		var b bytes.Buffer
-		require.NoError(tb, std.Encode(&b, drawn(w, h), &std.Options{Quality: 90}))
-		photos[key] = b.Bytes()
-	}
-	return photos[key]
+// kind is how a photo is stored.
+type kind struct {
+	w, h        int
+	progressive bool
 }
 
-var benchSizes = [][2]int{{640, 480}, {4000, 3000}}
+func (k kind) String() string {
+	if k.progressive {
+		return fmt.Sprintf("%dx%d-progressive", k.w, k.h)
+	}
+	return fmt.Sprintf("%dx%d", k.w, k.h)
+}
+
+var photos = map[kind][]byte{}
+
+// photo is drawn as a JPEG of quality 90 with 4:2:0 chroma.
+func photo(tb testing.TB, w, h int) []byte { return filed(tb, kind{w, h, false}) }
+
+func filed(tb testing.TB, k kind) []byte {
+	if photos[k] == nil {
+		m := drawn(k.w, k.h)
+		if k.progressive { // tables of about the same quality
+			photos[k] = jpegtest.FromImage(m, 2, 2, 1.5).Encode(jpegtest.Options{Progressive: true, Scans: jpegtest.Progression(3)})
+		} else {
+			var b bytes.Buffer
+			require.NoError(tb, std.Encode(&b, m, &std.Options{Quality: 90}))
+			photos[k] = b.Bytes()
+		}
+	}
+	return photos[k]
+}
+
+var benchKinds = []kind{{640, 480, false}, {640, 480, true}, {4000, 3000, false}, {4000, 3000, true}}
 
 // TestWritePhotos leaves the benchmarks' photos in a folder, for
 // testdata/bench_pillow.py.
@@ -83,18 +103,18 @@ func TestWritePhotos(t *testing.T) {
 	if dir == "" {
 		t.Skip("VITSERVE_BENCH_PHOTOS names no folder to write to")
 	}
-	for _, s := range benchSizes {
-		data := photo(t, s[0], s[1])
-		name := filepath.Join(dir, fmt.Sprintf("%dx%d.jpg", s[0], s[1]))
+	for _, k := range benchKinds {
+		data := filed(t, k)
+		name := filepath.Join(dir, k.String()+".jpg")
 		require.NoError(t, os.WriteFile(name, data, 0o644))
 		t.Logf("%s: %d bytes", name, len(data))
 	}
 }
 
 func eachPhoto(b *testing.B, f func(b *testing.B, data []byte)) {
-	for _, s := range benchSizes {
-		data := photo(b, s[0], s[1])
-		b.Run(fmt.Sprintf("%dx%d", s[0], s[1]), func(b *testing.B) { f(b, data) })
+	for _, k := range benchKinds {
+		data := filed(b, k)
+		b.Run(k.String(), func(b *testing.B) { f(b, data) })
 	}
 }
 

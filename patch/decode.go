@@ -222,5 +222,5 @@ func jpegCost(data []byte, w, h int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return header.Bytes(len(data)) + 4*int64(w)*int64(h), nil
+	return header.PictureBytes(len(data)), nil
 }

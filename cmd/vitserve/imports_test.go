@@ -74,6 +74,7 @@ var rooms = []room{
 	{folder: "internal/batch", may: []string{}},
 	{folder: "internal/hostile", may: []string{}},                      // files for tests
 	{folder: "internal/fence", may: []string{"golang.org/x/sys/unix"}}, // memory for tests
+	{folder: "internal/jpegtest", may: []string{}},                     // files for tests
 }
 
 // tools are folders of programs that make fixtures or measure, and are no part

@@ -230,10 +230,10 @@ func (r *Reader) setup() error {
 		c.wide, c.high = ceilDiv(r.Width*c.h, 8*r.maxH), ceilDiv(r.Height*c.v, 8*r.maxV)
 		c.q, c.predicted = nil, 0
 	}
-	r.scan.blocks = base
+	r.blocks = base
 	r.Scans = r.Progressive || len(r.scan.comps) < r.Components
 	r.color.choose(r.Components, comps)
-	r.visits, r.ring, r.done = 0, 0, 0
+	r.visits, r.ring, r.done, r.picture = 0, 0, 0, nil
 	r.need.x0, r.need.y0, r.need.x1, r.need.y1 = 0, 0, r.across, r.down
 	if !r.Progressive {
 		r.standardTables()
@@ -242,8 +242,26 @@ func (r *Reader) setup() error {
 }
 
 // Bytes is the memory that decoding to rows takes at its peak for a file of n
-// bytes; a picture of 4 bytes a pixel comes on top of it.
+// bytes.
 func (h Header) Bytes(n int) int64 {
+	strips, coefficients := h.bytes()
+	return strips + coefficients + int64(n)
+}
+
+// PictureBytes is the memory that Decode takes at its peak, with its picture.
+// Coefficients lie in the picture's memory as far as it reaches.
+func (h Header) PictureBytes(n int) int64 {
+	strips, coefficients := h.bytes()
+	picture := 4 * int64(h.Width) * int64(h.Height)
+	if coefficients > 0 {
+		masks := coefficients / (128 + 9) * 9
+		return strips + int64(n) + masks + max(picture, coefficients-masks) + picture/int64(max(1, h.Height/32))
+	}
+	return strips + int64(n) + picture
+}
+
+// bytes are those of two rows of MCUs and of all coefficients.
+func (h Header) bytes() (strips, coefficients int64) {
 	maxH, maxV := 1, 1
 	for _, s := range h.Sampling[:h.Components] {
 		maxH, maxV = max(maxH, s[0]), max(maxV, s[1])
@@ -254,9 +272,9 @@ func (h Header) Bytes(n int) int64 {
 		blocks += int64(s[0] * s[1])
 	}
 	blocks *= across
-	strips := 2 * 64 * blocks
-	if !h.Scans {
-		return strips + int64(n)
+	strips = 2 * 64 * blocks
+	if h.Scans {
+		coefficients = down * blocks * (128 + 9)
 	}
-	return strips + int64(n) + down*blocks*(128+9)
+	return strips, coefficients
 }

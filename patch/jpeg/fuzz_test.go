@@ -102,7 +102,7 @@ func wild(t *testing.T, data []byte) bool {
 		for y := range c.high {
 			for x := range c.wide {
 				sum := 0.0
-				for j, v := range r.block(c, x, y) {
+				for j, v := range c.read(x, y) {
 					d := float64(v) * float64(c.latched.v[j])
 					sum += d * d
 				}

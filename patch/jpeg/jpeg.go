@@ -57,10 +57,12 @@ type Reader struct {
 	visits  int
 	bits    []byte // entropy-coded bytes of a segment without stuffing
 	dirty   int    // bytes of bits that may not be zero
-	coef    []int16
-	smooth  bool // coefficients are guessed
-	goodRow int  // of MCUs, the last that the last scan had data for
-	lost    int  // the MCU before which data had run out and came again; -1: none
+	blocks  int    // of a row of MCUs of all components
+	slab    []int16
+	picture []byte // of RGBA, that is being decoded to
+	smooth  bool   // coefficients are guessed
+	goodRow int    // of MCUs, the last that the last scan had data for
+	lost    int    // the MCU before which data had run out and came again; -1: none
 	work    [64]int16
 
 	done int                          // rows of MCUs that are samples
@@ -89,6 +91,8 @@ type component struct {
 	bits       [64]int8    // of each coefficient by how many bits its last scan was shifted; -1: no scan had it
 	before     [known]int8 // the same before the last scan
 	masks      masks
+	rows       [][]int16 // of blocks; nil: zeros
+	means      []int16   // of blocks, where coefficients are guessed
 }
 
 // Plane is one component's samples.
@@ -113,7 +117,10 @@ func Open(ctx context.Context, data []byte) (*Reader, error) {
 
 // Close gives the reader's memory to the next.
 func (r *Reader) Close() {
-	r.file, r.ctx = stream{}, nil
+	r.file, r.ctx, r.picture = stream{}, nil, nil
+	for i := range r.comps {
+		clear(r.comps[i].rows)
+	}
 	readers.Put(r)
 }
 
@@ -206,18 +213,18 @@ func Decode(ctx context.Context, data []byte) (*image.NRGBA, error) {
 		return nil, err
 	}
 	defer r.Close()
-	// The memory of a picture is taken when its first row is there.
-	if err := r.until(0); err != nil {
-		return nil, err
-	}
 	m := image.NewNRGBA(image.Rect(0, 0, r.Width, r.Height))
+	r.picture = m.Pix
 	for y := range r.Height {
 		r.Row(m.Pix[y*m.Stride:][:4*r.Width], y, 0, r.Width)
 		if r.err != nil {
 			break
 		}
 	}
-	return m, r.Finish()
+	if err := r.Finish(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // until decodes what row y of the picture needs.

@@ -7,12 +7,7 @@ import (
 
 // readScans reads all coefficients up to the end of the image.
 func (r *Reader) readScans() error {
-	if n := r.down * r.scan.blocks * 64; cap(r.coef) < n {
-		r.coef = make([]int16, n)
-	} else {
-		r.coef = r.coef[:n]
-		clear(r.coef)
-	}
+	r.resetStore()
 	for i := range r.Components {
 		c := &r.comps[i]
 		if r.Progressive {
@@ -45,7 +40,9 @@ func (r *Reader) readScans() error {
 			return err
 		}
 		if marker == eoi {
-			r.smooth = r.smoothing(n)
+			if r.smooth = r.smoothing(n); r.smooth {
+				r.keepMeans()
+			}
 			return nil
 		}
 	}
@@ -134,12 +131,6 @@ func (r *Reader) good(at, wide int) {
 	r.goodRow = row
 }
 
-// block is where the coefficients of a component's block (x, y) are.
-func (r *Reader) block(c *component, x, y int) []int16 {
-	at := y/c.v*r.scan.blocks + c.base + y%c.v*c.blocks + x
-	return r.coef[64*at:][:64:64]
-}
-
 // mcus reads MCUs [from, to) of a scan that has all coefficients, or the DC
 // coefficients of a progressive one.
 func (r *Reader) mcus(from, to, wide int) error {
@@ -187,7 +178,7 @@ func (r *Reader) mcus(from, to, wide int) error {
 
 // whole reads all coefficients of a block. A second scan of them, which should
 // not be, adds to the first as in libjpeg.
-func (r *Reader) whole(c *component, b []int16, temp *coefficients) {
+func (r *Reader) whole(c *component, b *[64]int16, temp *coefficients) {
 	clear(temp[:])
 	last := r.scan.r.block(temp, &r.dc[c.td], &r.ac[c.ta])
 	c.predicted += int(temp[0])
@@ -218,7 +209,7 @@ func (r *Reader) first(from, to, wide int) error {
 		}
 		r.visits++
 		r.good(at, wide)
-		b := (*[64]int16)(r.block(c, at%wide, at/wide))
+		b := r.block(c, at%wide, at/wide)
 		mask := c.masks.leaf[at]
 		was := mask
 		for k := uint32(s.ss); k <= se; k++ {
@@ -282,7 +273,7 @@ func (r *Reader) refine(from, to, wide int) error {
 		}
 		r.visits++
 		r.good(at, wide)
-		b := (*[64]int16)(r.block(c, at%wide, at/wide))
+		b := r.block(c, at%wide, at/wide)
 		if mask := r.refineBlock(b, c.masks.leaf[at], &r.ac[c.ta]); mask != c.masks.leaf[at] {
 			c.masks.set(at, mask)
 		}
@@ -385,7 +376,7 @@ func (r *Reader) transformRow(y int) {
 			}
 			at := (y%r.ring*c.v + v) * r.size * c.stride
 			for x := r.need.x0 * c.h; x < min(r.need.x1*c.h, c.wide); x++ {
-				b := (*[64]int16)(r.block(c, x, by))
+				b := c.read(x, by)
 				dst := c.plane[at+x*r.size:]
 				switch {
 				case r.smooth:

@@ -16,7 +16,6 @@ type scan struct {
 	next         byte // number of that marker
 	insufficient bool // the segment has ended before its MCUs
 	run          int  // of blocks that nothing is added to
-	blocks       int  // of a row of MCUs of all components
 	order        [4]int
 }
 

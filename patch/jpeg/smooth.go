@@ -94,10 +94,24 @@ func (r *Reader) smoothing(n int) bool {
 	return useful
 }
 
+// keepMeans copies the means of all blocks, which are wanted when some of the
+// blocks' memory has become picture already.
+func (r *Reader) keepMeans() {
+	for i := range r.Components {
+		c := &r.comps[i]
+		c.means = grow(c.means, c.wide*len(c.rows))
+		for y := range c.rows {
+			for x := range c.wide {
+				c.means[y*c.wide+x] = c.read(x, y)[0]
+			}
+		}
+	}
+}
+
 // smoothed is block (x, y) of a component with what is not there guessed.
 func (r *Reader) smoothed(c *component, x, y int) *[64]int16 {
 	work := &r.work
-	copy(work[:], r.block(c, x, y))
+	*work = *c.read(x, y)
 	bits := c.bits[:known]
 	if y/c.tall > r.goodRow*c.v/c.tall { // the last scan has not come so far
 		bits = c.before[:]
@@ -116,7 +130,7 @@ func (r *Reader) smoothed(c *component, x, y int) *[64]int16 {
 			if row < 0 {
 				break
 			}
-			means[5*i+j] = int32(r.block(c, min(max(x+j-2, 0), c.wide-1), row)[0])
+			means[5*i+j] = int32(c.means[row*c.wide+min(max(x+j-2, 0), c.wide-1)])
 		}
 	}
 	q := func(k int) int64 { return int64(uint16(c.q.v[zigzag[k]])) }
