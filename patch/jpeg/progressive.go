@@ -1,6 +1,7 @@
 package jpeg
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 )
@@ -288,77 +289,88 @@ func (r *Reader) refine(from, to, wide int) error {
 // are not zero; it returns what it is afterwards.
 func (r *Reader) refineBlock(b *[64]int16, mask uint64, table *huffman) uint64 {
 	s := &r.scan
-	br := s.r
-	k := s.ss
-	for s.run == 0 && k <= s.se {
-		br.refill()
-		e := br.symbol(table)
-		br.take(e & 63)
+	data, at, acc, n := s.r.data, s.r.at, s.r.acc, s.r.n
+	k, se, al := s.ss, s.se, s.al&15
+	run := s.run
+	one := int16(1) << al
+	for run == 0 && k <= se {
+		acc |= binary.BigEndian.Uint64(data[at:]) >> (n & 63)
+		at += int(63-n) >> 3
+		n |= 56
+		e := table.look[acc>>(64-lookBits)]
+		if e == 0 {
+			e = table.long(acc)
+		}
+		acc <<= e & 63
+		n -= uint(e & 63)
 		zeros := int(e>>24) - 1
 		fresh := int16(0)
 		switch {
 		case e>>8&15 != 0: // a value of one bit, whatever its size says
-			fresh = -1 << s.al
-			if br.acc>>63 != 0 {
-				fresh = 1 << s.al
-			}
-			br.take(1)
+			fresh = one - 2*one&^int16(int64(acc)>>63)
+			acc <<= 1
+			n--
 		case e>>24 != 16:
-			run := runLength(e)
-			s.run = int(1)<<run + int(br.acc>>1>>(63-run))
-			br.take(run)
+			length := runLength(e)
+			run = int(1)<<length + int(acc>>1>>(63-length))
+			acc <<= length & 63
+			n -= uint(length)
 			continue
 		}
 		// Move over the zeros before the place that is meant, and refine
 		// what lies between them.
-		for k <= s.se {
-			known := s.se + 1
-			if m := mask >> k; m != 0 {
-				known = min(known, k+bits.TrailingZeros64(m))
-			}
-			if zeros < known-k {
-				k += zeros
-				break
-			}
-			zeros -= known - k
-			if k = known; k <= s.se {
-				br.correct(&b[zigzag[k]], s.al)
-				k++
-			}
+		free := ^mask >> k << k // places of zeros
+		for range zeros & 15 {
+			free &= free - 1
 		}
+		end := min(bits.TrailingZeros64(free), se+1)
+		between := mask >> k << k
+		if end < 64 {
+			between &= 1<<end - 1
+		}
+		for ; between != 0; between &= between - 1 {
+			if n == 0 {
+				acc = binary.BigEndian.Uint64(data[at:])
+				at += 7
+				n = 56
+			}
+			correct(&b[zigzag[bits.TrailingZeros64(between)]], one, int16(int64(acc)>>63))
+			acc <<= 1
+			n--
+		}
+		k = end
 		if fresh != 0 {
 			b[zigzag[k]] = fresh
 			mask |= 1 << min(k, 63)
 		}
 		k++
 	}
-	if s.run > 0 {
-		if k <= s.se {
-			for m := mask & (^uint64(0) << k) & (^uint64(0) >> (63 - s.se)); m != 0; m &= m - 1 {
-				br.correct(&b[zigzag[bits.TrailingZeros64(m)]], s.al)
+	if run > 0 {
+		if k <= se {
+			for m := mask >> k << k << (63 - se) >> (63 - se); m != 0; m &= m - 1 {
+				if n == 0 {
+					acc = binary.BigEndian.Uint64(data[at:])
+					at += 7
+					n = 56
+				}
+				correct(&b[zigzag[bits.TrailingZeros64(m)]], one, int16(int64(acc)>>63))
+				acc <<= 1
+				n--
 			}
 		}
-		s.run--
+		run--
 	}
-	s.r = br
+	s.run = run
+	s.r.at, s.r.acc, s.r.n = at, acc, n
 	return mask
 }
 
-// correct reads a bit that moves a coefficient away from zero.
-func (r *bitReader) correct(v *int16, al int) {
-	if r.n < 1 {
-		r.refill()
-	}
-	if r.acc>>63 != 0 {
-		if bit := int16(1) << al; *v&bit == 0 {
-			if *v >= 0 {
-				*v += bit
-			} else {
-				*v -= bit
-			}
-		}
-	}
-	r.take(1)
+// correct moves a coefficient away from zero by the value of one bit, if set
+// is -1 and it has not that bit.
+func correct(v *int16, one, set int16) {
+	sign := *v >> 15
+	has := -(*v & one) >> 15 // -1 if it has it
+	*v += (one ^ sign - sign) & set &^ has
 }
 
 // transformRow makes samples of row y of the MCUs.
