@@ -103,7 +103,7 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 	}
 	d.PixelsBytes = d.Bytes
 	if f.name == "jpeg" {
-		d.PixelsBytes -= 4 * pixels
+		d.PixelsBytes = jpegPixelsCost(data, o)
 	}
 	if !o.IgnoreEXIF && storage[orientation(f.name, data)].transposed {
 		d.Bytes += 4 * pixels // the upright picture, beside what decoding has left behind
@@ -216,11 +216,23 @@ func jpegConfig(data []byte) (image.Config, error) {
 	return image.Config{Width: h.Width, Height: h.Height}, err
 }
 
+// jpegPixelsCost is what Transform.Pixels takes for a JPEG.
+func jpegPixelsCost(data []byte, o Options) int64 {
+	header, err := jpeg.ReadHeader(data)
+	if err != nil {
+		return 0 // jpegCost has said it
+	}
+	if o.Resize == ResizeFast {
+		return header.Cost(len(data)).Planes
+	}
+	return header.Cost(len(data)).Rows
+}
+
 // jpegCost is what a JPEG takes to be decoded, and its picture.
 func jpegCost(data []byte, w, h int) (int64, error) {
 	header, err := jpeg.ReadHeader(data)
 	if err != nil {
 		return 0, err
 	}
-	return header.PictureBytes(len(data)), nil
+	return header.Cost(len(data)).Picture, nil
 }

@@ -241,40 +241,49 @@ func (r *Reader) setup() error {
 	return nil
 }
 
-// Bytes is the memory that decoding to rows takes at its peak for a file of n
-// bytes.
-func (h Header) Bytes(n int) int64 {
-	strips, coefficients := h.bytes()
-	return strips + coefficients + int64(n)
+// Cost is the memory that decoding takes at its peak, in bytes.
+type Cost struct {
+	Rows    int64 // to rows, beside those
+	Planes  int64 // to planes of whole blocks, with them
+	Picture int64 // Decode, with its picture
 }
 
-// PictureBytes is the memory that Decode takes at its peak, with its picture.
-// Coefficients lie in the picture's memory as far as it reaches.
-func (h Header) PictureBytes(n int) int64 {
-	strips, coefficients := h.bytes()
-	picture := 4 * int64(h.Width) * int64(h.Height)
-	if coefficients > 0 {
-		masks := coefficients / (128 + 9) * 9
-		return strips + int64(n) + masks + max(picture, coefficients-masks) + picture/int64(max(1, h.Height/32))
-	}
-	return strips + int64(n) + picture
-}
-
-// bytes are those of two rows of MCUs and of all coefficients.
-func (h Header) bytes() (strips, coefficients int64) {
+// Cost is that of a file of n bytes. What a reader keeps for the next file
+// counts for each.
+func (h Header) Cost(n int) Cost {
 	maxH, maxV := 1, 1
 	for _, s := range h.Sampling[:h.Components] {
 		maxH, maxV = max(maxH, s[0]), max(maxV, s[1])
 	}
 	across, down := int64(ceilDiv(h.Width, 8*maxH)), int64(ceilDiv(h.Height, 8*maxV))
-	blocks := int64(0)
+	blocks := int64(0) // of a row of MCUs
 	for _, s := range h.Sampling[:h.Components] {
-		blocks += int64(s[0] * s[1])
+		blocks += across * int64(s[0]*s[1])
 	}
-	blocks *= across
-	strips = 2 * 64 * blocks
-	if h.Scans {
-		coefficients = down * blocks * (128 + 9)
+	const samples, coefficients, masks = 64, 128, 11 // of a block; and the means of those that are guessed
+	file := int64(n)
+	strip := min(2, down) * blocks * samples
+	picture := 4 * int64(h.Width) * int64(h.Height)
+	c := Cost{Rows: file + strip, Planes: file + down*blocks*samples, Picture: file + strip + picture}
+	if !h.Scans {
+		return c
 	}
-	return strips, coefficients
+	all := down * blocks * (coefficients + masks)
+	all += all/32 + 2*chunkSize // rows of blocks do not fill a chunk
+	c.Rows += all
+	c.Planes += all
+	// Coefficients lie in the picture's memory as far as it reaches, which is
+	// by rows of blocks, and not for a last row of MCUs that is cut.
+	c.Picture += all
+	lent := int64(0)
+	for at, i := int64(0), 0; i < h.Components; i++ {
+		for range h.Sampling[i][1] {
+			row := across * int64(h.Sampling[i][0]) * coefficients
+			if at += row; at <= int64(8*maxV*4*h.Width) {
+				lent += row
+			}
+		}
+	}
+	c.Picture -= lent * int64(h.Height/(8*maxV))
+	return c
 }

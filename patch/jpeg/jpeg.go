@@ -4,7 +4,7 @@
 // that are damaged. Section numbers are those of ITU-T T.81.
 //
 // Work follows the bytes of a file, its coefficients and the pixels asked for;
-// memory is what Header.Bytes says; and both end with the context.
+// memory is what Header.Cost says; and both end with the context.
 package jpeg
 
 import (
@@ -55,14 +55,16 @@ type Reader struct {
 
 	scan    scan
 	visits  int
-	bits    []byte // entropy-coded bytes of a segment without stuffing
-	dirty   int    // bytes of bits that may not be zero
-	blocks  int    // of a row of MCUs of all components
-	slab    []int16
-	picture []byte // of RGBA, that is being decoded to
-	smooth  bool   // coefficients are guessed
-	goodRow int    // of MCUs, the last that the last scan had data for
-	lost    int    // the MCU before which data had run out and came again; -1: none
+	bits    []byte    // entropy-coded bytes of a segment without stuffing
+	dirty   int       // bytes of bits that may not be zero
+	blocks  int       // of a row of MCUs of all components
+	chunks  [][]int16 // of coefficients
+	chunk   int       // that rows are taken of
+	free    []int16   // the rest of it
+	picture []byte    // of RGBA, that is being decoded to
+	smooth  bool      // coefficients are guessed
+	goodRow int       // of MCUs, the last that the last scan had data for
+	lost    int       // the MCU before which data had run out and came again; -1: none
 	work    [64]int16
 
 	done int                          // rows of MCUs that are samples
@@ -117,7 +119,11 @@ func Open(ctx context.Context, data []byte) (*Reader, error) {
 
 // Close gives the reader's memory to the next.
 func (r *Reader) Close() {
-	r.file, r.ctx, r.picture = stream{}, nil, nil
+	r.file, r.ctx, r.picture, r.free = stream{}, nil, nil, nil
+	if len(r.chunks) > chunksKept {
+		clear(r.chunks[chunksKept:])
+		r.chunks = r.chunks[:chunksKept]
+	}
 	for i := range r.comps {
 		clear(r.comps[i].rows)
 	}
@@ -213,6 +219,10 @@ func Decode(ctx context.Context, data []byte) (*image.NRGBA, error) {
 		return nil, err
 	}
 	defer r.Close()
+	return r.decode()
+}
+
+func (r *Reader) decode() (*image.NRGBA, error) {
 	m := image.NewNRGBA(image.Rect(0, 0, r.Width, r.Height))
 	r.picture = m.Pix
 	for y := range r.Height {

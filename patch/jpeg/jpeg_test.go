@@ -168,9 +168,9 @@ func TestVisits(t *testing.T) {
 // TestContext: decoding ends within 100 ms of its context, wherever it is.
 func TestContext(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	p := jpegtest.FromImage(drawn(rng, 1200, 1200), 1, 1, 1)
+	p := jpegtest.FromImage(drawn(rng, 600, 600), 1, 1, 1)
 	var many []jpegtest.Scan
-	for range 40 {
+	for range 10 {
 		many = append(many, jpegtest.Scan{Components: []int{0}, Se: 63}, jpegtest.Scan{Components: []int{1, 2}, Se: 63})
 	}
 	blank, err := os.ReadFile("testdata/3_components_50_megapixels.jpg")
@@ -181,14 +181,21 @@ func TestContext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 6 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*7*time.Millisecond)
-				defer cancel()
-				err := read(ctx, data)
-				over, _ := ctx.Deadline()
-				if err != nil {
+				late := time.Hour
+				for range 5 { // other work on a machine only ever makes it later
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*7*time.Millisecond)
+					err := read(ctx, data)
+					over, _ := ctx.Deadline()
+					cancel()
+					if err == nil {
+						return
+					}
 					require.ErrorIs(t, err, context.DeadlineExceeded)
-					require.Less(t, time.Since(over), 100*time.Millisecond)
+					if late = min(late, time.Since(over)); late < 100*time.Millisecond {
+						break
+					}
 				}
+				require.Less(t, late, 100*time.Millisecond)
 			}
 		})
 	}
@@ -208,27 +215,40 @@ func read(ctx context.Context, data []byte) error {
 	return r.Finish()
 }
 
-// TestBytes: decoding rows takes the memory that the header says.
-func TestBytes(t *testing.T) {
+// TestCost: decoding takes the memory that the header says.
+func TestCost(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
-	p := jpegtest.FromImage(drawn(rng, 900, 700), 2, 2, 1)
-	for _, o := range []jpegtest.Options{{}, {Progressive: true, Scans: jpegtest.Progression(3)}} {
-		data := p.Encode(o)
-		h, err := ReadHeader(data)
-		require.NoError(t, err)
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.GC() // what the pool holds
-		runtime.ReadMemStats(&before)
-		r, err := Open(t.Context(), data)
-		require.NoError(t, err)
-		r.Row(make([]byte, 4*h.Width), 0, 0, h.Width)
-		require.NoError(t, r.Finish())
-		runtime.ReadMemStats(&after)
-		used := int64(after.TotalAlloc - before.TotalAlloc)
-		t.Log(used, h.Bytes(len(data)))
-		require.LessOrEqual(t, used, h.Bytes(len(data))+150<<10, "beside tables")
-		require.Greater(t, used, h.Bytes(len(data))*3/4)
-		r.Close()
+	for _, sampling := range [][2]int{{1, 1}, {2, 2}} {
+		p := jpegtest.FromImage(drawn(rng, 1500, 1200), sampling[0], sampling[1], 1)
+		for _, o := range []jpegtest.Options{{}, {Progressive: true, Scans: jpegtest.Progression(3)}} {
+			data := p.Encode(o)
+			h, err := ReadHeader(data)
+			require.NoError(t, err)
+			cost := h.Cost(len(data))
+			measure := func(want int64, f func(r *Reader)) {
+				var before, after runtime.MemStats
+				r := new(Reader) // not one that has memory already
+				require.NoError(t, r.open(t.Context(), data))
+				runtime.ReadMemStats(&before)
+				f(r)
+				runtime.ReadMemStats(&after)
+				used := int64(after.TotalAlloc - before.TotalAlloc)
+				t.Log(sampling, o.Progressive, used, want)
+				require.LessOrEqual(t, used, want+32<<10, "beside rows")
+				require.Greater(t, used, want*2/3)
+			}
+			measure(cost.Rows, func(r *Reader) {
+				r.Row(make([]byte, 4*h.Width), 0, 0, h.Width)
+				require.NoError(t, r.Finish())
+			})
+			measure(cost.Planes, func(r *Reader) {
+				_, err := r.Planes(8)
+				require.NoError(t, err)
+			})
+			measure(cost.Picture, func(r *Reader) {
+				_, err := r.decode()
+				require.NoError(t, err)
+			})
+		}
 	}
 }

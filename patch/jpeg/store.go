@@ -5,9 +5,10 @@ import "unsafe"
 // Coefficients that come in many scans are kept by rows of blocks, each taken
 // when its first block is read, so that memory follows what the scans hold.
 
-// slabSize is up to how many coefficients a reader keeps memory for the next
-// file.
-const slabSize = 16 << 20
+const (
+	chunkSize  = 1 << 19 // coefficients that are taken at a time, a megabyte
+	chunksKept = 32      // for the next file
+)
 
 // zeros is a block of a row that no scan has reached.
 var zeros [64]int16
@@ -19,11 +20,7 @@ func (r *Reader) resetStore() {
 		c.rows = grow(c.rows, r.down*c.v)
 		clear(c.rows)
 	}
-	if n := 64 * r.down * r.blocks; n <= slabSize {
-		r.slab = grow(r.slab, n)
-	} else {
-		r.slab = nil
-	}
+	r.chunk, r.free = -1, nil
 }
 
 // block is block (x, y) of a component, to be written to.
@@ -46,7 +43,7 @@ func (c *component) read(x, y int) *[64]int16 {
 
 // take finds memory for a row of blocks: that of the picture's rows which these
 // blocks will become, if there is a picture, as they are read before those are
-// written; the reader's own; or new memory.
+// written, or else the reader's.
 func (r *Reader) take(c *component, y int) []int16 {
 	n := 64 * c.blocks
 	at := 64 * (c.base + y%c.v*c.blocks) // in a row of MCUs
@@ -56,12 +53,19 @@ func (r *Reader) take(c *component, y int) []int16 {
 			return samples16(r.picture[y/c.v*size:][:size])[at:to:to]
 		}
 	}
-	if at += 64 * r.blocks * (y / c.v); len(r.slab) > 0 {
-		row := r.slab[at : at+n : at+n]
-		clear(row)
-		return row
+	if n > chunkSize {
+		return make([]int16, n)
 	}
-	return make([]int16, n)
+	if len(r.free) < n {
+		if r.chunk++; r.chunk == len(r.chunks) {
+			r.chunks = append(r.chunks, make([]int16, chunkSize))
+		}
+		r.free = r.chunks[r.chunk]
+	}
+	row := r.free[:n:n]
+	r.free = r.free[n:]
+	clear(row)
+	return row
 }
 
 // samples16 is memory of bytes as numbers of sixteen bits.
