@@ -48,11 +48,12 @@ func (j *job) decode(ctx context.Context, data []byte, f func() error) (release 
 	return func() { s.vacate(photo) }, nil
 }
 
-// vacate gives room for pictures back. Of much, the memory is given back
-// first: until the garbage collector comes by itself, it is still taken.
+// vacate gives room for pictures back. Of a large part of the budget, the
+// memory is given back first: until the garbage collector comes by itself, it
+// is still taken.
 func (s *Server) vacate(room int64) {
-	const much = 64 << 20
-	if room >= much {
+	const part = 8
+	if room >= s.cfg.DecodeBudget/part {
 		runtime.GC()
 	}
 	s.decoding.Release(room)
