@@ -61,6 +61,12 @@ func (p *pngFile) row(dst, src []byte) {
 	case p.color == pngRGB && p.depth == 8:
 		rgbRow(dst, src)
 		return
+	case p.color == pngRGBA && p.depth == 8:
+		copy(dst, src)
+		for i := 3; i < len(dst); i += 4 {
+			dst[i] = 255
+		}
+		return
 	}
 	sample := p.depth / 8
 	n := pngSamples[p.color] * sample
