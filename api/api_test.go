@@ -16,7 +16,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -321,12 +320,4 @@ func hugePNG(t testing.TB) []byte {
 	b := pngOf(t, image.NewGray(image.Rect(0, 0, 1, 1)))
 	copy(b[16:], []byte{0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff})
 	return fixCRC(b)
-}
-
-func labels(ps *[]v1.Prediction) string {
-	var names []string
-	for _, p := range *ps {
-		names = append(names, p.Label)
-	}
-	return strings.Join(names, ", ")
 }

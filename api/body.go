@@ -99,7 +99,8 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 	for {
 		heads.on = true
 		part, err := r.NextPart()
-		if err == io.EOF {
+		// Wrapped, the end of the body is one in the midst of a part.
+		if errors.Is(err, io.EOF) && errors.Unwrap(err) == nil {
 			return ups, nil
 		}
 		if err != nil {

@@ -40,8 +40,7 @@ func TestPublic(t *testing.T) {
 
 // TestFetch fetches through a transport that may reach this machine.
 func TestFetch(t *testing.T) {
-	var there *httptest.Server
-	there = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	there := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/picture":
 			_, _ = io.WriteString(w, "picture")

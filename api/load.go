@@ -100,7 +100,7 @@ func LoadConfig(path string, environ []string) (Config, error) {
 func decode(b []byte, cfg *Config) error {
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
-	if err := dec.Decode(cfg); err != nil && err != io.EOF {
+	if err := dec.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	var doc yaml.Node
@@ -110,7 +110,7 @@ func decode(b []byte, cfg *Config) error {
 	if err := whole(&doc, reflect.TypeOf(cfg).Elem()); err != nil {
 		return err
 	}
-	if err := dec.Decode(&struct{}{}); err != io.EOF {
+	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
 		return errors.New("more than one document")
 	}
 	return nil

@@ -201,7 +201,7 @@ func (r reader) Read(p []byte) (int, error) {
 
 // noEOF is err of a read in the midst of something.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -186,7 +186,7 @@ var errGIFMore = errors.New("too much image data")
 // one of a single byte, and nothing else. Some encoders write that much.
 func (b *gifBlocks) end() error {
 	if len(b.block) == 0 {
-		if err := b.next(); err == io.EOF {
+		if err := b.next(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
@@ -195,7 +195,7 @@ func (b *gifBlocks) end() error {
 			return errGIFMore
 		}
 	}
-	if err := b.next(); err != io.EOF {
+	if err := b.next(); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = errGIFMore
 		}
@@ -261,7 +261,7 @@ func decodeGIF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	}
 	if n, err := code.Read(make([]byte, 1)); n > 0 {
 		return nil, errGIFMore
-	} else if err != io.EOF && err != io.ErrUnexpectedEOF { // the end need not be told
+	} else if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // the end need not be told
 		return nil, err
 	}
 	if err := blocks.end(); err != nil {

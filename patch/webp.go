@@ -37,7 +37,7 @@ func openWebP(data []byte) (f webpFile, err error) {
 	needAlpha := false
 	for {
 		id, length, _, err := chunks.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = errWebP
 		}
 		if err != nil {

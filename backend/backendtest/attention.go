@@ -73,10 +73,10 @@ func (s suite) attention(t *testing.T) {
 			r.Attention(o, q, k, v, backend.Attention{Heads: c.heads, Scale: scale})
 			return []backend.Tensor{o}
 		})
-		run("separate", func(r *rig, q, k, v backend.Tensor) []backend.Tensor {
+		run("separate", func(r *rig, _, _, v backend.Tensor) []backend.Tensor {
 			o, wide := r.Alloc(c.batch, c.n, dim), r.full(7, c.batch, c.n+1, dim+3)
-			q = r.tokens(c.batch, c.n, dim)
-			k = r.tokens(c.batch, c.n, dim)
+			q := r.tokens(c.batch, c.n, dim)
+			k := r.tokens(c.batch, c.n, dim)
 			r.Attention(o, q, k, v, backend.Attention{Heads: c.heads, Scale: scale})
 			r.Attention(wide.Rows(1, c.n+1).Cols(2, 2+dim), q, k, k, backend.Attention{Heads: c.heads, Scale: scale})
 			return []backend.Tensor{o, wide}
@@ -104,10 +104,10 @@ func (s suite) attention(t *testing.T) {
 			r.Attention(o, probe, k, v, backend.Attention{Heads: c.heads, Scale: scale})
 			return []backend.Tensor{o}
 		})
-		run("peaked", func(r *rig, q, k, v backend.Tensor) []backend.Tensor {
+		run("peaked", func(r *rig, _, _, v backend.Tensor) []backend.Tensor {
 			// Logits in the hundreds: exp without the maximum overflows.
 			// They are whole numbers, exact in every precision.
-			q, k = r.digits(c.batch, c.n, dim), r.digits(c.batch, c.n, dim)
+			q, k := r.digits(c.batch, c.n, dim), r.digits(c.batch, c.n, dim)
 			o, probs := r.Alloc(c.batch, c.n, dim), r.Alloc(c.batch, c.heads, c.n, c.n)
 			r.Attention(o, q, k, v, backend.Attention{Heads: c.heads, Scale: 4, Probs: probs})
 			return []backend.Tensor{o, probs}

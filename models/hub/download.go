@@ -265,9 +265,9 @@ func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, 
 			}
 		}
 		switch {
-		case err == io.EOF && have == r.size:
+		case errors.Is(err, io.EOF) && have == r.size:
 			return have, nil
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return have, temporary{error: io.ErrUnexpectedEOF}
 		case err != nil:
 			return have, temporary{error: err}
@@ -306,7 +306,7 @@ func sumOf(ctx context.Context, f *os.File, r remote) (string, error) {
 	for buf := make([]byte, 1<<20); ; {
 		n, err := f.Read(buf)
 		h.Write(buf[:n])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err = cmp.Or(err, ctx.Err()); err != nil {

@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -69,7 +70,7 @@ func (w *watch) tick() {
 func (w *watch) read(body io.Reader, buf []byte) (int, error) {
 	n, err := body.Read(buf)
 	w.came.Add(int64(n))
-	if err != nil && err != io.EOF && context.Cause(w.ctx) != nil {
+	if err != nil && !errors.Is(err, io.EOF) && context.Cause(w.ctx) != nil {
 		err = context.Cause(w.ctx)
 	}
 	return n, err

@@ -89,7 +89,7 @@ func (r *Reader) readHuffman(b []byte) error {
 			n += int(c)
 		}
 		if id > 3 || n > 256 || n > len(b)-17 {
-			return fmt.Errorf("Huffman table %d of %d codes in %d bytes", id, n, len(b)-17)
+			return fmt.Errorf("a Huffman table %d of %d codes in %d bytes", id, n, len(b)-17)
 		}
 		h := &r.dc[id]
 		if isAC {
@@ -143,7 +143,7 @@ func (h *huffman) prepare() error {
 		}
 		// No code consists of ones only.
 		if h.counts[n-1] > 0 && code >= 1<<n {
-			return fmt.Errorf("Huffman codes of %d bits are too many", n)
+			return fmt.Errorf("too many Huffman codes of %d bits", n)
 		}
 		h.limit[n] = code << (16 - n)
 		code <<= 1

@@ -2,6 +2,7 @@ package jpeg
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -91,7 +92,7 @@ func (r *Reader) prepareTables(c *component) error {
 	s := &r.scan
 	if !r.Progressive || s.ss == 0 && s.ah == 0 {
 		if c.td > 3 {
-			return fmt.Errorf("Huffman table %d, want 0 to 3", c.td)
+			return fmt.Errorf("a Huffman table %d, want 0 to 3", c.td)
 		}
 		if err := r.dc[c.td].prepare(); err != nil {
 			return err
@@ -99,7 +100,7 @@ func (r *Reader) prepareTables(c *component) error {
 	}
 	if !r.Progressive || s.ss > 0 {
 		if c.ta > 3 {
-			return fmt.Errorf("Huffman table %d, want 0 to 3", c.ta)
+			return fmt.Errorf("a Huffman table %d, want 0 to 3", c.ta)
 		}
 		return r.ac[c.ta].prepare()
 	}
@@ -325,14 +326,12 @@ func (r *Reader) ending() error {
 	if end := ceilDiv(f.at, block) * block; end < len(f.data) {
 		f.data = f.data[:end]
 	}
-	for {
-		marker, err := r.markers(false)
-		switch {
-		case err == errCut || err == nil && marker == eoi:
-			return nil
-		case err != nil:
-			return err
-		}
-		return fmt.Errorf("a scan after the only one")
+	marker, err := r.markers(false)
+	switch {
+	case errors.Is(err, errCut) || err == nil && marker == eoi:
+		return nil
+	case err != nil:
+		return err
 	}
+	return errors.New("a scan after the only one")
 }
