@@ -1,7 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -12,8 +19,14 @@ import (
 	"github.com/vitserve/vitserve/backend"
 )
 
-// version is set by the linker for a release; else the module's own is shown.
-var version string
+// version and commit are set by the linker for a release: ci/build.sh.
+var version, commit string
+
+// versionText is the version that is being worked on and, in an archive that
+// git made, its commit.
+//
+//go:embed version.txt
+var versionText string
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
@@ -21,10 +34,13 @@ func newVersion() *cobra.Command {
 		Short: "Say what this program is and what it computes with",
 		Args:  exactly(0, "arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, commit := buildVersion()
+			v, revision := buildVersion()
+			if revision == "" { // tell builds apart at least
+				revision = "not known to this build; its program has the SHA-256 " + ownHash()
+			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "vitserve  %s\n", v)
-			fmt.Fprintf(w, "commit    %s\n", commit)
+			fmt.Fprintf(w, "commit    %s\n", revision)
 			fmt.Fprintf(w, "go        %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			what := "backend"
 			for _, name := range backendNames() {
@@ -38,26 +54,64 @@ func newVersion() *cobra.Command {
 }
 
 // buildVersion returns the version and the commit that the program was built
-// from, as far as the build knows them.
-func buildVersion() (v, commit string) {
-	v, commit = version, "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v, commit
+// from, by whatever the build knows them: its linker's flags, git (unless
+// -buildvcs=false kept it out), the module that was installed, the archive
+// that was unpacked. The commit is "" where none of them knows it.
+func buildVersion() (v, revision string) {
+	working, archived, _ := strings.Cut(strings.TrimSpace(versionText), "\n")
+	if strings.HasPrefix(archived, "$") {
+		archived = "" // nobody put a commit there
 	}
-	if v == "" {
-		v = info.Main.Version
+	v, revision = version, commit
+	if info, ok := debug.ReadBuildInfo(); ok {
+		module, vcs := fromBuild(info)
+		v, revision = cmp.Or(v, module), cmp.Or(revision, vcs)
+	}
+	return cmp.Or(v, working), cmp.Or(revision, archived)
+}
+
+// pseudoVersion is a version that Go made of a commit's time and first digits.
+var pseudoVersion = regexp.MustCompile(`\d{14}-([0-9a-f]{12})(\+|$)`)
+
+// fromBuild returns what Go wrote into the program; "" is what it did not.
+func fromBuild(info *debug.BuildInfo) (v, revision string) {
+	if v = info.Main.Version; v == "(devel)" {
+		v = ""
 	}
 	dirty := ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			commit = s.Value
+			revision = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			dirty = " with changes"
 		}
 	}
-	return v, commit + dirty
+	if revision != "" {
+		return v, revision + dirty
+	}
+	if m := pseudoVersion.FindStringSubmatch(v); m != nil {
+		revision = m[1]
+	}
+	return v, revision
+}
+
+// ownHash is the hash of the program that runs.
+func ownHash() string {
+	path, err := os.Executable()
+	if err != nil {
+		return err.Error()
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err.Error()
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // backendNames returns what the default backend calls itself on this machine

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the program as it is released, static, stripped and with its version and commit: bash ci/build.sh OUT
+. "$(dirname "$0")/lib.sh"
+flags='-s -w'
+if commit=$(git rev-parse HEAD 2>/dev/null); then
+  git diff --quiet HEAD || commit="$commit with changes"
+  flags="$flags -X 'main.commit=$commit'"
+fi
+if version=$(git describe --tags --match 'v*' 2>/dev/null); then flags="$flags -X 'main.version=$version'"; fi
+CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$1" ./cmd/vitserve
