@@ -133,6 +133,11 @@ func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check fun
 	if err := check(); err != nil {
 		return nil, err
 	}
+	if j.o.Check != nil {
+		if err := j.o.Check(); err != nil {
+			return nil, err
+		}
+	}
 	a := &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.card.Note, Items: make([]op.Item[R], len(pictures))}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.cfg.MaxBatch)

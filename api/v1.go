@@ -109,9 +109,7 @@ func answerClassify(ctx context.Context, c *call, a *askClassify, pictures []op.
 
 func answerEmbed(ctx context.Context, c *call, a *askEmbed, pictures []op.Picture) error {
 	a.Text = a.send.format == formatJSON
-	if err := a.send.countable(len(pictures), 1); err != nil {
-		return err
-	}
+	a.Check = func() error { return a.send.countable(len(pictures), 1) }
 	x, err := c.Embed(ctx, a.Embed, pictures)
 	if err != nil {
 		return err
@@ -146,9 +144,7 @@ func answerEmbed(ctx context.Context, c *call, a *askEmbed, pictures []op.Pictur
 
 func answerPreprocess(ctx context.Context, c *call, a *askPreprocess, pictures []op.Picture) error {
 	a.File = a.send.format == formatNpy
-	if err := a.send.countable(len(pictures), 1); err != nil {
-		return err
-	}
+	a.Check = func() error { return a.send.countable(len(pictures), 1) }
 	x, err := c.Preprocess(ctx, a.Preprocess, pictures)
 	if err != nil {
 		return err

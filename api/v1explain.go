@@ -22,8 +22,8 @@ type shown struct {
 func answerExplain(ctx context.Context, c *call, a *askExplain, pictures []op.Picture) error {
 	q := &a.Question
 	a.Style.Compat = q.Options.Compat // it is painted as it is computed
-	if err := a.send.countable(len(pictures), max(1, len(q.Queries))*max(1, len(a.Classes), q.Best)); err != nil {
-		return err
+	a.Check = func() error {
+		return a.send.countable(len(pictures), max(1, len(q.Queries))*max(1, len(a.Classes), q.Best))
 	}
 	all := make([]shown, len(pictures))
 	a.Each = func(ctx context.Context, i int, x *op.Explained) (err error) {

@@ -34,6 +34,10 @@ type Options struct {
 	Preprocess patch.Preprocess
 	Priority   batch.Priority
 	Timeout    time.Duration // 0: the server's
+
+	// Check says what else is impossible, once the model is there and what is
+	// asked of it is possible; nil: nothing is.
+	Check func() error
 }
 
 // Labels is which labels of a picture are answered.
