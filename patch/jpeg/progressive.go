@@ -1,10 +1,6 @@
 package jpeg
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math/bits"
-)
+import "fmt"
 
 // readScans reads all coefficients up to the end of the image.
 func (r *Reader) readScans() error {
@@ -253,124 +249,6 @@ func (r *Reader) first(from, to, wide int) error {
 	}
 	s.r = br
 	return nil
-}
-
-// refine reads one more bit of AC coefficients (G.1.2.3). Bits for those that
-// are known already stand between the symbols for those that are not.
-func (r *Reader) refine(from, to, wide int) error {
-	s := &r.scan
-	c := &r.comps[s.comps[0]]
-	band := ^uint64(0) << s.ss & (^uint64(0) >> (63 - s.se))
-	for at := from; at < to; at++ {
-		if s.run > 0 {
-			// Blocks in a run that have nothing to refine are passed over.
-			n := c.masks.find(at, min(at+s.run, to), band) - at
-			at += n
-			if s.run -= n; s.run == 0 || at == to {
-				r.good(at-1, wide)
-				at--
-				continue
-			}
-		}
-		r.visits++
-		r.good(at, wide)
-		b := r.block(c, at%wide, at/wide)
-		if mask := r.refineBlock(b, c.masks.leaf[at], &r.ac[c.ta]); mask != c.masks.leaf[at] {
-			c.masks.set(at, mask)
-		}
-		if over, err := r.over(); over {
-			return err
-		}
-	}
-	return nil
-}
-
-// refineBlock is refine for one block, of which mask says which coefficients
-// are not zero; it returns what it is afterwards.
-func (r *Reader) refineBlock(b *[64]int16, mask uint64, table *huffman) uint64 {
-	s := &r.scan
-	data, at, acc, n := s.r.data, s.r.at, s.r.acc, s.r.n
-	k, se, al := s.ss, s.se, s.al&15
-	run := s.run
-	one := int16(1) << al
-	for run == 0 && k <= se {
-		acc |= binary.BigEndian.Uint64(data[at:]) >> (n & 63)
-		at += int(63-n) >> 3
-		n |= 56
-		e := table.look[acc>>(64-lookBits)]
-		if e == 0 {
-			e = table.long(acc)
-		}
-		acc <<= e & 63
-		n -= uint(e & 63)
-		zeros := int(e>>24) - 1
-		fresh := int16(0)
-		switch {
-		case e>>8&15 != 0: // a value of one bit, whatever its size says
-			fresh = one - 2*one&^int16(int64(acc)>>63)
-			acc <<= 1
-			n--
-		case e>>24 != 16:
-			length := runLength(e)
-			run = int(1)<<length + int(acc>>1>>(63-length))
-			acc <<= length & 63
-			n -= uint(length)
-			continue
-		}
-		// Move over the zeros before the place that is meant, and refine
-		// what lies between them.
-		free := ^mask >> k << k // places of zeros
-		for range zeros & 15 {
-			free &= free - 1
-		}
-		end := min(bits.TrailingZeros64(free), se+1)
-		between := mask >> k << k
-		if end < 64 {
-			between &= 1<<end - 1
-		}
-		for ; between != 0; between &= between - 1 {
-			if n == 0 {
-				acc = binary.BigEndian.Uint64(data[at:])
-				at += 7
-				n = 56
-			}
-			correct(&b[zigzag[bits.TrailingZeros64(between)]], one, int16(int64(acc)>>63))
-			acc <<= 1
-			n--
-		}
-		k = end
-		if fresh != 0 {
-			b[zigzag[k]] = fresh
-			mask |= 1 << min(k, 63)
-		}
-		k++
-	}
-	if run > 0 {
-		if k <= se {
-			for m := mask >> k << k << (63 - se) >> (63 - se); m != 0; m &= m - 1 {
-				if n == 0 {
-					acc = binary.BigEndian.Uint64(data[at:])
-					at += 7
-					n = 56
-				}
-				correct(&b[zigzag[bits.TrailingZeros64(m)]], one, int16(int64(acc)>>63))
-				acc <<= 1
-				n--
-			}
-		}
-		run--
-	}
-	s.run = run
-	s.r.at, s.r.acc, s.r.n = at, acc, n
-	return mask
-}
-
-// correct moves a coefficient away from zero by the value of one bit, if set
-// is -1 and it has not that bit.
-func correct(v *int16, one, set int16) {
-	sign := *v >> 15
-	has := -(*v & one) >> 15 // -1 if it has it
-	*v += (one ^ sign - sign) & set &^ has
 }
 
 // transformRow makes samples of row y of the MCUs.
