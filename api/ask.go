@@ -247,6 +247,12 @@ func (r asking[A]) find(name string) (parameter[A], error) {
 	return parameter[A]{}, fmt.Errorf("%w: unknown parameter %s, want one of %s", errSyntax, clip(name), strings.Join(names(r.table), ", "))
 }
 
+// takes reports whether a parameter has that name.
+func (r asking[A]) takes(name string) bool {
+	_, err := r.find(name)
+	return err == nil
+}
+
 // set takes a parameter, with all that has been given for it.
 func (r asking[A]) set(name string, vs ...string) error {
 	p, err := r.find(name)
@@ -319,7 +325,7 @@ func scalar(name string, want kind, raw json.RawMessage) (string, error) {
 	case v != "" && (v[0] == '-' || v[0] >= '0' && v[0] <= '9'):
 		found = number
 	}
-	if found != want {
+	if found != want && (want != flag || found == "") { // for boolean to read
 		return "", fmt.Errorf("%w: %s is %s, want a %s", errSyntax, name, clip(v), want)
 	}
 	return v, nil
@@ -357,12 +363,15 @@ func share(dst *float64, v string) error {
 	return nil
 }
 
-// boolean reads true or false.
+// boolean reads true or false, as Python writes them, too, and 1 and 0.
 func boolean(v string) (bool, error) {
-	if v != "true" && v != "false" {
-		return false, fmt.Errorf("%w: %s, want true or false", errSyntax, clip(v))
+	switch v {
+	case "true", "True", "TRUE", "1":
+		return true, nil
+	case "false", "False", "FALSE", "0":
+		return false, nil
 	}
-	return v == "true", nil
+	return false, fmt.Errorf("%w: %s, want true or false", errSyntax, clip(v))
 }
 
 func oneOf(v string, allowed ...string) error {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/vitserve/vitserve/api/op"
-	v1 "github.com/vitserve/vitserve/api/v1"
 )
 
 // taker takes what stands beside pictures: a field of a form, with all that
@@ -22,6 +20,7 @@ import (
 type taker interface {
 	set(name string, vs ...string) error
 	member(name string, raw json.RawMessage) error
+	takes(name string) bool // whether it is the name of a parameter
 }
 
 // pictures reads the pictures of a request, and hands what stands beside them
@@ -60,7 +59,20 @@ func (s *Server) pictures(c *call, a taker) ([]op.Picture, error) {
 	if len(ups) == 0 {
 		return nil, fmt.Errorf("%w: no picture in the request", errSyntax)
 	}
+	if len(ups) == 1 && ups[0].Err != nil {
+		return nil, ups[0].Err
+	}
 	return ups, nil
+}
+
+// noneSound is the first error of pictures that are all broken.
+func noneSound(ups []op.Picture) error {
+	for _, p := range ups {
+		if p.Err == nil {
+			return nil
+		}
+	}
+	return ups[0].Err
 }
 
 // bodyError says whose fault it is that a body could not be read.
@@ -110,7 +122,7 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 			return nil, err
 		}
 		name := part.FormName()
-		if part.FileName() == "" && part.Header.Get(echo.HeaderContentType) == "" && name != "file" {
+		if isText(part, a) {
 			v, err := b.read(io.LimitReader(part, longest+1), -1)
 			if err != nil {
 				return nil, err
@@ -118,7 +130,7 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 			if len(v) > longest {
 				return nil, fmt.Errorf("%w: field %s is longer than %d bytes", errSyntax, clip(name), longest)
 			}
-			given[name] = append(given[name], string(v))
+			given[name] = append(given[name], textOf(part, v))
 			if err := a.set(name, given[name]...); err != nil {
 				return nil, err
 			}
@@ -135,82 +147,31 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 	}
 }
 
-// json reads a JSON body: images, and parameters as members beside them.
-func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
-	raw, err := b.read(r.Body, r.ContentLength)
-	if err != nil {
-		return nil, err
+// isText reports whether a part of a form is a parameter. Clients say a type
+// of every part, or of none: what has no file name is a picture where it is
+// called file, or is of a type that no text has and of no parameter's name.
+func isText(part *multipart.Part, a taker) bool {
+	name, media := part.FormName(), mediaOf(part)
+	switch {
+	case part.FileName() != "":
+		return false
+	case a.takes(name) || media == "":
+		return name != "file"
 	}
-	// Members and base64 are copies of what was read, and no larger.
-	if err := b.charge(2 * int64(len(raw))); err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("%w: want a JSON object", errSyntax)
-	}
-	var ups []op.Picture
-	given := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
-		}
-		name, ok := t.(string)
-		if !ok || given[name] {
-			return nil, fmt.Errorf("%w: JSON: member %s twice", errSyntax, clip(name))
-		}
-		given[name] = true
-		if name == "images" {
-			if ups, err = s.jsonImages(dec); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
-		}
-		if err := a.member(name, v); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: more than one JSON value", errSyntax)
-	}
-	return ups, nil
+	return name != "file" && (strings.HasPrefix(media, "text/") || media == echo.MIMEApplicationJSON)
 }
 
-// jsonImages reads the member images one by one: what an empty one takes in
-// memory is many times its two bytes, which is all that the budget knows of.
-func (s *Server) jsonImages(dec *json.Decoder) ([]op.Picture, error) {
-	t, err := dec.Token()
-	if err == nil && t == nil {
-		return nil, nil // null
+// mediaOf returns the type of a part, without its parameters; "": none is said.
+func mediaOf(part *multipart.Part) string {
+	media, _, _ := strings.Cut(part.Header.Get(echo.HeaderContentType), ";")
+	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// textOf is the value of a field. Of JSON, a text is what stands in its quotes.
+func textOf(part *multipart.Part, v []byte) string {
+	var text string
+	if mediaOf(part) == echo.MIMEApplicationJSON && json.Unmarshal(v, &text) == nil {
+		return text
 	}
-	if err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("%w: images, want a JSON array", errSyntax)
-	}
-	var ups []op.Picture
-	for dec.More() {
-		if len(ups) == s.cfg.MaxImages {
-			return nil, fmt.Errorf("%w: more than %d pictures", errTooLarge, s.cfg.MaxImages)
-		}
-		var m v1.Image
-		if err := dec.Decode(&m); err != nil {
-			return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
-		}
-		if (len(m.B64) == 0) == (m.URL == "") {
-			return nil, fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, len(ups)+1)
-		}
-		ups = append(ups, op.Picture{Name: m.Name, Data: m.B64, URL: m.URL})
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("%w: images: %v", errSyntax, err)
-	}
-	return ups, nil
+	return string(v)
 }

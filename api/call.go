@@ -144,10 +144,15 @@ func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check fun
 	for i, p := range pictures {
 		g.Go(func() error {
 			item := &a.Items[i]
-			item.Err = s.fetched(ctx, &j.body, p, func(data []byte) (err error) {
-				item.Value, err = one(ctx, i, data)
-				return err
-			})
+			if item.Err = p.Err; item.Err != nil && len(pictures) > 1 {
+				return nil
+			}
+			if item.Err == nil {
+				item.Err = s.fetched(ctx, &j.body, p, func(data []byte) (err error) {
+					item.Value, err = one(ctx, i, data)
+					return err
+				})
+			}
 			if item.Err != nil && (len(pictures) == 1 || !ofPicture(item.Err)) {
 				return item.Err
 			}

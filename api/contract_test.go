@@ -168,9 +168,12 @@ func TestParameters(t *testing.T) {
 		}
 		unknown := c.post(path+"?no-such=1", photo(t, "banana.jpg")).problem(t).Detail
 		content := item.Post.RequestBody.Value.Content
-		for _, media := range []string{"multipart/form-data", "application/json"} {
+		for media, pictures := range map[string][]string{"multipart/form-data": {"file"}, "application/json": {"images", "image"}} {
 			properties := content[media].Schema.Value.Properties
-			require.Len(t, properties, len(item.Post.Parameters)+1, "%s %s", path, media)
+			require.Len(t, properties, len(item.Post.Parameters)+len(pictures), "%s %s", path, media)
+			for _, name := range pictures {
+				require.Contains(t, properties, name, "%s %s", path, media)
+			}
 			for _, p := range item.Post.Parameters {
 				require.Contains(t, properties, p.Value.Name, "%s %s", path, media)
 				require.Contains(t, unknown, p.Value.Name)

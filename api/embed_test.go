@@ -269,7 +269,7 @@ func TestSendValues(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, r.status)
 		require.Contains(t, r.problem(t).Detail, says)
 	}
-	require.Equal(t, http.StatusBadRequest, c.post("/v1/embed?l2=1", banana).status)
+	require.Equal(t, http.StatusBadRequest, c.post("/v1/embed?l2=2", banana).status)
 	require.Equal(t, http.StatusBadRequest, c.post("/v1/preprocess?pool=mean", banana).status)
 	require.Equal(t, http.StatusBadRequest, c.post("/v1/preprocess?priority=low", banana).status, "nothing waits for a model")
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -34,6 +35,7 @@ func FuzzBody(f *testing.F) {
 	f.Add(contentType, "", body[:len(body)-8])
 	f.Add("application/json", "model=timm_vit", []byte(jsonOf(f, map[string]any{"top_k": 2, "min_score": 0.1, "exif": "off", "images": []v1.Image{{B64: png, Name: "a"}, {B64: png}}})))
 	f.Add("application/json; charset=utf-8", "", []byte(`{"images":[{"url":"http://127.0.0.1/"}],"images":null}`))
+	f.Add("application/json", "", []byte(`{"image":"data:image/png;base64,`+base64.URLEncoding.EncodeToString(png)+`","images":["AA","!",{"image":"AAAA\n"},7],"logits":"True"}`))
 	f.Add("image/png", "top_k=1&min_score=0.5&preprocess=crop&resize=fast&priority=low&timeout_ms=1000", png)
 	f.Fuzz(func(t *testing.T, contentType, query string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, "/v1/classify", bytes.NewReader(body))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 )
@@ -43,6 +44,7 @@ func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.fail
 	e.IPExtractor = addressOf(s.cfg)
+	e.Pre(withoutSlash)
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
 		s.open[at.path] = at.open
@@ -64,5 +66,18 @@ func add(e *echo.Echo, method, path string, handle echo.HandlerFunc) {
 	e.Add(method, path, handle)
 	if method == http.MethodGet {
 		e.HEAD(path, handle)
+	}
+}
+
+// withoutSlash takes a path that ends with a slash for the one without: clients
+// join addresses either way.
+func withoutSlash(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		u := c.Request().URL
+		if escaped := u.EscapedPath(); len(escaped) > 1 && strings.HasSuffix(escaped, "/") {
+			u.Path = strings.TrimSuffix(u.Path, "/")
+			u.RawPath = strings.TrimSuffix(u.RawPath, "/")
+		}
+		return next(c)
 	}
 }

@@ -24,6 +24,7 @@ type Picture struct {
 	Name string // repeated in an answer
 	Data []byte // the file
 	URL  string // where it is to be fetched from; Data is empty then
+	Err  error  // why it is none, of one among many; Data and URL are empty then
 }
 
 // Options are what every operation understands. The zero value is the default

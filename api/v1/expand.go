@@ -80,7 +80,10 @@ func expandParameters(op, schemas map[string]any, id string, all []parameter) {
 	form := map[string]any{"file": map[string]any{
 		"type": "array", "minItems": 1, "items": binary, "description": "Pictures; any field name will do.",
 	}}
-	members := map[string]any{"images": map[string]any{"type": "array", "minItems": 1, "items": ref("schemas/Image")}}
+	members := map[string]any{
+		"images": map[string]any{"type": "array", "minItems": 1, "items": ref("schemas/ImageOrText")},
+		"image":  ref("schemas/ImageOrText"),
+	}
 	for _, p := range all {
 		if !slices.Contains(p.Of, id) {
 			continue
@@ -93,7 +96,7 @@ func expandParameters(op, schemas map[string]any, id string, all []parameter) {
 		form[p.Name], members[p.Name] = member, member
 	}
 	op["parameters"] = query
-	schemas[title+"Form"], schemas[title+"Request"] = object(form, "file"), object(members, "images")
+	schemas[title+"Form"], schemas[title+"Request"] = object(form, "file"), object(members, "images", "image")
 	bytes := map[string]any{"schema": binary}
 	json := map[string]any{"schema": ref("schemas/" + title + "Request")}
 	if example, given := op["x-example"]; given {
@@ -106,8 +109,19 @@ func expandParameters(op, schemas map[string]any, id string, all []parameter) {
 	}}
 }
 
-func object(properties map[string]any, required string) map[string]any {
-	return map[string]any{"type": "object", "additionalProperties": false, "properties": properties, "required": []string{required}}
+// object is one with at least one of the members of needed.
+func object(properties map[string]any, needed ...string) map[string]any {
+	o := map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
+	if len(needed) == 1 {
+		o["required"] = needed
+		return o
+	}
+	var any []map[string][]string
+	for _, name := range needed {
+		any = append(any, map[string][]string{"required": {name}})
+	}
+	o["anyOf"] = any
+	return o
 }
 
 func ref(to string) map[string]any { return map[string]any{"$ref": "#/components/" + to} }

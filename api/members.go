@@ -1,0 +1,202 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/vitserve/vitserve/api/op"
+)
+
+// json reads a JSON body: pictures, and parameters as members beside them.
+func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
+	raw, err := b.read(r.Body, r.ContentLength)
+	if err != nil {
+		return nil, err
+	}
+	// Members and base64 are copies of what was read, and no larger.
+	if err := b.charge(2 * int64(len(raw))); err != nil {
+		return nil, err
+	}
+	m := &members{Decoder: json.NewDecoder(bytes.NewReader(raw)), raw: raw, most: s.cfg.MaxImages}
+	m.DisallowUnknownFields()
+	if t, err := m.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("%w: want a JSON object", errSyntax)
+	}
+	given := map[string]bool{}
+	for m.More() {
+		t, err := m.Token()
+		if err != nil {
+			return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+		}
+		name, ok := t.(string)
+		if !ok || given[name] {
+			return nil, fmt.Errorf("%w: JSON: member %s twice", errSyntax, clip(name))
+		}
+		given[name] = true
+		switch name {
+		case "images":
+			err = m.images()
+		case "image":
+			err = m.image()
+		default:
+			var v json.RawMessage
+			if err := m.Decode(&v); err != nil {
+				return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+			}
+			err = a.member(name, v)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if _, err := m.Token(); err != nil {
+		return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
+	}
+	if _, err := m.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%w: more than one JSON value", errSyntax)
+	}
+	return m.ups, nil
+}
+
+// members are those of a JSON body, and the pictures among them.
+type members struct {
+	*json.Decoder
+	raw  []byte // what it reads
+	most int    // pictures
+	ups  []op.Picture
+}
+
+// images reads the member images one by one: what an empty one takes in
+// memory is many times its two bytes, which is all that the budget knows of.
+func (m *members) images() error {
+	t, err := m.Token()
+	if err == nil && t == nil {
+		return nil // null
+	}
+	if err != nil || t != json.Delim('[') {
+		return fmt.Errorf("%w: images, want a JSON array", errSyntax)
+	}
+	for m.More() {
+		if err := m.image(); err != nil {
+			return err
+		}
+	}
+	if _, err := m.Token(); err != nil {
+		return fmt.Errorf("%w: images: %v", errSyntax, err)
+	}
+	return nil
+}
+
+// image reads a picture: an object, or a text alone. One that is none is an
+// error of its own.
+func (m *members) image() error {
+	if len(m.ups) == m.most {
+		if err := noneSound(m.ups); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: more than %d pictures", errTooLarge, m.most)
+	}
+	var err error
+	var p struct {
+		Name  string `json:"name"`
+		B64   file64 `json:"b64"`
+		Image file64 `json:"image"` // as b64
+		URL   file64 `json:"url"`
+	}
+	switch m.next() {
+	case '"':
+		err = m.Decode(&p.Image)
+	case '{':
+		err = m.Decode(&p)
+	case 'n': // null
+		err = m.Decode(&p)
+	default:
+		if err = m.Decode(&skipped{}); err == nil {
+			err = errors.New("want an object or a text")
+		}
+	}
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: images: %v", errSyntax, err)
+	}
+	up := op.Picture{Name: p.Name}
+	found := 0
+	for _, f := range []*file64{&p.B64, &p.Image, &p.URL} {
+		if f.data != nil || f.address != "" {
+			up.Data, up.URL = f.data, f.address
+			found++
+		}
+	}
+	switch {
+	case err != nil:
+		up = op.Picture{Name: p.Name, Err: fmt.Errorf("%w: images: number %d: %v", errSyntax, len(m.ups)+1, err)}
+	case found != 1:
+		up = op.Picture{Name: p.Name, Err: fmt.Errorf("%w: images: number %d, want one of b64 and url", errSyntax, len(m.ups)+1)}
+	}
+	m.ups = append(m.ups, up)
+	return nil
+}
+
+// next returns the first character of the value that follows.
+func (m *members) next() byte {
+	rest := bytes.TrimLeft(m.raw[m.InputOffset():], ", :\t\r\n")
+	if len(rest) == 0 {
+		return 0
+	}
+	return rest[0]
+}
+
+// skipped is a value that nobody looks at.
+type skipped struct{}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (*skipped) UnmarshalJSON([]byte) error { return nil }
+
+// file64 is a picture as a text: its file in base64, with or without a data:
+// URL's head, or its address.
+type file64 struct {
+	data    []byte
+	address string
+}
+
+// UnmarshalJSON implements json.Unmarshaler. What it reads is not copied
+// where it has no escapes.
+func (f *file64) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	if len(raw) < 2 || raw[0] != '"' {
+		return fmt.Errorf("%s, want a text", clip(string(raw[:min(len(raw), 65)])))
+	}
+	text := raw[1 : len(raw)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return err
+		}
+		text = []byte(s)
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	const longest = 64 // of a scheme
+	scheme, rest, found := bytes.Cut(text[:min(len(text), longest)], []byte(":"))
+	switch {
+	case found && bytes.HasPrefix(rest, []byte("//")):
+		f.address = string(text)
+		return nil
+	case found && strings.EqualFold(string(scheme), "data"):
+		var err error
+		if text, err = dataURL(text); err != nil {
+			return err
+		}
+	}
+	var err error
+	f.data, err = base64Of(text)
+	return err
+}
