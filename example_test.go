@@ -6,6 +6,7 @@ import (
 	"image"
 	"log"
 	"os"
+	"path/filepath"
 
 	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/attention/focus"
@@ -116,4 +117,36 @@ func ExampleModel_Stream() {
 	// testdata/images/banana.jpg banana
 	// testdata/images/broken.jpg is broken
 	// testdata/images/pizza.jpg pizza
+}
+
+// How often a model is right about pictures whose class is known: here by a
+// table of labels.
+func ExampleModel_Evaluate() {
+	m, err := vitserve.Open("starter")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	table, err := os.CreateTemp("", "labels-*.csv")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(table.Name())
+	fmt.Fprintln(table, "file,label")
+	for _, photo := range []string{"banana", "pizza", "orange"} {
+		path, err := filepath.Abs("testdata/images/" + photo + ".jpg")
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(table, "%s,%s\n", path, photo); err != nil {
+			log.Fatal(err)
+		}
+	}
+	v, err := m.Evaluate(context.Background(), vitserve.Sources(table.Name()), vitserve.StreamOptions{}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d pictures, %.0f %% right, %.0f %% among the best five\n", v.All.Pictures, v.Top1, v.Top5)
+	// Output:
+	// 3 pictures, 100 % right, 100 % among the best five
 }
