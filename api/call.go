@@ -62,7 +62,7 @@ func (c *call) Take(n int64) error { return c.room.take(n) }
 
 // Draw implements op.Call.
 func (c *call) Draw(ctx context.Context, paint func() error) error {
-	return c.s.decoders.turn(ctx, paint)
+	return c.s.decoders.draw(ctx, paint)
 }
 
 // Models implements op.Call.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"time"
 
 	"github.com/vitserve/vitserve"
@@ -34,29 +33,19 @@ func (j *job) decode(ctx context.Context, data []byte, f func() error) (release 
 		return nil, fmt.Errorf("a %s of %d×%d pixels takes %d bytes to decode, the limit is %d: %w",
 			d.Format, d.Width, d.Height, room, s.cfg.DecodeBudget, patch.ErrSize)
 	}
-	if err := s.decoding.Acquire(ctx, room); err != nil {
+	l := s.decoders.line(d, len(data), room)
+	if err := l.take(ctx, room); err != nil {
 		return nil, err
 	}
-	err = s.decoders.turn(ctx, f)
+	err = s.decoders.decode(ctx, l, f)
 	if err != nil {
 		photo = 0
 	}
-	s.vacate(room - photo)
+	l.keep(room, photo)
 	if err != nil {
 		return nil, err
 	}
-	return func() { s.vacate(photo) }, nil
-}
-
-// vacate gives room for pictures back. Of a large part of the budget, the
-// memory is given back first: until the garbage collector comes by itself, it
-// is still taken.
-func (s *Server) vacate(room int64) {
-	const part = 8
-	if room >= s.cfg.DecodeBudget/part {
-		runtime.GC()
-	}
-	s.decoding.Release(room)
+	return func() { l.keep(photo, 0) }, nil
 }
 
 // prepare decodes a picture and prepares it for the model. What is kept of it

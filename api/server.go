@@ -20,7 +20,6 @@ import (
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
-	"golang.org/x/sync/semaphore"
 )
 
 // Server answers requests. It is made by New and ends with Close.
@@ -41,8 +40,7 @@ type Server struct {
 	open     map[string]bool       // by path: needs no key and has no limit
 	dialects map[string]op.Dialect // by path, of the routes that are a dialect's
 
-	bodies   budget              // bytes of request bodies
-	decoding *semaphore.Weighted // bytes of pictures that are decoded or drawn on
+	bodies   budget // bytes of request bodies
 	decoders *decoders
 	device   *pulse // of the passes of all models
 	stalled  atomic.Bool
@@ -74,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
 		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), memory: newMemory(cfg, os.DirFS("/"), os.Getenv("GOMEMLIMIT")), fetch: newFetcher(cfg),
-		decoding: semaphore.NewWeighted(cfg.DecodeBudget), decoders: newDecoders(cores), device: &pulse{},
+		decoders: newDecoders(cores, cfg.DecodeBudget), device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)

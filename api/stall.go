@@ -1,13 +1,11 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/vitserve/vitserve/backend"
-	"golang.org/x/sync/semaphore"
 )
 
 // pulse tells work that is slow from work that stands still: it knows how much
@@ -53,26 +51,6 @@ func (p *pulse) since() (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.last, p.busy > 0
-}
-
-// decoders take turns at decoding and drawing pictures.
-type decoders struct {
-	pulse
-	places *semaphore.Weighted
-}
-
-func newDecoders(n int) *decoders { return &decoders{places: semaphore.NewWeighted(int64(n))} }
-
-// turn waits for a place and calls f in it.
-func (d *decoders) turn(ctx context.Context, f func() error) error {
-	d.enter()
-	defer d.leave()
-	if err := d.places.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer d.beat()
-	defer d.places.Release(1)
-	return f()
 }
 
 // moving returns errStalled when something waits and nothing has advanced for
