@@ -272,18 +272,8 @@ func (h Header) Cost(n int) Cost {
 	all += all/32 + 2*chunkSize // rows of blocks do not fill a chunk
 	c.Rows += all
 	c.Planes += all
-	// Coefficients lie in the picture's memory as far as it reaches, which is
-	// by rows of blocks, and not for a last row of MCUs that is cut.
-	c.Picture += all
-	lent := int64(0)
-	for at, i := int64(0), 0; i < h.Components; i++ {
-		for range h.Sampling[i][1] {
-			row := across * int64(h.Sampling[i][0]) * coefficients
-			if at += row; at <= int64(8*maxV*4*h.Width) {
-				lent += row
-			}
-		}
-	}
-	c.Picture -= lent * int64(h.Height/(8*maxV))
+	// Coefficients lie in the picture's memory as far as it is lent.
+	l := lend(h, int(across), int(picture))
+	c.Picture += all - min(int64(l.rows), down)*int64(2*l.n)
 	return c
 }

@@ -55,14 +55,16 @@ type Reader struct {
 
 	scan    scan
 	visits  int
-	bits    []byte    // entropy-coded bytes of a segment without stuffing
-	dirty   int       // bytes of bits that may not be zero
-	blocks  int       // of a row of MCUs of all components
+	bits    []byte // entropy-coded bytes of a segment without stuffing
+	dirty   int    // bytes of bits that may not be zero
+	blocks  int    // of a row of MCUs of all components
+	lent    lent
 	chunks  [][]int16 // of coefficients
 	chunk   int       // that rows are taken of
 	free    []int16   // the rest of it
 	picture []byte    // of RGBA, that is being decoded to
 	smooth  bool      // coefficients are guessed
+	seen    int       // MCU of a scan, the last that had data
 	goodRow int       // of MCUs, the last that the last scan had data for
 	lost    int       // the MCU before which data had run out and came again; -1: none
 	work    [64]int16
@@ -170,7 +172,7 @@ func (r *Reader) Row(buf []byte, y, x, n int) []byte {
 	if r.err == nil {
 		r.err = r.until(y)
 	}
-	if r.ring > 0 {
+	if r.err == nil {
 		r.pixels(buf[:4*n], y, x, n)
 	}
 	return buf

@@ -84,7 +84,8 @@ func (r *Reader) readScanData() error {
 			read = r.refine
 		}
 	}
-	r.goodRow = 0
+	r.seen = 0
+	defer func() { r.goodRow = r.rowOf(r.seen, wide) }()
 	for at, end := 0, wide*high; at < end; {
 		if err := r.ctx.Err(); err != nil {
 			return err
@@ -117,15 +118,38 @@ func (r *Reader) readScanData() error {
 
 // good notes that MCU at of a scan had data. As in libjpeg, the first one behind
 // a restart marker that came too early does not count.
-func (r *Reader) good(at, wide int) {
-	if at == r.lost {
-		return
+func (r *Reader) good(at int) {
+	if at != r.lost {
+		r.seen = at
 	}
+}
+
+// rowOf is the row of MCUs of all components that MCU at of a scan is in.
+func (r *Reader) rowOf(at, wide int) int {
 	row := at / wide
 	if len(r.scan.comps) == 1 {
 		row /= r.comps[r.scan.comps[0]].v
 	}
-	r.goodRow = row
+	return row
+}
+
+// cursor finds the coefficients of one component's blocks, one after another.
+type cursor struct {
+	c          *component
+	wide       int
+	begin, end int // blocks of the row
+	row        []int16
+}
+
+// block is block at, to be written to.
+func (u *cursor) block(r *Reader, at int) *[64]int16 {
+	if at >= u.end {
+		y := at / u.wide
+		u.begin, u.end = y*u.wide, (y+1)*u.wide
+		r.block(u.c, 0, y)
+		u.row = u.c.rows[y]
+	}
+	return (*[64]int16)(u.row[64*(at-u.begin):])
 }
 
 // mcus reads MCUs [from, to) of a scan that has all coefficients, or the DC
@@ -134,7 +158,7 @@ func (r *Reader) mcus(from, to, wide int) error {
 	s := &r.scan
 	var temp coefficients
 	for at := from; at < to; at++ {
-		r.good(at, wide)
+		r.good(at)
 		x, y := at%wide, at/wide
 		for _, i := range s.comps {
 			c := &r.comps[i]
@@ -195,18 +219,19 @@ func (r *Reader) first(from, to, wide int) error {
 	br := s.r
 	limit := 8 * s.n
 	se, al := uint32(s.se), s.al
+	blocks := cursor{c: c, wide: wide}
 	at := from
 	for at < to {
 		if s.run > 0 {
 			n := min(s.run, to-at)
 			at += n
 			s.run -= n
-			r.good(at-1, wide)
+			r.good(at - 1)
 			continue
 		}
 		r.visits++
-		r.good(at, wide)
-		b := r.block(c, at%wide, at/wide)
+		r.good(at)
+		b := blocks.block(r, at)
 		mask := c.masks.leaf[at]
 		was := mask
 		for k := uint32(s.ss); k <= se; k++ {

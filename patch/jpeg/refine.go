@@ -11,20 +11,21 @@ func (r *Reader) refine(from, to, wide int) error {
 	s := &r.scan
 	c := &r.comps[s.comps[0]]
 	band := ^uint64(0) << s.ss & (^uint64(0) >> (63 - s.se))
+	blocks := cursor{c: c, wide: wide}
 	for at := from; at < to; at++ {
 		if s.run > 0 {
 			// Blocks in a run that have nothing to refine are passed over.
 			n := c.masks.find(at, min(at+s.run, to), band) - at
 			at += n
 			if s.run -= n; s.run == 0 || at == to {
-				r.good(at-1, wide)
+				r.good(at - 1)
 				at--
 				continue
 			}
 		}
 		r.visits++
-		r.good(at, wide)
-		b := r.block(c, at%wide, at/wide)
+		r.good(at)
+		b := blocks.block(r, at)
 		if mask := r.refineBlock(b, c.masks.leaf[at], &r.ac[c.ta]); mask != c.masks.leaf[at] {
 			c.masks.set(at, mask)
 		}

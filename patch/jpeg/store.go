@@ -21,6 +21,41 @@ func (r *Reader) resetStore() {
 		clear(c.rows)
 	}
 	r.chunk, r.free = -1, nil
+	r.lent = lend(r.Header, r.across, len(r.picture))
+}
+
+// lent is how much of a picture's memory is lent to coefficients.
+type lent struct {
+	n      int // coefficients of a row of MCUs, the first of it
+	stride int // bytes from one row of MCUs to the next
+	rows   int
+}
+
+// lend says what can be lent of size bytes of a picture. Rows of MCUs become
+// rows of pixels from the top down, and each lies where those that it becomes
+// do, or further down, so that it is read before it is written over.
+func lend(h Header, across, size int) lent {
+	maxV := 1
+	for _, s := range h.Sampling[:h.Components] {
+		maxV = max(maxV, s[1])
+	}
+	pixels := 8 * maxV * 4 * h.Width // bytes of those that a row of MCUs becomes
+	l := lent{stride: pixels}
+	for _, s := range h.Sampling[:h.Components] {
+		for range s[1] {
+			n := l.n + 64*across*s[0]
+			if 2*n > pixels*9/8 { // what is more than the pixels costs rows at the end
+				return l.over(size)
+			}
+			l.n, l.stride = n, max(l.stride, 2*n)
+		}
+	}
+	return l.over(size)
+}
+
+func (l lent) over(size int) lent {
+	l.rows = size / l.stride
+	return l
 }
 
 // block is block (x, y) of a component, to be written to.
@@ -47,11 +82,8 @@ func (c *component) read(x, y int) *[64]int16 {
 func (r *Reader) take(c *component, y int) []int16 {
 	n := 64 * c.blocks
 	at := 64 * (c.base + y%c.v*c.blocks) // in a row of MCUs
-	if tall := 8 * r.maxV; len(r.picture) > 0 && (y/c.v+1)*tall <= r.Height {
-		size := tall * 4 * r.Width
-		if to := at + n; 2*to <= size {
-			return samples16(r.picture[y/c.v*size:][:size])[at:to:to]
-		}
+	if m := y / c.v; m < r.lent.rows && at+n <= r.lent.n {
+		return samples16(r.picture[m*r.lent.stride:][:r.lent.stride])[at : at+n : at+n]
 	}
 	if n > chunkSize {
 		return make([]int16, n)
