@@ -25,11 +25,13 @@ type Converted struct {
 }
 
 // stateKeys are where training scripts put the weights of a checkpoint that
-// holds more, the ones to be used first: DINO's teacher, a moving average.
-var stateKeys = []string{"state_dict", "teacher", "model_ema", "state_dict_ema", "model", "model_state_dict", "module", "net"}
+// holds more, the ones to be used first. The first four are timm's, in its
+// order: moving averages go before what they are averages of
+// (timm/models/_helpers.py, load_state_dict). Then comes DINO's teacher.
+var stateKeys = []string{"state_dict_ema", "model_ema", "state_dict", "model", "teacher", "model_state_dict", "module", "net"}
 
 // Convert writes the tensors of a checkpoint that PyTorch saved (.pth, .pt,
-// .bin; the zip format of PyTorch 1.6 and later) as a safetensors file.
+// .bin; a zip file, or the format of PyTorch before 1.6) as a safetensors file.
 // Nothing that the checkpoint holds is executed. dst must not exist; it
 // appears when it is whole.
 func Convert(dst, src string) (*Converted, error) {
@@ -105,22 +107,28 @@ func writeWhole(dst string, write func(io.Writer) error) (err error) {
 }
 
 // archive is a checkpoint: a zip file with data.pkl, which describes tensors,
-// and data/KEY, which are the storages they look at.
+// and data/KEY, which are the storages they look at; or a file of the format
+// before.
 type archive struct {
 	file    io.ReaderAt
 	size    int64
 	records map[string]*zip.File // by path below the archive's one folder
+	old     *legacy              // in place of records
 }
 
 func openArchive(file io.ReaderAt, size int64) (*archive, error) {
+	old, err := openLegacy(file, size)
+	if old != nil || err != nil {
+		return &archive{file: file, size: size, old: old}, err
+	}
 	z, err := zip.NewReader(file, size)
 	if errors.Is(err, zip.ErrFormat) {
-		return nil, errors.New("not a zip file: PyTorch before 1.6 wrote another format, which loading and saving with a newer one brings up to date")
+		return nil, errors.New("not a zip file as PyTorch writes it, nor of its format before 1.6")
 	}
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{file, size, map[string]*zip.File{}}
+	a := &archive{file: file, size: size, records: map[string]*zip.File{}}
 	for _, f := range z.File {
 		if _, name, ok := strings.Cut(f.Name, "/"); ok {
 			if a.records[name] != nil {
@@ -174,29 +182,35 @@ func (a *archive) read(f *zip.File, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// stateDict finds the tensors that are the model's weights.
-func (a *archive) stateDict() (map[string]strided, *Converted, error) {
+// top is what the checkpoint pickles.
+func (a *archive) top() (any, error) {
+	if a.old != nil {
+		return a.old.top, nil
+	}
 	f := a.records["data.pkl"]
 	if f == nil {
-		return nil, nil, errors.New("no data.pkl: not a checkpoint of PyTorch")
+		return nil, errors.New("no data.pkl: not a checkpoint of PyTorch")
 	}
 	data, err := a.read(f, maxPickle)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	top, err := unpickle(data)
+	return unpickle(data)
+}
+
+// stateDict finds the tensors that are the model's weights.
+func (a *archive) stateDict() (map[string]strided, *Converted, error) {
+	top, err := a.top()
 	if err != nil {
 		return nil, nil, err
 	}
+	// A script's own tensors may stand beside its model's dictionary.
 	tensors, others := tensorsOf(top)
 	key := ""
 	for _, k := range stateKeys {
-		if len(tensors) == 0 && others[k] != nil {
-			if tensors, _ = tensorsOf(others[k]); len(tensors) > 0 {
-				_, others = tensorsOf(others[k])
-				key = k
-				break
-			}
+		if inner, rest := tensorsOf(others[k]); len(inner) > 0 {
+			tensors, others, key = inner, rest, k
+			break
 		}
 	}
 	if len(tensors) == 0 {
@@ -259,13 +273,21 @@ func headerOf(tensors map[string]strided) (head []byte, names []string, size int
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...), names, size, nil
 }
 
+// storage returns the bytes that a tensor looks at.
+func (a *archive) storage(key string) (*io.SectionReader, error) {
+	if a.old != nil {
+		return a.old.storage(key)
+	}
+	f := a.records[path.Join("data", key)]
+	if f == nil {
+		return nil, fmt.Errorf("no record data/%s", key)
+	}
+	return a.section(f)
+}
+
 // copy writes the elements of a tensor in order.
 func (a *archive) copy(w io.Writer, t strided) error {
-	f := a.records[path.Join("data", t.storage.key)]
-	if f == nil {
-		return fmt.Errorf("no record data/%s", t.storage.key)
-	}
-	s, err := a.section(f)
+	s, err := a.storage(t.storage.key)
 	if err != nil {
 		return err
 	}

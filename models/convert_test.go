@@ -39,6 +39,14 @@ func TestConvert(t *testing.T) {
 		{"ordered.pth", "linear.safetensors", "", nil},
 		{"training.pth", "linear.safetensors", "model", nil},
 		{"dino.pth", "linear.safetensors", "teacher", nil},
+		{"legacy.pth", "linear.safetensors", "", nil},
+		{"state_legacy.pth", "state.safetensors", "", nil},
+		{"ema.pth", "linear.safetensors", "state_dict_ema", nil},
+		{"model_ema.pth", "linear.safetensors", "model_ema", nil},
+		{"beside.pth", "linear.safetensors", "state_dict", nil},
+		{"beside4.pth", "linear.safetensors", "state_dict", nil},
+		{"beside_legacy.pth", "linear.safetensors", "state_dict", nil},
+		{"defaultdict.pth", "linear.safetensors", "", nil},
 	} {
 		t.Run(c.src, func(t *testing.T) {
 			dst := filepath.Join(t.TempDir(), "model.safetensors")
@@ -61,7 +69,6 @@ func TestConvertRefuses(t *testing.T) {
 		"evil.pth":          "names posix.system",
 		"module.pth":        "names torch.nn.modules.linear.Linear",
 		"nothing.pth":       "no tensors",
-		"legacy.pth":        "PyTorch before 1.6",
 		"state.safetensors": "not a zip file",
 		"none.pth":          "no such file",
 		"":                  "not a regular file",
@@ -98,6 +105,38 @@ func rezip(t testing.TB, src string, method uint16, change func(name string, dat
 	}
 	require.NoError(t, w.Close())
 	return out.Bytes()
+}
+
+// TestConvertLegacyDamaged: the format before 1.6, cut anywhere and with any
+// byte of it changed, is read or refused, and nothing more.
+func TestConvertLegacyDamaged(t *testing.T) {
+	sound, err := os.ReadFile(filepath.Join("testdata", "pth", "legacy.pth"))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.pth"), filepath.Join(dir, "out.safetensors")
+	try := func(data []byte) error {
+		require.NoError(t, os.WriteFile(in, data, 0o600))
+		_, err := Convert(out, in)
+		if err == nil {
+			require.NoError(t, os.Remove(out))
+		}
+		return err
+	}
+	require.NoError(t, try(sound))
+	for n := range sound {
+		require.Error(t, try(sound[:n]), "%d bytes of %d", n, len(sound))
+	}
+	for at := range sound {
+		for _, by := range []byte{1, 0x80, 0xff} {
+			data := bytes.Clone(sound)
+			data[at] ^= by
+			_ = try(data)
+		}
+	}
+	require.ErrorContains(t, try(bytes.Replace(sound, []byte("little_endianq\x02\x88"), []byte("little_endianq\x02\x89"), 1)), "big-endian")
+	require.ErrorContains(t, try(bytes.Replace(sound, []byte("M\xe9\x03."), []byte("M\xe8\x03."), 1)), "before 1001")
+	evil := bytes.Replace(sound, []byte("ccollections\nOrderedDict\n"), []byte("cposix\nsystem\n"), 1)
+	require.ErrorContains(t, try(evil), "names posix.system")
 }
 
 func TestConvertDamaged(t *testing.T) {

@@ -39,31 +39,6 @@ func unpickle(data []byte) (any, error) {
 	return value, nil
 }
 
-// findClass gives names a meaning.
-func findClass(module, name string) (any, error) {
-	switch module + "." + name {
-	case "torch._utils._rebuild_tensor_v2":
-		return callee(rebuildTensor), nil
-	case "torch._utils._rebuild_parameter":
-		return callee(func(_ *unpickler, args tuple) (any, error) {
-			if len(args) == 0 {
-				return nil, errors.New("a parameter without its tensor")
-			}
-			return args[0], nil
-		}), nil
-	case "collections.OrderedDict":
-		return callee(orderedDict), nil
-	// These stand beside weights and are not looked at.
-	case "argparse.Namespace", "torch.Size", "torch.device", "builtins.list", "builtins.dict", "__builtin__.object", "array._array_reconstructor", "copy_reg._reconstructor":
-		return bystander{}, nil
-	}
-	if dtype := storageDtypes[name]; dtype != "" && module == "torch" {
-		return dtype, nil
-	}
-	// A name may be as long as the file.
-	return nil, fmt.Errorf("it names %.80s.%.80s, which no state dict needs; it was not run", module, name)
-}
-
 // orderedDict makes a dictionary of nothing or, as Python 2 does, of a list
 // of pairs.
 func orderedDict(u *unpickler, args tuple) (any, error) {
@@ -93,10 +68,11 @@ func orderedDict(u *unpickler, args tuple) (any, error) {
 	return d, nil
 }
 
-// findStorage reads ("storage", class, key, location, count).
-func findStorage(id any) (any, error) {
+// findStorage reads ("storage", class, key, location, count), after which older
+// files have what the storage is a view of, which is nothing.
+func (u *unpickler) findStorage(id any) (any, error) {
 	t, ok := id.(tuple)
-	if !ok || len(t) != 5 || t[0] != "storage" {
+	if !ok || len(t) < 5 || len(t) > 6 || t[0] != "storage" || len(t) == 6 && t[5] != nil {
 		return nil, errors.New("a persistent id that is no storage")
 	}
 	dtype, ok1 := t[1].(dtype)
@@ -105,7 +81,15 @@ func findStorage(id any) (any, error) {
 	if !ok1 || !ok2 || !ok3 || count < 0 || int64(count) > math.MaxInt64/dtypeSizes[dtype] {
 		return nil, errors.New("a storage that is none")
 	}
-	return storage{dtype, key, int64(count)}, nil
+	s := storage{dtype, key, int64(count)}
+	if before, known := u.storages[key]; known && before != s {
+		return nil, fmt.Errorf("storage %.80q is of %d %s and of %d %s", key, before.count, before.dtype, s.count, s.dtype)
+	}
+	if u.storages == nil {
+		u.storages = map[string]storage{}
+	}
+	u.storages[key] = s
+	return s, nil
 }
 
 // rebuildTensor reads (storage, offset, shape, stride, requires_grad, hooks…).

@@ -2,8 +2,10 @@ package models
 
 import (
 	"archive/zip"
+	"bytes"
 	"encoding/binary"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -62,6 +64,8 @@ func TestPickleBombs(t *testing.T) {
 		{"frames", "", "\x95\x00\x00\x00\x00\x00\x00\x00\x00"},
 		{"tensors of a shape of many sides", tensor + "K\x00(" + strings.Repeat("K\x01", 100_000) + "tq\x02h\x02\x89tq\x03", "h\x00h\x03R"},
 		{"nothing", "", "N0"},
+		{"a long name again and again", "X" + string(binary.LittleEndian.AppendUint32(nil, 1<<20)) + strings.Repeat("numpy.aa", 1<<17) + "q\x000", "h\x00h\x00\x93"},
+		{"objects of numpy", "cnumpy.core.multiarray\nscalar\nq\x00)q\x010", "h\x00h\x01R}b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := []byte(c.start)
@@ -143,6 +147,39 @@ func TestPickleErrors(t *testing.T) {
 		require.ErrorContains(t, err, want, "%q", text)
 		require.Less(t, len(err.Error()), 300)
 	}
+}
+
+// FuzzLegacy: a file of the format before 1.6 names storages within it, and
+// tensors within those.
+func FuzzLegacy(f *testing.F) {
+	for _, name := range []string{"legacy", "state_legacy", "beside_legacy"} {
+		data, err := os.ReadFile(filepath.Join("testdata", "pth", name+".pth"))
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := openLegacy(bytes.NewReader(data), int64(len(data)))
+		if l == nil || err != nil {
+			return
+		}
+		var total int64
+		for _, s := range l.storages {
+			total += s.Size()
+		}
+		require.LessOrEqual(t, total, int64(len(data)))
+		a := &archive{file: bytes.NewReader(data), size: int64(len(data)), old: l}
+		tensors, _, err := a.stateDict()
+		if err != nil {
+			return
+		}
+		if _, _, size, err := headerOf(tensors); err != nil || size > 4*int64(len(data)) {
+			return
+		}
+		for _, x := range tensors {
+			require.NoError(t, x.check())
+			_ = a.copy(io.Discard, x)
+		}
+	})
 }
 
 // FuzzPickle: whatever a pickle says, reading it neither panics nor

@@ -42,6 +42,8 @@ type unpickler struct {
 	stack []any
 	marks []int // heights of the stack
 	memo  map[uint32]any
+
+	storages map[string]storage // that were named, by key
 }
 
 // Operations, by the names of pickletools.

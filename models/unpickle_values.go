@@ -186,7 +186,7 @@ func (u *unpickler) object(op byte) error {
 		if err != nil {
 			return err
 		}
-		return u.push(findStorage(id))
+		return u.push(u.findStorage(id))
 	case opObj:
 		items, err := u.popMark()
 		if err != nil {

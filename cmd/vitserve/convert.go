@@ -15,7 +15,8 @@ func newConvert() *cobra.Command {
 		Use:   "convert CHECKPOINT",
 		Short: "Turn a PyTorch checkpoint into safetensors",
 		Long: `Turn a checkpoint that PyTorch saved (.pth, .pt, .bin) into safetensors. Nothing
-that the file holds is executed. The new file appears beside the old one when it
+that the file holds is executed. Of moving averages and what they are averages of,
+the averages are taken; what stands beside weights is left out. The new file appears beside the old one when it
 is whole; an existing file is not written over.`,
 		Example: `  vitserve convert dino_deitsmall16_pretrain.pth
   vitserve convert pytorch_model.bin -o ./my_model/model.safetensors`,

@@ -5,9 +5,19 @@ Made with torch 2.15.0 and safetensors 0.8.0.
 """
 
 import argparse
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import functools
 import os
+import pathlib
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -59,3 +69,40 @@ torch.save({"w": torch.zeros(1), "evil": Evil()}, OUT / "evil.pth")
 torch.save(linear, OUT / "module.pth")
 torch.save({"epoch": 3}, OUT / "nothing.pth")
 torch.save(linear.state_dict(), OUT / "legacy.pth", _use_new_zipfile_serialization=False)
+
+# Moving averages beside what they are averages of, and a script's own tensors
+# beside both.
+raw = {k: torch.zeros_like(v) for k, v in linear.state_dict().items()}
+torch.save({"state_dict": raw, "state_dict_ema": linear.state_dict(), "epoch": torch.tensor(3)}, OUT / "ema.pth")
+torch.save({"model": raw, "model_ema": linear.state_dict(), "state_dict_ema": None}, OUT / "model_ema.pth")
+
+# What stands beside weights. OmegaConf and a script's own classes are stood in
+# for: what matters is how they are pickled.
+omegaconf = types.ModuleType("omegaconf.dictconfig")
+omegaconf.DictConfig = type("DictConfig", (), {"__module__": "omegaconf.dictconfig"})
+sys.modules["omegaconf"], sys.modules["omegaconf.dictconfig"] = types.ModuleType("omegaconf"), omegaconf
+config = omegaconf.DictConfig()
+config.__dict__.update(_content={"lr": 0.1}, _parent=None)
+
+
+@dataclasses.dataclass
+class Arguments:
+    lr: float = 0.1
+
+
+class Phase(enum.Enum):
+    TRAIN = 1
+
+
+beside = {
+    "dtype": torch.float32, "half": torch.bfloat16, "device": torch.device("cpu"), "size": torch.Size([1, 2]), "layout": torch.strided,
+    "scalar": np.float64(0.5), "integer": np.int64(7), "array": np.arange(6.0).reshape(2, 3), "kind": np.dtype("float32"),
+    "path": pathlib.Path("runs") / "one", "pure": pathlib.PurePosixPath("a"), "namespace": argparse.Namespace(lr=0.1, out=pathlib.Path("x")), "config": config,
+    "arguments": Arguments(), "phase": Phase.TRAIN, "when": datetime.datetime(2026, 1, 2), "counts": collections.Counter("aab"), "set": {1, 2}, "frozen": frozenset([1]),
+    "complex": 1 + 2j, "bytes": b"ab", "bytearray": bytearray(b"ab"), "slice": slice(1, 2), "default": collections.defaultdict(list, a=[1]), "version": torch.__version__,
+    "queue": collections.deque([1]), "partial": functools.partial(int, base=2), "decimal": decimal.Decimal("1.5"), "simple": types.SimpleNamespace(a=1),
+}
+for name, options in {"beside": {}, "beside4": {"pickle_protocol": 4}, "beside_legacy": {"_use_new_zipfile_serialization": False}}.items():
+    torch.save({**beside, "state_dict": linear.state_dict()}, OUT / f"{name}.pth", **options)
+torch.save(state, OUT / "state_legacy.pth", _use_new_zipfile_serialization=False)
+torch.save(collections.defaultdict(int, linear.state_dict()), OUT / "defaultdict.pth")
