@@ -2,6 +2,8 @@
 
 //go:build !purego
 
+// In the comments, fixed rounds a sum in fixed point to 0 to 255, and clip bounds it to them.
+
 #include "textflag.h"
 
 DATA half<>+0(SB)/4, $0x00200000
@@ -41,6 +43,9 @@ DATA spread23<>+24(SB)/4, $0x00000003
 DATA spread23<>+28(SB)/4, $0x00000003
 GLOBL spread23<>(SB), RODATA|NOPTR, $32
 
+// verticalAVX2 is verticalGo for n bytes, of which there are at least 32.
+//
+//	dst[i] = fixed(Σ over j < count of weight[j]*src[j*stride+i])
 TEXT ·verticalAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -96,6 +101,10 @@ done:
 	VZEROUPPER
 	RET
 
+// horizontalAVX2 is horizontalGo for n outputs with weights size apart, of which it takes
+// 4·steps; it reads as many pixels from each first one on.
+//
+//	dst[4i+c] = fixed(Σ over j < 4*steps of weight[i*size+j]*src[4*(first[i]+j)+c]), c < 4
 TEXT ·horizontalAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -144,6 +153,10 @@ taps:
 	VZEROUPPER
 	RET
 
+// lineAVX2 is lineGo for n outputs with weights size apart, of which it takes
+// 8·steps; it reads as many bytes from each first one on.
+//
+//	dst[i] = fixed(Σ over j < 8*steps of weight[i*size+j]*src[first[i]+j])
 TEXT ·lineAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI

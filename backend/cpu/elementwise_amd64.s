@@ -490,6 +490,7 @@ DATA erfA1<>+24(SB)/4, $0xbe027906
 DATA erfA1<>+28(SB)/4, $0xbe027906
 GLOBL erfA1<>(SB), RODATA|NOPTR, $32
 
+// geluAVX512 is c[i][j] = c[i][j]*Φ(c[i][j]) over r rows of n, Φ the normal distribution.
 TEXT ·geluAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS phiFar<>(SB), Z31
 	VBROADCASTSS integer<>(SB), Z30
@@ -584,6 +585,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluTanhAVX512 is c[i][j] = x/(1+exp(-2√(2/π)(x+0.044715x³))), x = c[i][j], over r rows of n.
 TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS tanhCubic<>(SB), Z31
 	VBROADCASTSS tanhLinear<>(SB), Z30
@@ -682,6 +684,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// quickGELUAVX512 is c[i][j] = x/(1+exp(-1.702x)), x = c[i][j], over r rows of n.
 TEXT ·quickGELUAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS quick<>(SB), Z31
 	VBROADCASTSS signBit<>(SB), Z30
@@ -773,6 +776,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// swigluAVX512 is y[i][j] = x[i][j]*σ(x[i][j])*x[i][n+j] over r rows of n.
 TEXT ·swigluAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS signBit<>(SB), Z31
 	VBROADCASTSS log2e<>(SB), Z30
@@ -866,6 +870,11 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// softmaxAVX512 is, in each of r rows of n values,
+//
+//	x[j] = exp(scale*(x[j]-max)) / Σ exp(scale*(x-max))
+//
+//	with zeros behind n up to a multiple of 16.
 TEXT ·softmaxAVX512(SB), NOSPLIT, $64-36
 	VBROADCASTSS log2e<>(SB), Z31
 	VBROADCASTSS minusInf<>(SB), Z30
@@ -1023,6 +1032,7 @@ scaleTail:
 	VZEROUPPER
 	RET
 
+// layerNormAVX512 is y[j] = (x[j]-mean)/sqrt(var+eps)*w[j] + b[j] over n values.
 TEXT ·layerNormAVX512(SB), NOSPLIT, $0-44
 	VBROADCASTSS one<>(SB), Z31
 	MOVQ y+0(FP), DI
@@ -1206,6 +1216,7 @@ normTail:
 	VZEROUPPER
 	RET
 
+// rmsNormAVX512 is y[j] = x[j]/sqrt(mean(x²)+eps)*w[j] over n values.
 TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-36
 	VBROADCASTSS one<>(SB), Z31
 	MOVQ y+0(FP), DI
@@ -1302,6 +1313,7 @@ normTail:
 	VZEROUPPER
 	RET
 
+// addAVX512 is y[i][j] += x[i][j] over r rows of n.
 TEXT ·addAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1346,6 +1358,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// fetchAVX512 brings r rows of n values into the cache.
 TEXT ·fetchAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+0(FP), AX
 	MOVQ ldx+8(FP), BX
@@ -1365,6 +1378,7 @@ line:
 	VZEROUPPER
 	RET
 
+// transposeAVX512 is y[j][i] = x[i][j] over r rows of n values of four bytes.
 TEXT ·transposeAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R9
@@ -1596,6 +1610,10 @@ stored:
 	VZEROUPPER
 	RET
 
+// rotateAVX512 turns r rows of n values by their positions, j < n/2, m = j+n/2:
+//
+//	y[i][j] = (x[i][j]*cos[i][j] - x[i][m]*sin[i][j])*scale
+//	y[i][m] = (x[i][m]*cos[i][m] + x[i][j]*sin[i][m])*scale
 TEXT ·rotateAVX512(SB), NOSPLIT, $0-84
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1671,6 +1689,10 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// rotatePairsAVX512 turns r rows of n values by their positions, j even, m = j+1:
+//
+//	y[i][j] = (x[i][j]*cos[i][j] - x[i][m]*sin[i][j])*scale
+//	y[i][m] = (x[i][m]*cos[i][m] + x[i][j]*sin[i][m])*scale
 TEXT ·rotatePairsAVX512(SB), NOSPLIT, $0-84
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1733,6 +1755,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluAVX2 is c[i][j] = c[i][j]*Φ(c[i][j]) over r rows of n, Φ the normal distribution.
 TEXT ·geluAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS one<>(SB), Y14
 	VBROADCASTSS zero<>(SB), Y13
@@ -1834,6 +1857,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluTanhAVX2 is c[i][j] = x/(1+exp(-2√(2/π)(x+0.044715x³))), x = c[i][j], over r rows of n.
 TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS one<>(SB), Y14
 	MOVQ x+0(FP), AX
@@ -1922,6 +1946,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// quickGELUAVX2 is c[i][j] = x/(1+exp(-1.702x)), x = c[i][j], over r rows of n.
 TEXT ·quickGELUAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS one<>(SB), Y14
 	MOVQ x+0(FP), AX
@@ -2004,6 +2029,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// swigluAVX2 is y[i][j] = x[i][j]*σ(x[i][j])*x[i][n+j] over r rows of n.
 TEXT ·swigluAVX2(SB), NOSPLIT, $0-48
 	VBROADCASTSS one<>(SB), Y14
 	MOVQ y+0(FP), R11
@@ -2089,6 +2115,11 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// softmaxAVX2 is, in each of r rows of n values,
+//
+//	x[j] = exp(scale*(x[j]-max)) / Σ exp(scale*(x-max))
+//
+//	with zeros behind n up to a multiple of 16.
 TEXT ·softmaxAVX2(SB), NOSPLIT, $64-36
 	VBROADCASTSS minusInf<>(SB), Y14
 	VBROADCASTSS one<>(SB), Y13
@@ -2242,6 +2273,7 @@ padded:
 	VZEROUPPER
 	RET
 
+// layerNormAVX2 is y[j] = (x[j]-mean)/sqrt(var+eps)*w[j] + b[j] over n values.
 TEXT ·layerNormAVX2(SB), NOSPLIT, $0-44
 	VBROADCASTSS one<>(SB), Y14
 	MOVQ y+0(FP), DI
@@ -2413,6 +2445,7 @@ normTail:
 	VZEROUPPER
 	RET
 
+// rmsNormAVX2 is y[j] = x[j]/sqrt(mean(x²)+eps)*w[j] over n values.
 TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-36
 	VBROADCASTSS one<>(SB), Y14
 	MOVQ y+0(FP), DI
@@ -2505,6 +2538,7 @@ normTail:
 	VZEROUPPER
 	RET
 
+// addAVX2 is y[i][j] += x[i][j] over r rows of n.
 TEXT ·addAVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -2547,6 +2581,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// fetchAVX2 brings r rows of n values into the cache.
 TEXT ·fetchAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+0(FP), AX
 	MOVQ ldx+8(FP), BX
@@ -2566,6 +2601,7 @@ line:
 	VZEROUPPER
 	RET
 
+// transposeAVX2 is y[j][i] = x[i][j] over r rows of n values of four bytes.
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R9
@@ -2697,6 +2733,10 @@ stored:
 	VZEROUPPER
 	RET
 
+// rotateAVX2 turns r rows of n values by their positions, j < n/2, m = j+n/2:
+//
+//	y[i][j] = (x[i][j]*cos[i][j] - x[i][m]*sin[i][j])*scale
+//	y[i][m] = (x[i][m]*cos[i][m] + x[i][j]*sin[i][m])*scale
 TEXT ·rotateAVX2(SB), NOSPLIT, $0-84
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -2770,6 +2810,10 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// rotatePairsAVX2 turns r rows of n values by their positions, j even, m = j+1:
+//
+//	y[i][j] = (x[i][j]*cos[i][j] - x[i][m]*sin[i][j])*scale
+//	y[i][m] = (x[i][m]*cos[i][m] + x[i][j]*sin[i][m])*scale
 TEXT ·rotatePairsAVX2(SB), NOSPLIT, $0-84
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12

@@ -4,6 +4,8 @@
 
 package cpu
 
+import "unsafe"
+
 // gemmAVX512x1 to 12 are kernels.gemm; see there.
 //
 //go:noescape
@@ -326,3 +328,19 @@ var gemmHalfAVX2x = []func(*gemmArgs){
 	5: gemmHalfAVX2x5,
 	6: gemmHalfAVX2x6,
 }
+
+// The assembly reads gemmArgs by these offsets.
+var (
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.a)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.lda)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.b)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.c)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.ldc)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.k)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.bias)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.acc)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.next)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.offset)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.rowScale)-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.colScale)-88]
+)

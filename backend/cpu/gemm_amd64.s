@@ -4,6 +4,13 @@
 
 #include "textflag.h"
 
+// gemmAVX512x1 multiplies a strip of 1 row of k float32 with a panel of 32 columns:
+//
+//	for i := range 1 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -100,6 +107,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x2 multiplies a strip of 2 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 2 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -224,6 +238,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x3 multiplies a strip of 3 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 3 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -374,6 +395,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x4 multiplies a strip of 4 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 4 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -552,6 +580,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x5 multiplies a strip of 5 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 5 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -756,6 +791,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x6 multiplies a strip of 6 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 6 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -988,6 +1030,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x7 multiplies a strip of 7 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 7 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x7(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -1246,6 +1295,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x8 multiplies a strip of 8 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 8 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x8(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -1532,6 +1588,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x9 multiplies a strip of 9 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 9 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x9(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -1844,6 +1907,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x10 multiplies a strip of 10 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 10 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x10(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -2184,6 +2254,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x11 multiplies a strip of 11 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 11 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x11(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -2550,6 +2627,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX512x12 multiplies a strip of 12 rows of k float32 with a panel of 32 columns:
+//
+//	for i := range 12 { for j := range 32 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX512x12(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -2944,6 +3028,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x1 multiplies a strip of 1 row of k float32 with a panel of 16 columns:
+//
+//	for i := range 1 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3020,6 +3111,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x2 multiplies a strip of 2 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 2 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3114,6 +3212,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x3 multiplies a strip of 3 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 3 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3224,6 +3329,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x4 multiplies a strip of 4 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 4 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3352,6 +3464,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x5 multiplies a strip of 5 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 5 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3496,6 +3615,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x6 multiplies a strip of 6 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 6 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3658,6 +3784,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x7 multiplies a strip of 7 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 7 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x7(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -3836,6 +3969,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x8 multiplies a strip of 8 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 8 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x8(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -4032,6 +4172,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x9 multiplies a strip of 9 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 9 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x9(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -4244,6 +4391,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x10 multiplies a strip of 10 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 10 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x10(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -4474,6 +4628,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x11 multiplies a strip of 11 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 11 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x11(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -4720,6 +4881,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX512x12 multiplies a strip of 12 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 12 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX512x12(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -4984,6 +5152,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x1 multiplies a strip of 1 row of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 1 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -5085,6 +5260,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x2 multiplies a strip of 2 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 2 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -5214,6 +5396,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x3 multiplies a strip of 3 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 3 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -5374,6 +5563,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x4 multiplies a strip of 4 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 4 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -5562,6 +5758,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x5 multiplies a strip of 5 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 5 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -5781,6 +5984,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x6 multiplies a strip of 6 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 6 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -6028,6 +6238,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x7 multiplies a strip of 7 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 7 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x7(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -6306,6 +6523,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x8 multiplies a strip of 8 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 8 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x8(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -6612,6 +6836,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x9 multiplies a strip of 9 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 9 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x9(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -6949,6 +7180,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x10 multiplies a strip of 10 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 10 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x10(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -7314,6 +7552,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x11 multiplies a strip of 11 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 11 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x11(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -7710,6 +7955,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmBF16AVX512x12 multiplies a strip of 12 rows of k pairs of bf16 with a panel of 32 columns:
+//
+//	for i := range 12 { for j := range 32 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmBF16AVX512x12(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8134,6 +8386,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x1 multiplies a strip of 1 row of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 1 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8215,6 +8474,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x2 multiplies a strip of 2 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 2 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8314,6 +8580,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x3 multiplies a strip of 3 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 3 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8434,6 +8707,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x4 multiplies a strip of 4 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 4 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8572,6 +8852,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x5 multiplies a strip of 5 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 5 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8731,6 +9018,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x6 multiplies a strip of 6 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 6 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -8908,6 +9202,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x7 multiplies a strip of 7 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 7 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x7(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -9106,6 +9407,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x8 multiplies a strip of 8 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 8 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x8(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -9322,6 +9630,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x9 multiplies a strip of 9 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 9 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x9(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -9559,6 +9874,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x10 multiplies a strip of 10 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 10 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x10(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -9814,6 +10136,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x11 multiplies a strip of 11 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 11 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x11(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -10090,6 +10419,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfBF16AVX512x12 multiplies a strip of 12 rows of k pairs of bf16 with a panel of 16 columns:
+//
+//	for i := range 12 { for j := range 16 {
+//		s := bias[j] // float32, 0 without bias
+//		for q := range k { s += a[i][q][0]*b[q][j][0] + a[i][q][1]*b[q][j][1] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfBF16AVX512x12(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -10384,6 +10720,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x1 multiplies a strip of 1 row of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 1 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -10503,6 +10846,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x2 multiplies a strip of 2 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 2 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -10656,6 +11006,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x3 multiplies a strip of 3 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 3 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -10846,6 +11203,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x4 multiplies a strip of 4 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 4 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -11070,6 +11434,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x5 multiplies a strip of 5 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 5 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -11331,6 +11702,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x6 multiplies a strip of 6 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 6 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -11626,6 +12004,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x7 multiplies a strip of 7 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 7 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x7(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -11958,6 +12343,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x8 multiplies a strip of 8 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 8 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x8(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -12324,6 +12716,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x9 multiplies a strip of 9 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 9 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x9(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -12727,6 +13126,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x10 multiplies a strip of 10 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 10 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x10(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -13164,6 +13570,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x11 multiplies a strip of 11 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 11 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x11(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -13638,6 +14051,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmInt8AVX512x12 multiplies a strip of 12 rows of k fours of u8 with a panel of 32 columns of s8:
+//
+//	for i := range 12 { for j := range 32 {
+//		s := offset[j] // int32
+//		for q := range k { for v := range 4 { s += a[i][q][v] * b[q][j][v] } }
+//		c[i][j] = s*rowScale[i]*colScale[j] + bias[j] // or += when acc is 1
+//	} }
 TEXT ·gemmInt8AVX512x12(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14146,6 +14566,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x1 multiplies a strip of 1 row of k float32 with a panel of 16 columns:
+//
+//	for i := range 1 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14236,6 +14663,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x2 multiplies a strip of 2 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 2 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14353,6 +14787,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x3 multiplies a strip of 3 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 3 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14500,6 +14941,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x4 multiplies a strip of 4 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 4 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14674,6 +15122,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x5 multiplies a strip of 5 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 5 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -14878,6 +15333,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmAVX2x6 multiplies a strip of 6 rows of k float32 with a panel of 16 columns:
+//
+//	for i := range 6 { for j := range 16 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmAVX2x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15109,6 +15571,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x1 multiplies a strip of 1 row of k float32 with a panel of 8 columns:
+//
+//	for i := range 1 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15185,6 +15654,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x2 multiplies a strip of 2 rows of k float32 with a panel of 8 columns:
+//
+//	for i := range 2 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15279,6 +15755,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x3 multiplies a strip of 3 rows of k float32 with a panel of 8 columns:
+//
+//	for i := range 3 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x3(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15394,6 +15877,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x4 multiplies a strip of 4 rows of k float32 with a panel of 8 columns:
+//
+//	for i := range 4 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x4(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15527,6 +16017,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x5 multiplies a strip of 5 rows of k float32 with a panel of 8 columns:
+//
+//	for i := range 5 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x5(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8
@@ -15681,6 +16178,13 @@ store:
 	VZEROUPPER
 	RET
 
+// gemmHalfAVX2x6 multiplies a strip of 6 rows of k float32 with a panel of 8 columns:
+//
+//	for i := range 6 { for j := range 8 {
+//		s := bias[j] // 0 without bias
+//		for q := range k { s += a[i][q] * b[q][j] }
+//		c[i][j] = s // or += s when acc is 1
+//	} }
 TEXT ·gemmHalfAVX2x6(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), DI
 	MOVQ 0(DI), R8

@@ -344,6 +344,7 @@ DATA exp2c1<>+24(SB)/4, $0x3f317218
 DATA exp2c1<>+28(SB)/4, $0x3f317218
 GLOBL exp2c1<>(SB), RODATA|NOPTR, $32
 
+// geluGradAVX512 is y[i][j] *= Φ(x)+x*φ(x), x = x[i][j], over r rows of n.
 TEXT ·geluGradAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS notSign<>(SB), Z31
 	VBROADCASTSS geluFar<>(SB), Z30
@@ -467,6 +468,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluTanhGradAVX512 is y[i][j] *= σ(u)+x*u'*σ(u)σ(-u), u = 2√(2/π)(x+0.044715x³), x = x[i][j], over r rows of n.
 TEXT ·geluTanhGradAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS gradFar<>(SB), Z31
 	VBROADCASTSS gradNear<>(SB), Z30
@@ -585,6 +587,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// quickGELUGradAVX512 is y[i][j] *= σ(z)(1+z*σ(-z)), z = 1.702x[i][j], over r rows of n.
 TEXT ·quickGELUGradAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS gradFar<>(SB), Z31
 	VBROADCASTSS gradNear<>(SB), Z30
@@ -691,6 +694,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// softmaxGradAVX512 is y[i][j] = p[i][j]*(y[i][j] - Σ p[i][k]*y[i][k]) over r rows of n.
 TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -763,6 +767,7 @@ eachTail:
 	VZEROUPPER
 	RET
 
+// relevanceAVX512 is y[i][j] += max(0, p[i][j]*d[i][j]) over r rows of n.
 TEXT ·relevanceAVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS zero<>(SB), Z31
 	MOVQ y+0(FP), R11
@@ -817,6 +822,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluGradAVX2 is y[i][j] *= Φ(x)+x*φ(x), x = x[i][j], over r rows of n.
 TEXT ·geluGradAVX2(SB), NOSPLIT, $0-48
 	VBROADCASTSS geluFar<>(SB), Y14
 	VBROADCASTSS one<>(SB), Y13
@@ -928,6 +934,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluTanhGradAVX2 is y[i][j] *= σ(u)+x*u'*σ(u)σ(-u), u = 2√(2/π)(x+0.044715x³), x = x[i][j], over r rows of n.
 TEXT ·geluTanhGradAVX2(SB), NOSPLIT, $0-48
 	VBROADCASTSS gradFar<>(SB), Y14
 	VBROADCASTSS gradNear<>(SB), Y13
@@ -1037,6 +1044,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// quickGELUGradAVX2 is y[i][j] *= σ(z)(1+z*σ(-z)), z = 1.702x[i][j], over r rows of n.
 TEXT ·quickGELUGradAVX2(SB), NOSPLIT, $0-48
 	VBROADCASTSS gradFar<>(SB), Y14
 	VBROADCASTSS gradNear<>(SB), Y13
@@ -1136,6 +1144,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// softmaxGradAVX2 is y[i][j] = p[i][j]*(y[i][j] - Σ p[i][k]*y[i][k]) over r rows of n.
 TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1204,6 +1213,7 @@ eachTail:
 	VZEROUPPER
 	RET
 
+// relevanceAVX2 is y[i][j] += max(0, p[i][j]*d[i][j]) over r rows of n.
 TEXT ·relevanceAVX2(SB), NOSPLIT, $0-56
 	VBROADCASTSS zero<>(SB), Y14
 	MOVQ y+0(FP), R11

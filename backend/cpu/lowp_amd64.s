@@ -402,6 +402,7 @@ DATA u8Zero<>+24(SB)/4, $0x00000080
 DATA u8Zero<>+28(SB)/4, $0x00000080
 GLOBL u8Zero<>(SB), RODATA|NOPTR, $32
 
+// geluBF16AVX512 is c[i][j] = c[i][j]*Φ(c[i][j]) over r rows of n, Φ the normal distribution; the result is rounded to bf16.
 TEXT ·geluBF16AVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS phiFar<>(SB), Z31
 	VBROADCASTSS integer<>(SB), Z30
@@ -499,6 +500,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// geluTanhBF16AVX512 is c[i][j] = x/(1+exp(-2√(2/π)(x+0.044715x³))), x = c[i][j], over r rows of n; the result is rounded to bf16.
 TEXT ·geluTanhBF16AVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS tanhCubic<>(SB), Z31
 	VBROADCASTSS tanhLinear<>(SB), Z30
@@ -600,6 +602,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// quickGELUBF16AVX512 is c[i][j] = x/(1+exp(-1.702x)), x = c[i][j], over r rows of n; the result is rounded to bf16.
 TEXT ·quickGELUBF16AVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS quick<>(SB), Z31
 	VBROADCASTSS signBit<>(SB), Z30
@@ -694,6 +697,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// swigluBF16AVX512 is y[i][j] = x[i][j]*σ(x[i][j])*x[i][n+j] over r rows of n; the result is rounded to bf16.
 TEXT ·swigluBF16AVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS signBit<>(SB), Z31
 	VBROADCASTSS log2e<>(SB), Z30
@@ -790,6 +794,11 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// softmaxBF16AVX512 is, in each of r rows of n values,
+//
+//	x[j] = exp(scale*(x[j]-max)) / Σ exp(scale*(x-max))
+//
+//	with zeros behind n up to a multiple of 16; the result is rounded to bf16.
 TEXT ·softmaxBF16AVX512(SB), NOSPLIT, $64-52
 	VBROADCASTSS log2e<>(SB), Z31
 	VBROADCASTSS minusInf<>(SB), Z30
@@ -953,6 +962,7 @@ scaleTail:
 	VZEROUPPER
 	RET
 
+// layerNormBF16AVX512 is y[j] = (x[j]-mean)/sqrt(var+eps)*w[j] + b[j] over n values; the result is rounded to bf16.
 TEXT ·layerNormBF16AVX512(SB), NOSPLIT, $0-44
 	VBROADCASTSS one<>(SB), Z31
 	MOVQ y+0(FP), DI
@@ -1139,6 +1149,7 @@ normTail:
 	VZEROUPPER
 	RET
 
+// toBF16AVX512 is y[i][j] = bf16(x[i][j]) over r rows of n, to the nearest, ties to even.
 TEXT ·toBF16AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1187,6 +1198,7 @@ vectorTail:
 	VZEROUPPER
 	RET
 
+// pairsAVX512 is y[i/2][j][i%2] = bf16(x[i][j]) over r rows of n, with zeros beside an odd last row.
 TEXT ·pairsAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), R11
 	MOVQ ldy+8(FP), R12
@@ -1264,6 +1276,7 @@ done:
 	VZEROUPPER
 	RET
 
+// toU8AVX512 is scales[i] = max|x[i]|/127, y[i][j] = 128 + round(x[i][j]/scales[i]) over r rows of n.
 TEXT ·toU8AVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS u8Least<>(SB), Z30
 	VBROADCASTSS notSign<>(SB), Z29

@@ -4,6 +4,7 @@
 
 #include "textflag.h"
 
+// peakAVX512 does n rounds of multiplications and additions that wait for nothing.
 TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	MOVQ n+0(FP), CX
 	VXORPS Z0, Z0, Z0
@@ -62,6 +63,7 @@ loop:
 	VZEROUPPER
 	RET
 
+// peakAVX2 does n rounds of multiplications and additions that wait for nothing.
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	MOVQ n+0(FP), CX
 	VXORPS Y0, Y0, Y0

@@ -42,11 +42,27 @@ type file struct {
 	constants       map[string]bool
 }
 
-// begin starts a function whose parameters take a number of bytes; comment is
-// the Go that it must equal.
+// docs say what each function computes; they stand above it in the assembly.
+var docs = map[string]string{
+	"addRowsAVX2":    "sums[i] = 3*near[i] + far[i]",
+	"widenAVX2":      "dst[2i], dst[2i+1] = (3*sums[i+1]+sums[i]+left)>>4, (3*sums[i+1]+sums[i+2]+right)>>4",
+	"yccRowAVX2":     "dst[4i:4i+4] = fixed(Y + 1.402(Cr-128)), fixed(Y - 0.34414(Cb-128) - 0.71414(Cr-128)), fixed(Y + 1.772(Cb-128)), 255",
+	"idct8AVX2":      "dst[y*stride+x] = clip(128 + Σ over u, v < 8 of C(u)C(v)/4 * coef[8v+u]*q[8v+u] * cos((2x+1)uπ/16)cos((2y+1)vπ/16)), C(0) = 1/√2, else 1",
+	"idct4AVX2":      "dst[y*stride+x] = clip(128 + Σ over u, v < 4 of C(u)C(v)/4 * coef[8v+u]*q[8v+u] * cos((2x+1)uπ/8)cos((2y+1)vπ/8)), C(0) = 1/√2, else 1",
+	"verticalAVX2":   "dst[i] = fixed(Σ over j < count of weight[j]*src[j*stride+i])",
+	"horizontalAVX2": "dst[4i+c] = fixed(Σ over j < 4*steps of weight[i*size+j]*src[4*(first[i]+j)+c]), c < 4",
+	"lineAVX2":       "dst[i] = fixed(Σ over j < 8*steps of weight[i*size+j]*src[first[i]+j])",
+}
+
+// begin starts a function whose parameters take a number of bytes; comment
+// names the Go that it must equal, to the bit.
 func (f *file) begin(name, params string, size int, comment string) {
+	formula, ok := docs[name]
+	if !ok {
+		log.Fatalf("docs has no %s", name)
+	}
 	fmt.Fprintf(&f.decl, "\n// %s is %s\n//\n//go:noescape\nfunc %s(%s)\n", name, strings.ReplaceAll(comment, "\n", "\n// "), name, params)
-	fmt.Fprintf(&f.asm, "\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, size)
+	fmt.Fprintf(&f.asm, "\n// %s is %s\n//\n//\t%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, strings.ReplaceAll(comment, "\n", "\n// "), formula, name, size)
 }
 
 // i writes instructions, one a line.
@@ -99,7 +115,7 @@ func (f *file) bytes16(name string, v [16]byte) string {
 }
 
 func (f *file) save(folder, pkg string) error {
-	s := header + "#include \"textflag.h\"\n\n" + f.data.String() + f.asm.String()
+	s := header + "// In the comments, fixed rounds a sum in fixed point to 0 to 255, and clip bounds it to them.\n\n#include \"textflag.h\"\n\n" + f.data.String() + f.asm.String()
 	if err := os.WriteFile(filepath.Join(folder, "kernels_amd64.s"), []byte(s), 0o644); err != nil {
 		return err
 	}

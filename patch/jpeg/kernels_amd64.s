@@ -2,6 +2,8 @@
 
 //go:build !purego
 
+// In the comments, fixed rounds a sum in fixed point to 0 to 255, and clip bounds it to them.
+
 #include "textflag.h"
 
 DATA c128<>+0(SB)/4, $0x00000080
@@ -212,6 +214,9 @@ DATA byRow<>+24(SB)/4, $0x0e0a0602
 DATA byRow<>+28(SB)/4, $0x0f0b0703
 GLOBL byRow<>(SB), RODATA|NOPTR, $32
 
+// addRowsAVX2 is addRowsGo for n samples, rounded up to sixteen.
+//
+//	sums[i] = 3*near[i] + far[i]
 TEXT ·addRowsAVX2(SB), NOSPLIT, $0-32
 	MOVQ sums+0(FP), DI
 	MOVQ near+8(FP), SI
@@ -232,6 +237,9 @@ loop:
 	VZEROUPPER
 	RET
 
+// widenAVX2 is widenGo for n sums, rounded up to sixteen.
+//
+//	dst[2i], dst[2i+1] = (3*sums[i+1]+sums[i]+left)>>4, (3*sums[i+1]+sums[i+2]+right)>>4
 TEXT ·widenAVX2(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ sums+8(FP), SI
@@ -258,6 +266,9 @@ loop:
 	VZEROUPPER
 	RET
 
+// yccRowAVX2 is yccRowGo for n pixels, rounded up to eight.
+//
+//	dst[4i:4i+4] = fixed(Y + 1.402(Cr-128)), fixed(Y - 0.34414(Cb-128) - 0.71414(Cr-128)), fixed(Y + 1.772(Cb-128)), 255
 TEXT ·yccRowAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ y+8(FP), SI
@@ -314,6 +325,9 @@ loop:
 	VZEROUPPER
 	RET
 
+// idct8AVX2 is idct8Go.
+//
+//	dst[y*stride+x] = clip(128 + Σ over u, v < 8 of C(u)C(v)/4 * coef[8v+u]*q[8v+u] * cos((2x+1)uπ/16)cos((2y+1)vπ/16)), C(0) = 1/√2, else 1
 TEXT ·idct8AVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ stride+8(FP), R8
@@ -485,6 +499,9 @@ columns:
 	VZEROUPPER
 	RET
 
+// idct4AVX2 is idct4Go.
+//
+//	dst[y*stride+x] = clip(128 + Σ over u, v < 4 of C(u)C(v)/4 * coef[8v+u]*q[8v+u] * cos((2x+1)uπ/8)cos((2y+1)vπ/8)), C(0) = 1/√2, else 1
 TEXT ·idct4AVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ stride+8(FP), R8

@@ -140,6 +140,7 @@ func (w *fn) end() {
 	if w.used+len(w.consts) > w.regs {
 		panic(fmt.Sprintf("%s: %d registers and %d constants", w.name, w.used, len(w.consts)))
 	}
+	w.f.asm.WriteString(w.doc())
 	fmt.Fprintf(&w.f.asm, "TEXT ·%s(SB), NOSPLIT, $%d-%d\n", w.name, w.frame, w.bytes)
 	for _, c := range w.consts {
 		if _, ok := w.pinned[c]; !ok {

@@ -8,6 +8,22 @@ const (
 	argOffset, argRowScale, argColScale                              = 72, 80, 88
 )
 
+// asserts writes what ends the build when gemmArgs is laid out otherwise: an
+// index of a constant that is not 0.
+func asserts(f *file) {
+	f.decl.WriteString("\n// The assembly reads gemmArgs by these offsets.\nvar (\n")
+	for _, field := range []struct {
+		name string
+		at   int
+	}{
+		{"a", argA}, {"lda", argLDA}, {"b", argB}, {"c", argC}, {"ldc", argLDC}, {"k", argK}, {"bias", argBias}, {"acc", argAcc}, {"next", argNext},
+		{"offset", argOffset}, {"rowScale", argRowScale}, {"colScale", argColScale},
+	} {
+		fmt.Fprintf(&f.decl, "_ = [1]struct{}{}[unsafe.Offsetof(gemmArgs{}.%s)-%d]\n", field.name, field.at)
+	}
+	f.decl.WriteString(")\n")
+}
+
 // bases point at every second row of a: rows 2i and 2i+1 are (base) and
 // (base)(R12*1).
 var bases = []string{"R8", "R9", "R10", "R11", "R13", "BX"}
@@ -86,6 +102,7 @@ func gemms(f *file) {
 		}
 		f.table(t.name, t.rows)
 	}
+	asserts(f)
 }
 
 const (

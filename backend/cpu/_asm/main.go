@@ -63,7 +63,7 @@ func (f *file) save(folder, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s.go: %w", name, err)
 	}
-	if !bytes.Contains(decl, []byte("unsafe.Pointer")) {
+	if !bytes.Contains(decl, []byte("unsafe.")) {
 		decl = bytes.Replace(decl, []byte("import \"unsafe\"\n\n"), nil, 1)
 	}
 	return os.WriteFile(filepath.Join(folder, name+".go"), decl, 0o644)
