@@ -57,7 +57,7 @@ func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
 	if _, err := m.Token(); err != nil {
 		return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
 	}
-	if _, err := m.Token(); err != io.EOF {
+	if _, err := m.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: more than one JSON value", errSyntax)
 	}
 	return m.ups, nil
