@@ -39,6 +39,8 @@ type config struct {
 	HiddenAct     *string    `json:"hidden_act"`
 	Eps           *float64   `json:"layer_norm_eps"`
 	ImageSize     *dimension `json:"image_size"`
+	MLPRatio      *float64   `json:"mlp_ratio"`
+	SwiGLU        *bool      `json:"use_swiglu_ffn"`
 	ID2Label      labelNames `json:"id2label"`
 	ProblemType   *string    `json:"problem_type"`
 }

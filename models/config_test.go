@@ -84,7 +84,7 @@ func TestLayouts(t *testing.T) {
 		require.NotPanics(t, func() { patch.ResamplePos(pos, [2]int{2, 2}, [2]int{3, 3}, y.positions) }, y.name)
 	}
 	const anchor = "embeddings.patch_embeddings.projection.weight"
-	third := layout{name: "third", library: "transformers", anchor: anchor, types: []string{"dinov2"}, positions: patch.PosTimm}
+	third := layout{name: "third", library: "transformers", anchor: anchor, types: []string{"third_vit"}, positions: patch.PosTimm}
 	all := append(slices.Clone(layouts), third)
 	for _, c := range []struct {
 		tensor, config string
@@ -93,9 +93,9 @@ func TestLayouts(t *testing.T) {
 	}{
 		{anchor, `{"model_type":"vit"}`, "huggingface", ""},
 		{anchor, `{"model_type":"deit"}`, "huggingface", ""},
-		{anchor, `{"model_type":"dinov2"}`, "third", ""},
+		{anchor, `{"model_type":"third_vit"}`, "third", ""},
 		{anchor, "", "huggingface", ""}, // whose reader says what is missing
-		{anchor, `{"model_type":"beit"}`, "", `model_type "beit" is not supported, want one of vit, deit, dinov2`},
+		{anchor, `{"model_type":"beit"}`, "", `model_type "beit" is not supported, want one of vit, deit, dinov2, dinov2_with_registers, third_vit`},
 		{"patch_embed.proj.weight", `{"model_type":"beit"}`, "timm", ""},
 		{"conv1.weight", "", "", "none of its 1 tensors is patch_embed.proj.weight (timm) or " + anchor + " (transformers)"},
 	} {

@@ -44,7 +44,7 @@ func FuzzSafetensors(f *testing.F) {
 // FuzzConfig puts any configuration beside sound weights: it is refused, or
 // makes a checkpoint that vit and patch call valid.
 func FuzzConfig(f *testing.F) {
-	goldens := []string{"timm_vit", "timm_deit3", "timm_reg_gap", "hf_vit", "hf_deit_distilled"}
+	goldens := []string{"timm_vit", "timm_deit3", "timm_reg_gap", "hf_vit", "hf_deit_distilled", "hf_dinov2_head"}
 	files := map[int]*file{}
 	for i, name := range goldens {
 		dir := filepath.Join("testdata", "golden", name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
@@ -24,19 +25,23 @@ var huggingFaceViT = layout{
 // memory while it goes on saving the old ones.
 type hfNames struct {
 	blocks        string
+	norm1, norm2  string
 	q, k, v, proj string
 	fc1, fc2      string
+	scale         string // LayerScale's, with 1 or 2 for the branch in place of a star; "": none
 }
 
 var (
 	hfOld = hfNames{
 		blocks: "encoder.layer.",
-		q:      "attention.attention.query", k: "attention.attention.key", v: "attention.attention.value", proj: "attention.output.dense",
+		norm1:  "layernorm_before", norm2: "layernorm_after",
+		q: "attention.attention.query", k: "attention.attention.key", v: "attention.attention.value", proj: "attention.output.dense",
 		fc1: "intermediate.dense", fc2: "output.dense",
 	}
 	hfNew = hfNames{
 		blocks: "layers.",
-		q:      "attention.q_proj", k: "attention.k_proj", v: "attention.v_proj", proj: "attention.o_proj",
+		norm1:  "layernorm_before", norm2: "layernorm_after",
+		q: "attention.q_proj", k: "attention.k_proj", v: "attention.v_proj", proj: "attention.o_proj",
 		fc1: "mlp.fc1", fc2: "mlp.fc2",
 	}
 )
@@ -53,13 +58,7 @@ func readHuggingFace(l *loader) error {
 	l.patchProjection("embeddings.patch_embeddings.projection.weight", "embeddings.patch_embeddings.projection.bias")
 	l.prefixToken("embeddings.cls_token")
 	l.prefixToken("embeddings.distillation_token")
-	image, by := [2]int{224, 224}, "transformers' default for image_size"
-	if s := l.config.ImageSize; s != nil {
-		if image, by = s.square(), "config.json: image_size"; image == [2]int{} {
-			return errors.New("config.json: image_size, want a number or a pair")
-		}
-	}
-	if err := l.positions("embeddings.position_embeddings", image, by); err != nil {
+	if err := l.hfPositions("embeddings.position_embeddings"); err != nil {
 		return err
 	}
 
@@ -67,19 +66,7 @@ func readHuggingFace(l *loader) error {
 	if l.HasUnder(hfNew.blocks) {
 		n = hfNew
 	}
-	l.cfg.Depth = l.Depth(n.blocks)
-	l.decide("depth", l.cfg.Depth, "indices of %s", n.blocks)
-	for i := range l.cfg.Depth {
-		at := fmt.Sprintf("%s%d.", n.blocks, i)
-		var b unfoldedBlock
-		b.Norm1, b.Norm2 = l.norm(at+"layernorm_before"), l.norm(at+"layernorm_after")
-		b.q, b.qBias = l.Get(at+n.q+".weight", c, c), l.Maybe(at+n.q+".bias", c)
-		b.k, b.kBias = l.Get(at+n.k+".weight", c, c), l.Maybe(at+n.k+".bias", c)
-		b.v, b.vBias = l.Get(at+n.v+".weight", c, c), l.Maybe(at+n.v+".bias", c)
-		b.Proj, b.ProjBias = l.Get(at+n.proj+".weight", c, c), l.Maybe(at+n.proj+".bias", c)
-		l.mlp(&b, at+n.fc1, at+n.fc2)
-		l.raw.blocks = append(l.raw.blocks, b)
-	}
+	l.hfBlocks(n)
 	l.raw.norm, l.cfg.FinalNorm = l.norm("layernorm"), vit.NormTokens
 	l.decide("last norm", "over the tokens", "tensor layernorm.weight")
 
@@ -98,25 +85,62 @@ func readHuggingFace(l *loader) error {
 	// layer before their head, of most others it is trained for no task. The
 	// mask token is for pretraining.
 	l.Skip(append(beside, "pooler.", "embeddings.mask_token")...)
-	return errors.Join(l.hfFacts(), l.hfCompare())
+	d := hfDefaults{act: "gelu", eps: 1e-12}
+	return errors.Join(l.hfFacts(d), l.hfCompare(l.config.says(l.config.Hidden, 3072, "intermediate_size")))
+}
+
+// hfPositions reads the positions for the image size that is said.
+func (l *loader) hfPositions(name string) error {
+	image, by := [2]int{224, 224}, "transformers' default for image_size"
+	if s := l.config.ImageSize; s != nil {
+		if image, by = s.square(), "config.json: image_size"; image == [2]int{} {
+			return errors.New("config.json: image_size, want a number or a pair")
+		}
+	}
+	return l.positions(name, image, by)
+}
+
+// hfBlocks reads the blocks.
+func (l *loader) hfBlocks(n hfNames) {
+	c := l.cfg.Dim
+	l.cfg.Depth = l.Depth(n.blocks)
+	l.decide("depth", l.cfg.Depth, "indices of %s", n.blocks)
+	for i := range l.cfg.Depth {
+		at := fmt.Sprintf("%s%d.", n.blocks, i)
+		var b unfoldedBlock
+		b.Norm1, b.Norm2 = l.norm(at+n.norm1), l.norm(at+n.norm2)
+		b.q, b.qBias = l.Get(at+n.q+".weight", c, c), l.Maybe(at+n.q+".bias", c)
+		b.k, b.kBias = l.Get(at+n.k+".weight", c, c), l.Maybe(at+n.k+".bias", c)
+		b.v, b.vBias = l.Get(at+n.v+".weight", c, c), l.Maybe(at+n.v+".bias", c)
+		b.Proj, b.ProjBias = l.Get(at+n.proj+".weight", c, c), l.Maybe(at+n.proj+".bias", c)
+		if n.scale != "" {
+			b.scale1 = l.Get(at+strings.Replace(n.scale, "*", "1", 1), c)
+			b.scale2 = l.Get(at+strings.Replace(n.scale, "*", "2", 1), c)
+		}
+		l.mlp(&b, at+n.fc1, at+n.fc2)
+		l.raw.blocks = append(l.raw.blocks, b)
+	}
+}
+
+// says returns a number of the configuration, or transformers' default for it.
+func (c *config) says(n *int, otherwise int, key string) said {
+	if n == nil {
+		return said{otherwise, "transformers' default for " + key}
+	}
+	return said{*n, "config.json: " + key}
 }
 
 // hfCompare holds what the configuration says to what the tensors are. Of
 // another depth transformers would compute fewer layers than there are, or
-// layers of random numbers; the rest it would fail to load.
-func (l *loader) hfCompare() error {
+// layers of random numbers; the rest it would fail to load. hidden is the MLP
+// width that is said.
+func (l *loader) hfCompare(hidden said) error {
 	c := l.config
-	says := func(n *int, otherwise int, key string) said {
-		if n == nil {
-			return said{otherwise, "transformers' default for " + key}
-		}
-		return said{*n, "config.json: " + key}
-	}
 	errs := []error{
-		says(c.Layers, 12, "num_hidden_layers").differs("a depth of", l.cfg.Depth, "the file"),
-		says(c.Dim, 768, "hidden_size").differs("a dim of", l.cfg.Dim, "the file"),
-		says(c.Hidden, 3072, "intermediate_size").differs("an MLP width of", l.cfg.Hidden, "the file"),
-		says(c.Channels, 3, "num_channels").differs("channels", 3, "the file"),
+		c.says(c.Layers, 12, "num_hidden_layers").differs("a depth of", l.cfg.Depth, "the file"),
+		c.says(c.Dim, 768, "hidden_size").differs("a dim of", l.cfg.Dim, "the file"),
+		hidden.differs("an MLP width of", l.cfg.Hidden, "the file"),
+		c.says(c.Channels, 3, "num_channels").differs("channels", 3, "the file"),
 	}
 	if c.PatchSize != nil {
 		if p := c.PatchSize.square(); p != l.cfg.Patch {
@@ -129,9 +153,15 @@ func (l *loader) hfCompare() error {
 	return errors.Join(errs...)
 }
 
-// hfFacts settles what no tensor tells. Defaults are those of ViTConfig and
-// DeiTConfig, which a saved configuration may leave out.
-func (l *loader) hfFacts() error {
+// hfDefaults are those of a class of configurations, which a saved one may
+// leave out.
+type hfDefaults struct {
+	act string
+	eps float64
+}
+
+// hfFacts settles what no tensor tells.
+func (l *loader) hfFacts(d hfDefaults) error {
 	heads, by := 12, "transformers' default"
 	if l.config.Heads != nil {
 		heads, by = *l.config.Heads, "config.json: num_attention_heads"
@@ -142,17 +172,18 @@ func (l *loader) hfFacts() error {
 	l.cfg.Heads = heads
 	l.decide("heads", heads, "%s", by)
 
-	act, by := "gelu", "transformers' default"
+	act, by := d.act, "transformers' default"
 	if l.config.HiddenAct != nil {
 		act, by = *l.config.HiddenAct, "config.json: hidden_act"
 	}
-	known := false
-	if l.cfg.Act, known = activations[act]; !known {
+	if l.cfg.Act == backend.SwiGLU {
+		by = "shapes of the MLP, whose first layer is twice as wide"
+	} else if l.cfg.Act = activations[act]; l.cfg.Act == 0 {
 		return fmt.Errorf("%s: activation %q is not supported", by, act)
 	}
 	l.decide("activation", l.cfg.Act, "%s", by)
 
-	eps, by := 1e-12, "transformers' default"
+	eps, by := d.eps, "transformers' default"
 	if l.config.Eps != nil {
 		eps, by = *l.config.Eps, "config.json: layer_norm_eps"
 	}

@@ -29,7 +29,9 @@ type loader struct {
 	raw       unfolded
 	cfg       vit.Config
 	saved     [2]int // height, width of the input that the checkpoint says
+	registers int    // prefix tokens that are registers
 	posGrid   [2]int // rows and columns of the stored positions
+	anySize   bool   // see layout
 	decisions []Decision
 	note      string
 }
@@ -45,12 +47,13 @@ type layout struct {
 	anchor    string        // a tensor that every file of the layout has
 	types     []string      // the model_types of config.json that it is read for; nil: any
 	positions patch.PosRule // how its library brings positions to another grid
+	anySize   bool          // the model takes photos of any size, so how they are prepared tells that of its input
 	read      func(*loader) error
 }
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT}
+var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
@@ -101,6 +104,9 @@ func (l *loader) prefixToken(name string) {
 		n = s[len(s)-2]
 	}
 	l.raw.prefix = append(l.raw.prefix, l.Get(name, n, l.cfg.Dim))
+	if strings.HasPrefix(name[strings.LastIndexByte(name, '.')+1:], "reg") {
+		l.registers += n
+	}
 	l.cfg.Prefix += n
 	l.decide("prefix token", n, "tensor %s", name)
 }
@@ -132,13 +138,15 @@ func (l *loader) positions(name string, image [2]int, by string) error {
 	case grid[0]*grid[1] + l.cfg.Prefix:
 		l.raw.posPrefix = l.cfg.Prefix
 	case grid[0] * grid[1]:
+	case grid[0]*grid[1] + l.cfg.Prefix - l.registers:
+		l.raw.posPrefix = l.cfg.Prefix - l.registers
 	default:
 		// The configuration speaks of another size than the file was saved
 		// at, or says nothing: positions are then taken for a square.
 		if by != "" {
 			by += ", positions resampled"
 		}
-		stored, ok := squareGrid(rows, l.cfg.Prefix)
+		stored, ok := squareGrid(rows, l.cfg.Prefix, l.registers)
 		if !ok {
 			return fmt.Errorf("%s has %d rows, which is neither the grid of %s with or without %d prefix tokens, nor a square; input_size (timm) or image_size (transformers) in config.json would decide it", name, rows, sizeText(image), l.cfg.Prefix)
 		}
@@ -155,6 +163,15 @@ func (l *loader) positions(name string, image [2]int, by string) error {
 
 // inputSize settles the size of the input: the caller's, or image.
 func (l *loader) inputSize(image, grid [2]int, by string) error {
+	if l.anySize && l.processor != nil {
+		photos, err := l.photoSize(l.processor)
+		if err != nil {
+			return err
+		}
+		if photos != image && photos != [2]int{} {
+			image, by = photos, l.processor.file+", for the model takes photos of any size"
+		}
+	}
 	l.saved, l.posGrid, l.cfg.Image = image, grid, image
 	if size := l.options.ImageSize; size != [2]int{} {
 		if err := inRange(size[0], size[1]); err != nil {
@@ -170,17 +187,17 @@ func (l *loader) inputSize(image, grid [2]int, by string) error {
 }
 
 // squareGrid finds the square grid in a number of position rows, of which
-// either all prefix tokens own one, or none. One of them is a square at most
-// as long as the prefix is shorter than the step between squares.
-func squareGrid(rows, prefix int) ([2]int, bool) {
+// either all prefix tokens own one, or all but the registers, or none. One of
+// them is a square at most as long as the prefix is shorter than the step
+// between squares.
+func squareGrid(rows, prefix, registers int) ([2]int, bool) {
+	owners := []int{prefix, prefix - registers, 0}
+	slices.Sort(owners)
 	var found [][2]int
-	for _, own := range []int{prefix, 0} {
+	for _, own := range slices.Compact(owners) {
 		side := int(math.Sqrt(float64(max(rows-own, 0))))
 		if side > 0 && side*side == rows-own {
 			found = append(found, [2]int{side, side})
-			if prefix == 0 {
-				break
-			}
 		}
 	}
 	if len(found) != 1 {

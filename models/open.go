@@ -189,7 +189,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if err != nil {
 		return err
 	}
-	c.Layout = layout.name
+	c.Layout, l.anySize = layout.name, layout.anySize
 	// A file that does not fit its layout fails in both ways; the tensors
 	// say more, but for those that were not asked for because of the failure.
 	failed := layout.read(l)

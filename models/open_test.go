@@ -150,10 +150,13 @@ func TestPositionsOfNoSquare(t *testing.T) {
 		{0, 0, [2]int{}, false},
 		{1, 1, [2]int{1, 1}, true},
 	} {
-		grid, ok := squareGrid(c.rows, c.prefix)
+		grid, ok := squareGrid(c.rows, c.prefix, 0)
 		require.Equal(t, c.ok, ok, "%d rows, %d prefix tokens", c.rows, c.prefix)
 		require.Equal(t, c.grid, grid)
 	}
+	grid, ok := squareGrid(1370, 5, 4) // DINOv2's own: the class token has a position, registers have none
+	require.True(t, ok)
+	require.Equal(t, [2]int{37, 37}, grid)
 	dir := copyGolden(t, "timm_deit3") // 3×5
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
@@ -331,9 +334,9 @@ func TestModelType(t *testing.T) {
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "dinov2"`, 1)), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "beit"`, 1)), 0o600))
 	_, err = Open(dir, Options{})
-	require.ErrorContains(t, err, `model_type "dinov2" is not supported, want one of vit, deit`)
+	require.ErrorContains(t, err, `model_type "beit" is not supported, want one of vit, deit`)
 }
 
 func TestMultiLabel(t *testing.T) {

@@ -198,7 +198,7 @@ func (l *loader) processorClass(p *processor) (processorClass, string, error) {
 		name = strings.Replace(p.OldType, "FeatureExtractor", "ImageProcessor", 1)
 	}
 	if name == "" && l.config != nil {
-		name = map[string]string{"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor"}[l.config.ModelType]
+		name = processorOfType[l.config.ModelType]
 	}
 	short := name
 	for _, suffix := range []string{"Pil", "Fast", "ImageProcessor"} {
@@ -209,6 +209,12 @@ func (l *loader) processorClass(p *processor) (processorClass, string, error) {
 		return c, "", fmt.Errorf("%s: image processor %q is not read, want one of %s", p.file, name, strings.Join(knownProcessors(), ", "))
 	}
 	return c, name, nil
+}
+
+// processorOfType are the classes by model type.
+var processorOfType = map[string]string{
+	"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor",
+	"dinov2": "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
 }
 
 func knownProcessors() []string {
@@ -280,8 +286,41 @@ func (p *processor) normalisation(t *patch.Transform, class processorClass) erro
 	return nil
 }
 
-// hfSizes settles what is resized to and what is cropped.
+// photoSize returns the size of the photos that a processor makes, zero where
+// it leaves them as they are.
+func (l *loader) photoSize(said *processor) ([2]int, error) {
+	p := *said
+	class, _, err := l.processorClass(&p)
+	if err != nil {
+		return [2]int{}, err
+	}
+	var t patch.Transform
+	err = p.sizes(&t, class)
+	return t.Size, err
+}
+
+// hfSizes settles what is resized to and what is cropped, for the input size.
 func (l *loader) hfSizes(t *patch.Transform, p *processor, class processorClass) error {
+	if err := p.sizes(t, class); err != nil {
+		return err
+	}
+	if t.Fit == patch.FitNone {
+		t.Size = l.saved
+	}
+	if t.Size != l.saved {
+		return fmt.Errorf("%s makes photos of %s, the model's input is %s", p.file, sizeText(t.Size), sizeText(l.saved))
+	}
+	// At another input size the crop keeps its share of what is resized.
+	for i := range 2 {
+		t.Resize[i] = (2*t.Resize[i]*l.cfg.Image[i] + t.Size[i]) / (2 * t.Size[i])
+	}
+	t.Size = l.cfg.Image
+	return nil
+}
+
+// sizes settles what is resized to and what is cropped. Photos that are left as
+// they are have no size.
+func (p *processor) sizes(t *patch.Transform, class processorClass) error {
 	size, resize := or(p.Size, *class.size), p.DoResize.or(true)
 	if size.Square > 0 && !class.square && p.Size != nil {
 		size = dimension{Shortest: size.Square}
@@ -313,17 +352,9 @@ func (l *loader) hfSizes(t *patch.Transform, p *processor, class processorClass)
 	case t.Fit == patch.FitSquash:
 		t.Size = t.Resize
 	case !resize:
-		t.Fit, t.Size = patch.FitNone, l.saved
+		t.Fit = patch.FitNone
 	default:
 		return fmt.Errorf("%s: photos are not cropped after their shortest edge is resized, so their size is not known", p.file)
 	}
-	if t.Size != l.saved {
-		return fmt.Errorf("%s makes photos of %s, the model's input is %s", p.file, sizeText(t.Size), sizeText(l.saved))
-	}
-	// At another input size the crop keeps its share of what is resized.
-	for i := range 2 {
-		t.Resize[i] = (2*t.Resize[i]*l.cfg.Image[i] + t.Size[i]) / (2 * t.Size[i])
-	}
-	t.Size = l.cfg.Image
 	return nil
 }

@@ -16,7 +16,7 @@ writes golden/FAMILY/ beside this file: the checkpoint as its library saves it
               where there is no head
 
 Made with the versions that golden/versions.txt names, which a run writes:
-torch 2.15.0, timm 1.0.31, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
+torch 2.15.0, timm 1.0.31, transformers 5.23.0 (from hf_dinov2 on 5.24.0), safetensors 0.8.0, numpy 2.4.6.
 """
 
 import json
@@ -49,7 +49,7 @@ def randomise(model, seed, dtype=torch.float32):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             r = torch.randn(p.shape, generator=g)
-            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight")):
+            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight", "lambda1")):
                 r = 1 + 0.2 * r
             elif p.ndim > 1 and "pos" not in name and "token" not in name:
                 r = r * (1.2 / p[0].numel() ** 0.5)  # keeps the variance of what it multiplies
@@ -218,6 +218,9 @@ def run_hf(model, x, **kw):
     ((last, y),) = norms
     tokens = [*out.hidden_states[: HF["num_hidden_layers"]], last]
     features = torch.cat([y[:, 0], y[:, 1]], 1) if "WithTeacher" in type(model).__name__ else y[:, 0]
+    if "Dinov2" in type(model).__name__ and hasattr(model, "classifier"):
+        patches = y[:, 1 + getattr(model.config, "num_register_tokens", 0) :]
+        features = torch.cat([y[:, 0], patches.mean(1)], 1)
     return dict(tokens=torch.stack(tokens), attention=list(out.attentions), features=features, logits=getattr(out, "logits", None))
 
 
@@ -288,6 +291,49 @@ def hf_dino():
     hf_case(
         "hf_dino", transformers.ViTModel, transformers.ViTConfig(**HF),
         processor("ViTImageProcessor", IMAGENET, resample=3), 150, IMAGENET,
+    )
+
+
+# --- DINOv2 -------------------------------------------------------------
+
+DINO = dict(HF, layerscale_value=0.7) | dict(mlp_ratio=3)
+del DINO["intermediate_size"]
+CROPPED = dict(size={"shortest_edge": 27}, crop_size={"height": 24, "width": 24}, do_center_crop=True, resample=3)
+
+
+@family
+def hf_dinov2():
+    """Trained at 32×32, given photos of 24×24: positions are resampled, not antialiased."""
+    hf_case(
+        "hf_dinov2", transformers.Dinov2Model, transformers.Dinov2Config(**DINO),
+        processor("BitImageProcessor", IMAGENET, **CROPPED), 180, IMAGENET, size=(24, 24),
+    )
+
+
+@family
+def hf_dinov2_head():
+    """The head over class token and mean of the patches, the giant's gated MLP; at 40×24."""
+    hf_case(
+        "hf_dinov2_head", transformers.Dinov2ForImageClassification, transformers.Dinov2Config(**DINO, use_swiglu_ffn=True, id2label=LABELS),
+        processor("BitImageProcessor", IMAGENET, **CROPPED), 190, IMAGENET, size=(40, 24),
+    )
+
+
+@family
+def hf_dinov2_registers():
+    """Positions are resampled with antialiasing."""
+    hf_case(
+        "hf_dinov2_registers", transformers.Dinov2WithRegistersModel, transformers.Dinov2WithRegistersConfig(**DINO, num_register_tokens=4),
+        processor("BitImageProcessor", IMAGENET, **CROPPED), 200, IMAGENET, size=(24, 24),
+    )
+
+
+@family
+def hf_dinov2_registers_head():
+    hf_case(
+        "hf_dinov2_registers_head", transformers.Dinov2WithRegistersForImageClassification,
+        transformers.Dinov2WithRegistersConfig(**DINO, num_register_tokens=2, id2label=LABELS, hidden_act="gelu_new", layer_norm_eps=1e-5),
+        processor("BitImageProcessor", IMAGENET, **CROPPED), 210, IMAGENET, size=(24, 24),
     )
 
 
