@@ -30,6 +30,27 @@ func (p plan) worthFast(w, h, hs, vs int, transposed bool) bool {
 	return 5*w >= 4*hs*p.rw && 5*h >= 4*vs*p.rh
 }
 
+// sees returns the stored pixels that the window depends on, for a photo of
+// w × h upright ones, if a sample is up to wide pixels.
+func (p plan) sees(w, h, wide int, at stored) (x0, y0, x1, y1 int) {
+	edge := func(pixels, out, from, n int, flip bool) (lo, hi int) {
+		scale := float64(pixels) / float64(out)
+		reach := filters[p.how.how].support*max(scale, float64(wide)) + float64(wide)
+		lo, hi = max(0, int(float64(from)*scale-reach)), min(pixels, int(float64(from+n)*scale+reach)+1)
+		if flip {
+			lo, hi = pixels-hi, pixels-lo
+		}
+		return lo, hi
+	}
+	rw, rh, in := p.rw, p.rh, p.inside
+	if at.transposed {
+		w, h, rw, rh, in = h, w, rh, rw, window{in.y, in.x, in.h, in.w}
+	}
+	x0, x1 = edge(w, rw, in.x, in.w, at.flipX)
+	y0, y1 = edge(h, rh, in.y, in.h, at.flipY)
+	return x0, y0, x1, y1
+}
+
 // sampleFast is sample for the planes of a JPEG.
 func (p plan) sampleFast(ctx context.Context, out []float32, planes []jpeg.Plane, orientation int) error {
 	s := scratches.Get().(*scratch)

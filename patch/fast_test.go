@@ -3,9 +3,11 @@ package patch
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/patch/jpeg"
 	"gorgonia.org/tensor"
 )
 
@@ -78,4 +80,48 @@ func TestParseResize(t *testing.T) {
 	}
 	_, err := ParseResize("nice")
 	require.Error(t, err)
+}
+
+// TestFastSees: the samples outside of what the window depends on do not
+// matter, in any orientation.
+func TestFastSees(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 1))
+	whole, other := photo(t, 700, 523), photo(t, 1100, 1400)
+	scrap := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(3, 224, 224))
+	for range 60 {
+		tr := good()
+		tr.Interpolation = []Interpolation{Nearest, Bilinear, Bicubic, Lanczos}[rng.IntN(4)]
+		tr.Fit = []Fit{FitShort, FitSquash, FitCrop}[rng.IntN(3)]
+		tr.Size = [2]int{1 + rng.IntN(60), 1 + rng.IntN(60)}
+		tr.Resize = [2]int{tr.Size[0] + rng.IntN(100), tr.Size[1] + rng.IntN(100)}
+		n := 1 + rng.IntN(8)
+		data := oriented(whole, byte(n))
+		want, got := make([]float32, 3*tr.Size[0]*tr.Size[1]), make([]float32, 3*tr.Size[0]*tr.Size[1])
+		w, h := 700, 523
+		if storage[n].transposed {
+			w, h = h, w
+		}
+		p, err := tr.plan(w, h)
+		require.NoError(t, err)
+		for _, size := range []int{8, 4, 2, 1} {
+			sample := func(out []float32, crop bool) {
+				// The reader's memory is most likely the one that holds
+				// another picture.
+				_, err := good().Pixels(t.Context(), scrap, other, Options{Resize: ResizeFast})
+				require.NoError(t, err)
+				r, err := jpeg.Open(t.Context(), data)
+				require.NoError(t, err)
+				defer r.Close()
+				if crop {
+					r.Crop(p.sees(w, h, 8/size*2, storage[n]))
+				}
+				planes, err := r.Planes(size)
+				require.NoError(t, err)
+				require.NoError(t, p.sampleFast(t.Context(), out, planes, n))
+			}
+			sample(want, false)
+			sample(got, true)
+			require.Equal(t, want, got, "orientation %d, blocks of %d", n, size)
+		}
+	}
 }

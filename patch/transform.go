@@ -227,6 +227,7 @@ func (p plan) sampleJPEG(ctx context.Context, out []float32, data []byte, o Opti
 	if hs, vs, ok := r.Chroma(); ok && o.Resize == ResizeFast && (p.rw != w || p.rh != h) {
 		size := p.blockSize(w, h)
 		if size < 8 || p.worthFast(w, h, hs, vs, storage[orientation].transposed) {
+			r.Crop(p.sees(w, h, 8/size*max(hs, vs), storage[orientation]))
 			planes, err := r.Planes(size)
 			if err != nil {
 				return 0, err
