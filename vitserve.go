@@ -273,7 +273,7 @@ func (m *Model) forward(ctx context.Context, s Source, w vit.Wants, read func(*P
 }
 
 func (m *Model) headless() error {
-	return fmt.Errorf("%w: model %s knows no classes", ErrHead, m.Checkpoint.Name)
+	return fmt.Errorf("%w: model %s knows no classes: %s", ErrHead, m.Checkpoint.Name, m.Checkpoint.Headless())
 }
 
 // only returns the one value there may be, or the zero value.

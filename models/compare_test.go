@@ -77,7 +77,7 @@ func TestDynamicPadding(t *testing.T) {
 func TestNothingSaysHow(t *testing.T) {
 	_, err := loaderFor(t, `{"architecture":"vit_tiny_patch16_224"}`, "").transform()
 	require.ErrorContains(t, err, "vit_tiny_patch16_224 has no pretrained_cfg")
-	l := loaderFor(t, `{"architecture":"vit_tiny_patch16_224","mean":[0.5,0.5,0.5],"labels":["ant","bee"]}`, "")
+	l := loaderFor(t, `{"architecture":"vit_tiny_patch16_224","mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5],"labels":["ant","bee"]}`, "")
 	tr, err := l.transform()
 	require.NoError(t, err)
 	require.Equal(t, [3]float32{0.5, 0.5, 0.5}, tr.Mean)

@@ -47,6 +47,7 @@ type config struct {
 
 // pretrained is timm's pretrained_cfg.
 type pretrained struct {
+	Tag           *string           `json:"tag"`        // how it was trained: laion2b_ft_in12k_in1k
 	InputSize     []int             `json:"input_size"` // channels, height, width
 	CropPct       *float64          `json:"crop_pct"`
 	CropMode      *string           `json:"crop_mode"`

@@ -18,6 +18,7 @@ package models
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
@@ -52,6 +53,17 @@ type Checkpoint struct {
 
 	files    []*file
 	revision func() string
+}
+
+// Headless says why the model classifies nothing; "" of one that does.
+func (c *Checkpoint) Headless() string {
+	switch {
+	case c.Config.Classes > 0:
+		return ""
+	case c.Config.Projection > 0:
+		return fmt.Sprintf("its head is CLIP's projection to an embedding of %d values, and no classes", c.Config.Projection)
+	}
+	return "it has no classification head"
 }
 
 // Model uploads the weights to b. It is vit.New, except that a weight file

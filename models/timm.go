@@ -67,7 +67,9 @@ func readTimm(l *loader) error {
 		l.raw.distHeadBias = l.Maybe("head_dist.bias", l.cfg.Classes)
 	}
 	l.Skip(append(beside, "mask_token")...)
-	return errors.Join(l.timmFacts(), l.timmCompare())
+	err = errors.Join(l.timmFacts(), l.timmCompare())
+	l.timmProjection()
+	return err
 }
 
 // timmImage returns the input size that the configuration says.

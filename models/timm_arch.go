@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,4 +149,25 @@ func (l *loader) timmPadding() error {
 		}
 	}
 	return nil
+}
+
+// projections are the widths of CLIP's embeddings that timm's towers have.
+var projections = []int{512, 640, 768, 1024, 1280}
+
+// timmProjection tells CLIP's image towers, whose head is a projection and
+// which timm gives as many classes as that is wide, from models that were made
+// of them by training a head: those have names of classes, another number of
+// them, or say so in their tag.
+func (l *loader) timmProjection() {
+	c := l.config
+	if c == nil || !strings.Contains(c.Architecture, "_clip_") || !slices.Contains(projections, l.cfg.Classes) {
+		return
+	}
+	tuned := c.Pretrained != nil && c.Pretrained.Tag != nil && strings.Contains("_"+*c.Pretrained.Tag, "_ft_")
+	if tuned || l.options.Labels != "" || len(c.LabelNames) > 0 || c.saysLabels() {
+		return
+	}
+	l.cfg.Projection, l.cfg.Classes = l.cfg.Classes, 0
+	l.decide("projection", l.cfg.Projection, "config.json: architecture %s, whose head is CLIP's projection where nothing names classes", c.Architecture)
+	l.note = fmt.Sprintf("an image tower of CLIP: it knows no classes, and its embedding is the projection of %d values that CLIP compares with texts", l.cfg.Projection)
 }

@@ -61,6 +61,11 @@ func (l *loader) timmTransform(p *pretrained) (patch.Transform, error) {
 		Mean:     or(p.Mean, imagenetMean),
 		Std:      or(p.Std, imagenetStd),
 	}
+	if _, known := timmArchs()[l.config.Architecture]; known && (p.Mean == nil || p.Std == nil) {
+		// timm takes ImageNet's of such a file, and those of the
+		// architecture's own default where there is none, mostly 0.5.
+		return t, fmt.Errorf("config.json: pretrained_cfg of architecture %s does not say both mean and std, so nothing says how photos are normalised: weights of one architecture were trained in several ways", l.config.Architecture)
+	}
 	crop := or(p.CropPct, 0.875)
 	if !(crop > 0.01 && crop <= 100) {
 		return t, fmt.Errorf("config.json: crop_pct %g, want one above 0.01 and up to 100", crop)

@@ -24,6 +24,9 @@ type Config struct {
 	FinalNorm FinalNorm      // where the last norm stands
 	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
 	Classes   int            // K; 0: no head
+	// Projection is the width of the embedding that the head projects the
+	// features to, in place of classes, as CLIP's image towers do; 0: none.
+	Projection int
 }
 
 // FinalNorm is where the last norm stands.
@@ -92,6 +95,10 @@ func (c Config) Validate() error {
 	within("depth", c.Depth, 1, maxDepth)
 	within("MLP dim", c.Hidden, 1, maxHidden)
 	within("classes", c.Classes, 0, maxClasses)
+	within("projection", c.Projection, 0, maxClasses)
+	if c.Classes > 0 && c.Projection > 0 {
+		bad("%d classes and a projection of %d, want one of them", c.Classes, c.Projection)
+	}
 	if c.Act == backend.Identity || c.Act > backend.SwiGLU {
 		bad("activation %v, want one of gelu, gelu_tanh, quick_gelu, swiglu", c.Act)
 	}
@@ -123,6 +130,9 @@ func (c Config) Grid() (rows, cols int) { return c.Image[0] / c.Patch[0], c.Imag
 
 // Tokens returns N, prefix tokens included.
 func (c Config) Tokens() int { r, k := c.Grid(); return c.Prefix + r*k }
+
+// outputs returns the width of the head: classes, or the projection.
+func (c Config) outputs() int { return max(c.Classes, c.Projection) }
 
 // Features returns the width of the pooled features, len(Pool)·C.
 func (c Config) Features() int { return len(c.Pool) * c.Dim }

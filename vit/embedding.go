@@ -11,7 +11,7 @@ import (
 
 // Values of Embedding.Pool.
 const (
-	PoolModel = "model" // what the model's own head looks at, or would
+	PoolModel = "model" // what the model's own head looks at, or would; what it projects that to, of CLIP's image towers
 	PoolClass = "class" // the class token
 	PoolMean  = "mean"  // the mean of the patches
 	PoolGrid  = "grid"  // every patch
@@ -50,6 +50,9 @@ func (e Embedding) Wants() Wants {
 func (e Embedding) Shape(c Config) tensor.Shape {
 	switch e.Pool {
 	case PoolModel:
+		if c.Projection > 0 {
+			return tensor.Shape{c.Projection}
+		}
 		return tensor.Shape{c.Features()}
 	case PoolGrid:
 		rows, cols := c.Grid()
@@ -63,7 +66,7 @@ func (e Embedding) Shape(c Config) tensor.Shape {
 func (e Embedding) Of(out *Output, b int, c Config) *tensor.Dense {
 	var x []float32
 	if e.Pool == PoolModel {
-		n := c.Features()
+		n := e.Shape(c)[0]
 		x = slices.Clone(out.Features.Float32s()[b*n : (b+1)*n])
 	} else {
 		n := c.Tokens() * c.Dim

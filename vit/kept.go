@@ -88,7 +88,7 @@ func keptSpans(spans []backend.Span, tokens int) []backend.Span {
 // checkKept says what is wrong with the arguments.
 func (s *Session) checkKept(pixels *tensor.Dense, keep [][]int) error {
 	c := s.m.cfg
-	if s.m.head == nil {
+	if s.m.cfg.Classes == 0 {
 		return fmt.Errorf("the model has no head, so there are no logits")
 	}
 	n, err := s.check(pixels, Wants{})

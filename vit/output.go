@@ -24,7 +24,7 @@ type Wants struct {
 // Output is what Forward computed. Tensors are the caller's.
 type Output struct {
 	Logits   *tensor.Dense         // (B, K); nil without a head
-	Features *tensor.Dense         // (B, len(Pool)·C), what the head looks at
+	Features *tensor.Dense         // (B, len(Pool)·C), what the head looks at; (B, Projection) where it projects them
 	Tokens   map[int]*tensor.Dense // by block, (B, N, C), before the final norm
 	Normed   map[int]*tensor.Dense // by block, (B, N, C)
 	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
@@ -150,12 +150,18 @@ func (o *output) answers(m *memory) {
 		o.out.Final = read(o.s, m.x)
 	}
 	o.m.pool(o.s, m, c)
-	if o.w.Features {
+	if o.w.Features && c.Projection == 0 {
 		o.out.Features = read(o.s, m.pooled)
 	}
-	if o.m.head != nil {
-		o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
-		o.out.Logits = read(o.s, m.logits)
+	if o.m.head == nil {
+		return
+	}
+	o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
+	switch answer := read(o.s, m.logits); {
+	case c.Projection == 0:
+		o.out.Logits = answer
+	case o.w.Features:
+		o.out.Features = answer
 	}
 }
 

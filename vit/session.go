@@ -74,8 +74,8 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		hidden: stream.Temp(b, n, c.Hidden),
 		pooled: stream.Alloc(b, 1, c.Features()),
 	}
-	if c.Classes > 0 {
-		s.all.logits = stream.Alloc(b, 1, c.Classes)
+	if c.outputs() > 0 {
+		s.all.logits = stream.Alloc(b, 1, c.outputs())
 	}
 	if err := stream.Sync(); err != nil {
 		stream.Close()

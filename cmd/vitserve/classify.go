@@ -76,7 +76,7 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer m.Close()
 	if m.Config().Classes == 0 {
-		return fmt.Errorf("model %s has no classification head; vitserve embed answers with it", m.Checkpoint.Name)
+		return fmt.Errorf("model %s has no classification head: %s; vitserve embed answers with it", m.Checkpoint.Name, m.Checkpoint.Headless())
 	}
 
 	out := bufio.NewWriter(stdout)

@@ -63,7 +63,7 @@ func (f *evalFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer m.Close()
 	if m.Config().Classes == 0 {
-		return fmt.Errorf("model %s has no classification head: nothing to be right about", m.Checkpoint.Name)
+		return fmt.Errorf("model %s has no classification head: %s: nothing to be right about", m.Checkpoint.Name, m.Checkpoint.Headless())
 	}
 	if err := f.label(sources); err != nil {
 		return err

@@ -1,0 +1,83 @@
+package models
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	_ "github.com/vitserve/vitserve/backend/cpu"
+)
+
+// TestTrialsRefused: configurations that contradict the tensors, or leave out
+// how photos are prepared, are refused with what they say.
+func TestTrialsRefused(t *testing.T) {
+	for name, says := range map[string][]string{
+		"hf_fewer_layers": {"num_hidden_layers", "depth of 1", "has 2"},
+		"tm_nopretrained": {"pretrained_cfg"},
+		"tm_meanstdless":  {"mean and std"},
+	} {
+		_, err := Open(filepath.Join("testdata", "trials", name), Options{})
+		for _, s := range says {
+			require.ErrorContains(t, err, s, name)
+		}
+	}
+}
+
+// TestTrialsConverted: averaged weights, and those beside a type of elements.
+func TestTrialsConverted(t *testing.T) {
+	for name, key := range map[string]string{"ema.pth": "state_dict_ema", "dtype.pth": ""} {
+		out := filepath.Join(t.TempDir(), "model.safetensors")
+		c, err := Convert(out, filepath.Join("testdata", "trials", name))
+		require.NoError(t, err, name)
+		if key != "" {
+			require.Equal(t, key, c.Key)
+		}
+		require.NotZero(t, c.Tensors)
+	}
+}
+
+// TestClipTower: the head of timm's CLIP towers is a projection, unless
+// something says that classes were trained.
+func TestClipTower(t *testing.T) {
+	dir := filepath.Join("testdata", "trials", "tm_clip")
+	c, err := Open(dir, Options{})
+	require.NoError(t, err)
+	require.Zero(t, c.Config.Classes)
+	require.Equal(t, 512, c.Config.Projection)
+	require.Empty(t, c.Labels)
+	require.Contains(t, c.Note, "CLIP")
+	require.Contains(t, c.Headless(), "512")
+	require.NoError(t, c.Close())
+
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	require.NoError(t, err)
+	weights, err := filepath.Abs(filepath.Join(dir, "model.safetensors"))
+	require.NoError(t, err)
+	for name, change := range map[string]func(config, cfg map[string]any){
+		"label_names": func(c, _ map[string]any) { c["label_names"] = make([]string, 512) },
+		"tag":         func(_, p map[string]any) { p["tag"] = "openai_ft_in1k" },
+		"another":     func(c, _ map[string]any) { c["architecture"] = "vit_medium_patch32_224" },
+	} {
+		var config map[string]any
+		require.NoError(t, json.Unmarshal(text, &config))
+		change(config, config["pretrained_cfg"].(map[string]any))
+		if name == "another" {
+			delete(config, "model_args")
+		}
+		made := t.TempDir()
+		changed, err := json.Marshal(config)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(made, "config.json"), changed, 0o600))
+		require.NoError(t, os.Symlink(weights, filepath.Join(made, "model.safetensors")))
+		c, err := Open(made, Options{})
+		if name == "another" && err != nil {
+			continue // it has a norm that this architecture has not, or nothing says its heads
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, 512, c.Config.Classes, name)
+		require.Zero(t, c.Config.Projection, name)
+		require.NoError(t, c.Close())
+	}
+}
