@@ -68,7 +68,7 @@ func sniff(data []byte) (format, error) {
 		}
 	}
 	if len(data) == 0 {
-		return format{}, fmt.Errorf("patch: no bytes: %w", ErrFormat)
+		return format{}, fmt.Errorf("patch: empty file: %w", ErrFormat)
 	}
 	return format{}, fmt.Errorf("patch: first bytes %q: %w", data[:min(len(data), 8)], ErrFormat)
 }
@@ -131,10 +131,22 @@ func guard(name string, decode func() error) (err error) {
 		case errors.Is(err, jpeg.ErrWork):
 			kind = ErrSize
 		}
-		return fmt.Errorf("patch: decode %s: %s: %w", name, strings.TrimPrefix(err.Error(), name+": "), kind)
+		return fmt.Errorf("patch: decode %s: %s: %w", name, inWords.Replace(strings.TrimPrefix(err.Error(), name+": ")), kind)
 	}
 	return nil
 }
+
+// inWords says what packages that unpack say in the words of formats.
+var inWords = strings.NewReplacer(
+	"unexpected EOF", "the file ends too early",
+	"flate: corrupt input before offset", "corrupt Deflate data before byte",
+	"zlib: invalid header", "no Deflate data",
+	"zlib: invalid checksum", "Deflate data have another checksum than they say",
+	"zlib: invalid dictionary", "Deflate data that need a dictionary",
+	"lzw: ", "LZW: ",
+	"ccitt: ", "fax: ",
+	"riff: ", "container: ",
+)
 
 // lacks reports whether a decoder says that it knows no such kind of file. Of
 // PNG there is none that image/png lacks: what it calls unsupported does not

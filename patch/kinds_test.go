@@ -51,7 +51,7 @@ func TestKinds(t *testing.T) {
 		{"fax in two dimensions", tagged(t, fax, tiffT4Options, tiffPlanar, 1), ErrFormat, "T4Options of 1"},
 		{"big tiff", []byte("II+\x00\x08\x00\x00\x00"), ErrFormat, "BigTIFF"},
 		{"tiff of no width", tagged(t, lzw, 256, 256, 0), ErrImage, "zero-size"},
-		{"tiff without its strip", gray[:len(gray)-100], ErrImage, "EOF"},
+		{"tiff without its strip", gray[:len(gray)-100], ErrImage, "the file ends too early"},
 		{"bmp of 16 bits", patched(bmp, 28, 16, 0), ErrFormat, "16 bits a pixel, compression 0"},
 		{"bmp in runs", patched(palette, 30, 1), ErrFormat, "8 bits a pixel, compression 1"},
 		{"bmp of OS/2", patched(bmp, 14, 12), ErrFormat, "header of 12 bytes"},

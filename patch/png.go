@@ -1,19 +1,23 @@
 package patch
 
 import (
-	"compress/zlib"
+	"bufio"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"hash/crc32"
 	"image"
 	"io"
+	"strings"
 )
 
 // This is a reader of PNG that needs one picture of eight bits a sample and two
 // rows, whatever the depth and also of interlaced files. image/png would need
-// six times as much of the costliest. What it reads and refuses is the same.
+// six times as much of the costliest. Of what is wrong it forgives what Pillow
+// does: it wants checksums before the pixels only, and nothing behind them.
 // Section numbers are those of the W3C's Portable Network Graphics
 // Specification, third edition.
 
@@ -23,11 +27,12 @@ type pngFile struct {
 	rest []byte // what follows the last chunk that was read
 	idat []byte // what is left of the IDAT chunk that is being inflated
 
-	width, height int
+	width, height int // 0 until the header has been read
 	depth, color  int
 	interlaced    bool
 	palette       [256][3]byte // black beyond what the file has; of gray of fewer than eight bits, the grays
-	seen          pngStage
+	data          bool         // the first IDAT was found
+	last          bool         // all pixels are there, and no further IDAT is wanted
 }
 
 // Colour types (11.2.1).
@@ -38,25 +43,11 @@ const (
 // pngSamples is the number of samples a pixel, by colour type.
 var pngSamples = [7]int{pngGray: 1, pngRGB: 3, pngPalette: 1, pngGrayAlpha: 2, pngRGBA: 4}
 
-// pngStage is how far a file has been read: critical chunks have an order (5.6).
-type pngStage int
-
-const (
-	pngStart pngStage = iota
-	pngHeader
-	pngColors
-	pngTransparent
-	pngData
-	pngEnd
-)
-
-var errPNGOrder = errors.New("chunk out of order")
-
-// openPNG reads the header, which must be the first chunk.
+// openPNG reads up to the header.
 func openPNG(ctx context.Context, data []byte) (*pngFile, error) {
 	const signature = 8
 	p := &pngFile{ctx: ctx, rest: data[signature:]}
-	for p.seen == pngStart {
+	for p.width == 0 {
 		if err := p.next(); err != nil {
 			return nil, err
 		}
@@ -64,93 +55,87 @@ func openPNG(ctx context.Context, data []byte) (*pngFile, error) {
 	return p, nil
 }
 
-// chunk takes the next chunk (5.3). One whose checksum is wrong is returned
-// with the error.
-func (p *pngFile) chunk() (name string, body []byte, err error) {
-	const frame = 12 // length, name and sum
-	if len(p.rest) < frame {
-		return "", nil, io.ErrUnexpectedEOF
+// pngFrame is the length, name and sum of a chunk (5.3).
+const pngFrame = 12
+
+// chunk takes the next chunk as far as it is there, and says how long it ought
+// to be.
+func (p *pngFile) chunk() (name string, body []byte, length int64, err error) {
+	if len(p.rest) < 8 {
+		return "", nil, 0, fmt.Errorf("truncated PNG: no chunk after %d bytes of one: %w", len(p.rest), io.ErrUnexpectedEOF)
 	}
-	rest := p.rest
-	n := binary.BigEndian.Uint32(rest)
-	if uint64(n) > uint64(len(p.rest)-frame) {
-		return "", nil, fmt.Errorf("chunk %q of %d bytes, found %d: %w", p.rest[4:8], n, len(p.rest)-frame, io.ErrUnexpectedEOF)
-	}
-	name, body = string(rest[4:8]), rest[8:8+n]
-	p.rest = p.rest[frame+n:]
-	want, got := binary.BigEndian.Uint32(rest[8+n:]), crc32.ChecksumIEEE(rest[4:8+n])
-	if got != want {
-		err = fmt.Errorf("chunk %q has checksum %08x, want %08x", name, got, want)
-	}
-	return name, body, err
+	length, name = int64(binary.BigEndian.Uint32(p.rest)), string(p.rest[4:8])
+	rest := p.rest[8:]
+	body = rest[:min(length, int64(len(rest)))]
+	p.rest = rest[min(length+4, int64(len(rest))):]
+	return name, body, length, nil
 }
 
-// next reads a chunk up to the first IDAT, whose body is left in p.idat.
+// next reads a chunk up to the first IDAT, whose body is left in p.idat. The
+// checksums of those before it must be right.
 func (p *pngFile) next() error {
 	if err := p.ctx.Err(); err != nil {
 		return err
 	}
-	name, body, err := p.chunk()
-	if name == "" {
+	whole := p.rest
+	name, body, length, err := p.chunk()
+	if err != nil {
 		return err
 	}
-	if wrong := p.take(name, body); wrong != nil {
-		return wrong // which says more than that the checksum is wrong, too
+	if name == "IDAT" {
+		if p.width == 0 {
+			return errors.New("no IHDR before the pixels")
+		}
+		p.data, p.idat = true, body // its checksum is not looked at
+		return nil
 	}
-	return err
+	if length+pngFrame > int64(len(whole)) {
+		return fmt.Errorf("truncated PNG: chunk %q of %d bytes, found %d: %w", name, length, max(0, len(whole)-pngFrame), io.ErrUnexpectedEOF)
+	}
+	if err := p.take(name, body); err != nil {
+		return err // which says more than that the checksum is wrong, too
+	}
+	want, got := binary.BigEndian.Uint32(whole[8+length:]), crc32.ChecksumIEEE(whole[4:8+length])
+	if got != want {
+		return fmt.Errorf("chunk %q has checksum %08x, want %08x", name, got, want)
+	}
+	return nil
 }
 
+// take reads a chunk before the pixels. Those may come in any order, as far as
+// it is clear what they mean.
 func (p *pngFile) take(name string, body []byte) error {
 	switch name {
 	case "IHDR":
-		if p.seen != pngStart {
-			return errPNGOrder
+		width, height := p.width, p.height
+		if err := p.readHeader(body); err != nil {
+			return err
 		}
-		p.seen = pngHeader
-		return p.readHeader(body)
+		if width > 0 && (width != p.width || height != p.height) {
+			return fmt.Errorf("%d×%d pixels in a second IHDR, %d×%d in the first", p.width, p.height, width, height)
+		}
 	case "PLTE":
-		if p.seen != pngHeader {
-			return errPNGOrder
-		}
-		p.seen = pngColors
 		return p.readPalette(body)
 	case "tRNS":
-		if p.seen != pngColors && (p.seen != pngHeader || p.color == pngPalette) || p.seen == pngColors && p.color == pngGray {
-			return errPNGOrder
-		}
-		p.seen = pngTransparent
 		return p.checkTransparent(body)
-	case "IDAT":
-		if p.seen == pngStart || p.seen == pngHeader && p.color == pngPalette {
-			return errPNGOrder
-		}
-		if p.seen != pngData { // others that come when the data is whole are ignored
-			p.seen, p.idat = pngData, body
-		}
 	case "IEND":
-		if p.seen != pngData {
-			return errPNGOrder
-		}
-		if len(body) != 0 {
-			return fmt.Errorf("IEND of %d bytes, want 0", len(body))
-		}
-		p.seen = pngEnd
+		return errors.New("IEND before the pixels")
 	}
 	return nil
 }
 
 func (p *pngFile) readHeader(b []byte) error {
-	if len(b) != 13 {
+	if len(b) < 13 {
 		return fmt.Errorf("IHDR of %d bytes, want 13", len(b))
 	}
-	if b[10] != 0 || b[11] != 0 || b[12] > 1 {
-		return fmt.Errorf("compression method %d, filter method %d, interlace method %d, want 0, 0 and 0 or 1", b[10], b[11], b[12])
+	if b[11] != 0 {
+		return fmt.Errorf("filter method %d, want 0", b[11])
 	}
 	w, h := int32(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:]))
 	if w <= 0 || h <= 0 {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
-	p.width, p.height, p.depth, p.color, p.interlaced = int(w), int(h), int(b[8]), int(b[9]), b[12] == 1
+	p.width, p.height, p.depth, p.color, p.interlaced = int(w), int(h), int(b[8]), int(b[9]), b[12] != 0
 	ok := false
 	switch p.depth {
 	case 1, 2, 4:
@@ -172,26 +157,27 @@ func (p *pngFile) readHeader(b []byte) error {
 	return nil
 }
 
+// readPalette takes a palette where pixels are indices.
 func (p *pngFile) readPalette(b []byte) error {
-	n := len(b) / 3
-	if len(b)%3 != 0 || n == 0 || n > 256 || n > 1<<p.depth {
-		return fmt.Errorf("palette of %d bytes for %d bits", len(b), p.depth)
+	if p.color != pngPalette || p.width == 0 {
+		return nil
 	}
-	if p.color == pngGray || p.color == pngGrayAlpha {
-		return fmt.Errorf("a palette in color type %d", p.color)
+	if len(b) > 3*256 {
+		return fmt.Errorf("palette of %d bytes, want at most 768", len(b))
 	}
-	for i := range n {
+	p.palette = [256][3]byte{}
+	for i := range len(b) / 3 {
 		p.palette[i] = [3]byte(b[3*i:])
 	}
 	return nil
 }
 
-// checkTransparent refuses what is no list of transparent colours. Alpha is
-// dropped, and the colours with it.
+// checkTransparent refuses what is no transparent colour. Alpha is dropped, and
+// the colours with it.
 func (p *pngFile) checkTransparent(b []byte) error {
-	want := map[int]int{pngGray: 2, pngRGB: 6, pngPalette: min(len(b), 256)}
-	if n, ok := want[p.color]; !ok || len(b) != n {
-		return fmt.Errorf("tRNS of %d bytes in color type %d", len(b), p.color)
+	want := map[int]int{pngGray: 2, pngRGB: 6}[p.color]
+	if p.width > 0 && len(b) < want {
+		return fmt.Errorf("tRNS of %d bytes in color type %d, want %d", len(b), p.color, want)
 	}
 	return nil
 }
@@ -203,12 +189,15 @@ func (p *pngFile) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	for len(p.idat) == 0 && len(b) > 0 {
-		name, body, err := p.chunk()
+		if p.last {
+			return 0, io.EOF
+		}
+		name, body, _, err := p.chunk()
 		if err != nil {
 			return 0, err
 		}
 		if name != "IDAT" {
-			return 0, fmt.Errorf("not enough pixel data before %q", name)
+			return 0, fmt.Errorf("truncated PNG: not enough pixel data before %q: %w", name, io.ErrUnexpectedEOF)
 		}
 		p.idat = body
 	}
@@ -249,38 +238,58 @@ func (p *pngFile) raw() (n int64) {
 	return n
 }
 
-// decode reads the pixels, and the file to its end.
+// decode reads the pixels, and checks what follows them.
 func (p *pngFile) decode() (*image.NRGBA, error) {
-	for p.seen < pngData {
+	for !p.data {
 		if err := p.next(); err != nil {
 			return nil, err
 		}
 	}
 	m := image.NewNRGBA(image.Rect(0, 0, p.width, p.height))
-	z, err := zlib.NewReader(p)
-	if err != nil {
-		return nil, err
+	rows := pngRows{code: bufio.NewReader(p), sum: adler32.New()}
+	var head [2]byte
+	if _, err := io.ReadFull(rows.code, head[:]); err != nil {
+		return nil, noEOF(err)
 	}
+	if head[0]&15 != 8 || head[0]>>4 > 7 || (int(head[0])<<8|int(head[1]))%31 != 0 || head[1]&32 != 0 { // RFC 1950, 2.2
+		return nil, fmt.Errorf("IDAT begins with %x, which is no zlib stream", head)
+	}
+	rows.inflate = flate.NewReader(rows.code)
 	for _, s := range p.passes() {
-		if err := p.readPass(m, z, s); err != nil {
+		if err := p.readPass(m, &rows, s); err != nil {
 			return nil, err
 		}
 	}
-	// The end of the stream has its checksum.
-	if n, err := io.ReadFull(z, make([]byte, 1)); n != 0 || len(p.idat) != 0 {
-		return nil, errors.New("too much pixel data")
-	} else if err != io.EOF {
+	p.last = true
+	if err := rows.end(); err != nil {
 		return nil, err
 	}
-	for p.seen < pngEnd {
-		if err := p.next(); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, p.trailer()
 }
 
-func (p *pngFile) readPass(m *image.NRGBA, z io.Reader, s pngPass) error {
+// trailer refuses a file that ends within a chunk behind the pixels. Their
+// checksums do not matter, nor whether there is an end.
+func (p *pngFile) trailer() error {
+	for {
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+		name, body, length, err := p.chunk()
+		if err != nil || name == "IEND" || strings.ContainsFunc(name, noPNGName) { // what follows is something else
+			return nil
+		}
+		if int64(len(body)) < length {
+			return fmt.Errorf("truncated PNG: chunk %q of %d bytes, found %d: %w", name, length, len(body), io.ErrUnexpectedEOF)
+		}
+		if name == "tRNS" {
+			if err := p.checkTransparent(body); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *pngFile) readPass(m *image.NRGBA, rows *pngRows, s pngPass) error {
 	w, h, n := p.size(s)
 	if w <= 0 || h <= 0 {
 		return nil
@@ -295,7 +304,7 @@ func (p *pngFile) readPass(m *image.NRGBA, z io.Reader, s pngPass) error {
 		if err := p.ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(z, row); err != nil {
+		if err := rows.next(row); err != nil {
 			return fmt.Errorf("not enough pixel data in row %d: %w", y, err)
 		}
 		if row[0] > 4 {
@@ -314,6 +323,10 @@ func (p *pngFile) readPass(m *image.NRGBA, z io.Reader, s pngPass) error {
 		row, above = above, row
 	}
 	return nil
+}
+
+func noPNGName(c rune) bool {
+	return (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_'
 }
 
 // decodePNG reads a whole file.
@@ -347,9 +360,9 @@ func pngCost(data []byte, w, h int) (int64, error) {
 	for rest := p.rest; len(rest) >= 8; {
 		length := int64(binary.BigEndian.Uint32(rest))
 		if string(rest[4:8]) == "IDAT" {
-			n += length
+			n += min(length, int64(len(rest)-8))
 		}
-		rest = rest[min(12+length, int64(len(rest))):]
+		rest = rest[min(pngFrame+length, int64(len(rest))):]
 	}
 	if need := p.raw(); n*inflated < need {
 		return 0, fmt.Errorf("%d bytes of IDAT inflate to %d at most, %d×%d pixels need %d", n, n*inflated, w, h, need)

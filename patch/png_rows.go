@@ -1,5 +1,55 @@
 package patch
 
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	sums "hash"
+	"io"
+)
+
+// pngRows reads rows of filtered samples. A stream may end after any row but
+// none: the others are zeros.
+type pngRows struct {
+	code        *bufio.Reader
+	inflate     io.Reader
+	sum         sums.Hash32
+	some, ended bool
+}
+
+func (r *pngRows) next(row []byte) error {
+	if r.ended {
+		clear(row)
+		return nil
+	}
+	_, err := io.ReadFull(r.inflate, row)
+	if errors.Is(err, io.EOF) && r.some {
+		r.ended = true
+		clear(row)
+		return nil
+	}
+	_, _ = r.sum.Write(row) // to memory
+	r.some = true
+	return noEOF(err)
+}
+
+// end checks the sum of all rows, if the stream ends with them and has it. More
+// data, and what is wrong with them, do not matter.
+func (r *pngRows) end() error {
+	if n, err := r.inflate.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		return nil
+	}
+	var sum [4]byte
+	if _, err := io.ReadFull(r.code, sum[:]); err != nil {
+		return nil
+	}
+	if want := binary.BigEndian.Uint32(sum[:]); want != r.sum.Sum32() {
+		return fmt.Errorf("pixels have checksum %08x, want %08x", r.sum.Sum32(), want)
+	}
+	return nil
+}
+
 // unfilter undoes a row's filter (PNG, 9.2); pixel is how many bytes back the
 // left neighbour is.
 func unfilter(filter int, row, above []byte, pixel int) {

@@ -31,7 +31,14 @@ func reasons(format string) []reason {
 		}},
 	}
 	if format != "jpeg" {
-		return both
+		return append(both,
+			reason{"damage outside of the pixels or behind the last of them, that Pillow refuses and this package reads", func(f finding) bool {
+				return f.ours == "" && f.ref != ""
+			}},
+			reason{"fewer bytes than the declared pixels can be coded in", func(f finding) bool {
+				return f.ref == "" && strings.Contains(f.ours, " at most, ")
+			}},
+		)
 	}
 	both[0] = reason{"arithmetic, lossless or hierarchical coding, 12 bits (415)", func(f finding) bool {
 		kind := func(text string) bool { return strings.Contains(f.ours, text) }
