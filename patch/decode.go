@@ -37,8 +37,7 @@ var formats = []format{
 // known are formats that people send and that are not decoded: naming them
 // tells the sender what to change.
 var known = []struct{ name, magic string }{
-	{"AVIF", "????ftypavi"}, {"HEIC", "????ftyphei"}, {"HEIC", "????ftypmif1"}, {"JPEG XL", "\xff\x0a"},
-	{"JPEG XL", "\x00\x00\x00\x0cJXL "}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
+	{"HEIF of another coding than HEVC and AV1", "????ftypm?f1"}, {"a video or sound", "????ftyp"}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
 	{"ICO", "\x00\x00\x01\x00"}, {"BigTIFF", "II+\x00"}, {"BigTIFF", "MM\x00+"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
 }
 
@@ -62,6 +61,9 @@ func sniff(data []byte) (format, error) {
 			}
 		}
 	}
+	if kind := NamesKind(data); kind != "" {
+		return format{}, &NoDecoderError{kind}
+	}
 	for _, k := range known {
 		if matches(data, k.magic) {
 			return format{}, fmt.Errorf("patch: this is %s: %w", k.name, ErrFormat)
@@ -73,10 +75,20 @@ func sniff(data []byte) (format, error) {
 	return format{}, fmt.Errorf("patch: first bytes %q: %w", data[:min(len(data), 8)], ErrFormat)
 }
 
+// choose is sniff, and knows the Decoders of o.
+func choose(data []byte, o Options) (format, error) {
+	f, err := sniff(data)
+	var none *NoDecoderError
+	if errors.As(err, &none) && o.Decoders[none.Format] != nil {
+		return outside(none.Format, o.Decoders[none.Format]), nil
+	}
+	return f, err
+}
+
 // check sniffs data and reads its declared size, which costs no memory, and
 // refuses what is beyond the limit.
 func check(data []byte, o Options) (f format, d Declaration, err error) {
-	if f, err = sniff(data); err != nil {
+	if f, err = choose(data, o); err != nil {
 		return f, d, err
 	}
 	err = guard(f.name, func() error {
@@ -105,7 +117,7 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 	if f.name == "jpeg" {
 		d.PixelsBytes = jpegPixelsCost(data, o)
 	}
-	if !o.IgnoreEXIF && storage[orientation(f.name, data)].transposed {
+	if !o.IgnoreEXIF && !isOutside(f.name) && storage[orientation(f.name, data)].transposed {
 		d.Bytes += 4 * pixels // the upright picture, beside what decoding has left behind
 		if f.name != "jpeg" {
 			d.PixelsBytes = d.Bytes
@@ -125,7 +137,10 @@ func guard(name string, decode func() error) (err error) {
 	}()
 	if err := decode(); err != nil {
 		kind := ErrImage
+		var out outsideError
 		switch {
+		case errors.As(err, &out):
+			return fmt.Errorf("patch: decode %s: %w", name, out.error)
 		case lacks(err):
 			kind = ErrFormat
 		case errors.Is(err, jpeg.ErrWork):

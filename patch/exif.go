@@ -15,6 +15,8 @@ func orientation(format string, data []byte) int {
 		return tiffOrientation(chunk(data[12:], binary.LittleEndian, false, "EXIF"))
 	case "tiff":
 		return tiffOrientation(data)
+	case HEIC, AVIF:
+		return heifOrientation(data)
 	}
 	return 1
 }

@@ -36,6 +36,8 @@ type Options struct {
 	MaxPixels  int  // declared width × height that is refused beyond; 0: DefaultMaxPixels
 	IgnoreEXIF bool // leave the picture as it is stored, as PIL.Image.open does
 	Resize     Resize
+
+	Decoders map[string]Decoder // by HEIC, AVIF or JXL, which this package does not read; none: they are NoDecoderError
 }
 
 // Resize says how near Transform.Pixels keeps to the reference.
@@ -61,7 +63,7 @@ func ParseResize(s string) (Resize, error) {
 // Photo is a decoded picture, upright and opaque.
 type Photo struct {
 	Image       *image.NRGBA // bounds start at (0, 0); every alpha is 255
-	Format      string       // "jpeg", "png", "webp", "gif", "bmp", "tiff"
+	Format      string       // "jpeg", "png", "webp", "gif", "bmp", "tiff"; or HEIC, AVIF, JXL
 	Orientation int          // the EXIF orientation that was undone; 1: none
 }
 

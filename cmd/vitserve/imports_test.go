@@ -30,13 +30,13 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "backend", "backend/*",
+		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		".", "api/*", "models", "vit", "attention/focus", "patch", "backend", "internal/batch",
+		".", "api/*", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
@@ -66,6 +66,7 @@ var rooms = []room{
 		"patch/*", "golang.org/x/image/*", "golang.org/x/image/*/*", "github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", // kernels of decoding and resizing
 	}},
+	{folder: "patch/external", may: []string{"patch", "golang.org/x/sys/unix"}}, // limits of processes
 	{folder: "patch/*", may: []string{"patch/*", "golang.org/x/image/*", "golang.org/x/sys/cpu"}},
 	{folder: "backend/backendtest", may: []string{"backend", "backend/ref", "gorgonia.org/tensor", "github.com/stretchr/testify/require"}},
 	{folder: "backend/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
