@@ -130,6 +130,15 @@ func (c *config) says(n *int, otherwise int, key string) said {
 	return said{*n, "config.json: " + key}
 }
 
+// saysWidth returns a width of the configuration. One that is not said is what
+// the tensors are, as people leave it out of configurations of their own.
+func (c *config) saysWidth(n *int, key string) said {
+	if n == nil {
+		return said{}
+	}
+	return said{*n, "config.json: " + key}
+}
+
 // hfCompare holds what the configuration says to what the tensors are. Of
 // another depth transformers would compute fewer layers than there are, or
 // layers of random numbers; the rest it would fail to load. hidden is the MLP
@@ -138,7 +147,7 @@ func (l *loader) hfCompare(hidden said) error {
 	c := l.config
 	errs := []error{
 		c.says(c.Layers, 12, "num_hidden_layers").differs("a depth of", l.cfg.Depth, "the file"),
-		c.says(c.Dim, 768, "hidden_size").differs("a dim of", l.cfg.Dim, "the file"),
+		c.saysWidth(c.Dim, "hidden_size").differs("a dim of", l.cfg.Dim, "the file"),
 		hidden.differs("an MLP width of", l.cfg.Hidden, "the file"),
 		c.says(c.Channels, 3, "num_channels").differs("channels", 3, "the file"),
 	}
