@@ -68,7 +68,15 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 	}
 	c.Source = at
 	weights, dir := at, filepath.Dir(at)
+	called := ""
 	if info.IsDir() {
+		snapshot, name, ok, err := hub.Snapshot(at)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			at, called = snapshot, name
+		}
 		dir = at
 		if weights, err = weightsIn(dir); err != nil {
 			return nil, err
@@ -77,6 +85,9 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 	c.Name = filepath.Base(dir)
 	if base := filepath.Base(weights); !info.IsDir() && base != "model.safetensors" && base != indexFile {
 		c.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	if called != "" {
+		c.Name = called
 	}
 	if err := refuseFormat(weights); err != nil {
 		return nil, err

@@ -81,3 +81,23 @@ func TestClipTower(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 }
+
+// TestOpenCacheFolder: the folder that the hub's library keeps a model in is
+// that model, whose files are links to blobs.
+func TestOpenCacheFolder(t *testing.T) {
+	golden, err := filepath.Abs(filepath.Join("testdata", "golden", "timm_vit"))
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "models--acme--tiny")
+	snapshot := filepath.Join(dir, "snapshots", "0123456789abcdef0123456789abcdef01234567")
+	require.NoError(t, os.MkdirAll(snapshot, 0o755))
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		require.NoError(t, os.Symlink(filepath.Join(golden, name), filepath.Join(snapshot, name)))
+	}
+	for _, path := range []string{dir, dir + "/"} {
+		c, err := Open(path, Options{})
+		require.NoError(t, err)
+		require.Equal(t, "tiny", c.Name)
+		require.Equal(t, dir, c.Source)
+		require.NoError(t, c.Close())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1" // git's hash, which names small files
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -138,6 +140,15 @@ func (c *Client) send(ctx context.Context, method, at string, header http.Header
 	}
 	res, err := carrier.RoundTrip(req)
 	if err != nil {
+		// Another try would find no name, and no trust, either.
+		var name *net.DNSError
+		var trust *tls.CertificateVerificationError
+		switch {
+		case errors.As(err, &name) && name.IsNotFound:
+			return nil, fmt.Errorf("host %s is not known: check the network, HF_ENDPOINT and the proxy: %w", req.URL.Host, err)
+		case errors.As(err, &trust):
+			return nil, fmt.Errorf("host %s is not trusted: %w", req.URL.Host, err)
+		}
 		return nil, temporary{error: err}
 	}
 	switch code := res.StatusCode; {
@@ -151,20 +162,23 @@ func (c *Client) send(ctx context.Context, method, at string, header http.Header
 
 // download brings the bytes of a file to blob, going on where an earlier
 // download stopped, and checks their hash.
-func (c *Client) download(ctx context.Context, cache *cache, file, blob string, r remote) error {
+func (c *Client) download(ctx context.Context, cache *cache, file, blob string, r remote) (size int64, err error) {
 	partial := blob + ".incomplete"
 	f, err := cache.create(partial)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	for fresh := false; ; fresh = true {
-		if err := c.fill(ctx, file, f, r); err != nil {
-			return err
+	for fresh := r.size < 0; ; fresh = true {
+		if size, err = c.fill(ctx, file, f, r); err != nil {
+			return 0, err
 		}
-		sum, err := sumOf(ctx, f, r)
+		if strings.HasPrefix(r.etag, opaque) {
+			break // it has its size, and more nobody says
+		}
+		sum, err := sumOf(ctx, f, r, size)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if sum == r.etag {
 			break
@@ -172,39 +186,44 @@ func (c *Client) download(ctx context.Context, cache *cache, file, blob string, 
 		// What an earlier download left may be at fault; what this one
 		// brought from the first byte on is not.
 		if err := f.Truncate(0); err != nil {
-			return err
+			return 0, err
 		}
 		if fresh {
-			return errors.Join(fmt.Errorf("hash %s, want %s: what the hub sends is not what it says", sum, r.etag), f.Close(), cache.Remove(partial))
+			return 0, errors.Join(fmt.Errorf("hash %s, want %s: what the hub sends is not what it says", sum, r.etag), f.Close(), cache.Remove(partial))
 		}
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
+		return 0, err
 	}
-	return cache.Rename(partial, blob)
+	return size, cache.Rename(partial, blob)
 }
 
-// fill completes f, retrying as long as it grows.
-func (c *Client) fill(ctx context.Context, file string, f *os.File, r remote) error {
+// unsized bounds a file of weights whose size nobody says, in bytes.
+const unsized = 32 << 30
+
+// fill completes f, retrying as long as it grows, and returns its size. What
+// has none is begun anew each time.
+func (c *Client) fill(ctx context.Context, file string, f *os.File, r remote) (size int64, err error) {
 	var grown int64 // the most that f has had when a try was counted as progress
-	return c.retry(ctx, func() (bool, error) {
+	err = c.retry(ctx, func() (bool, error) {
 		info, err := f.Stat()
 		if err != nil {
 			return false, err
 		}
 		have := info.Size()
-		if have > r.size {
+		if r.size < 0 || have > r.size {
 			have = 0
 			if err := f.Truncate(0); err != nil {
 				return false, err
 			}
 		}
 		grown = max(grown, have)
-		if have == r.size {
+		if size = have; have == r.size {
 			return false, nil
 		}
 		end, err := c.body(ctx, file, f, have, r)
-		progress := end >= grown+leastProgress
+		size = end
+		progress := r.size >= 0 && end >= grown+leastProgress
 		if progress {
 			grown = end
 		}
@@ -213,6 +232,7 @@ func (c *Client) fill(ctx context.Context, file string, f *os.File, r remote) er
 		}
 		return progress, err
 	})
+	return size, err
 }
 
 // body appends what one request brings to the have bytes of f and returns
@@ -247,13 +267,20 @@ func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, 
 	if _, err := f.Seek(have, io.SeekStart); err != nil {
 		return have, err
 	}
+	most, says := r.size, "the hub says"
+	if r.size < 0 {
+		most, says = unsized, "a file of no known size may have"
+		if filepath.Ext(file) != ".safetensors" {
+			most = maxText
+		}
+	}
 	w.start()
 	buf, told := make([]byte, 128<<10), have
 	for {
 		n, err := w.read(res.Body, buf)
 		if n > 0 {
-			if int64(n) > r.size-have {
-				return have, fmt.Errorf("more than the %d bytes that the hub says", r.size)
+			if int64(n) > most-have {
+				return have, fmt.Errorf("more than the %d bytes that %s", most, says)
 			}
 			if _, err := f.Write(buf[:n]); err != nil {
 				return have, err
@@ -265,7 +292,7 @@ func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, 
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF) && have == r.size:
+		case errors.Is(err, io.EOF) && (have == r.size || r.size < 0):
 			return have, nil
 		case errors.Is(err, io.EOF):
 			return have, temporary{error: io.ErrUnexpectedEOF}
@@ -293,12 +320,12 @@ func (c *Client) follow(ctx context.Context, at string, header http.Header) (*ht
 }
 
 // sumOf returns the hash of a file's content that its etag is of.
-func sumOf(ctx context.Context, f *os.File, r remote) (string, error) {
+func sumOf(ctx context.Context, f *os.File, r remote, size int64) (string, error) {
 	var h hash.Hash = sha256.New()
 	if len(r.etag) == 2*sha1.Size {
 		// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
 		h = sha1.New()
-		fmt.Fprintf(h, "blob %d\x00", r.size)
+		fmt.Fprintf(h, "blob %d\x00", size)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", err

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,12 +50,60 @@ type Client struct {
 	stall, firstWait time.Duration // for tests; see the defaults in watch.go and download.go
 }
 
-// FromEnv returns the client that HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
-// HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE and XDG_CACHE_HOME describe.
+// first returns the first of environment variables that is not empty.
+func first(names ...string) string {
+	for _, name := range names {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// folder returns a folder or file of the first variable that is not empty, as
+// the hub's own library reads it: a ~ at its start is the user's home, and
+// $NAME or ${NAME} a variable, or itself where there is none.
+func folder(names ...string) (string, error) {
+	path := first(names...)
+	if path == "~" || strings.HasPrefix(path, "~/") || strings.HasPrefix(path, "~"+string(filepath.Separator)) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("hub: %s: %w", path, err)
+		}
+		path = home + path[1:]
+	}
+	return variable.ReplaceAllStringFunc(path, func(found string) string {
+		if v, set := os.LookupEnv(strings.Trim(found, "${}")); set {
+			return v
+		}
+		return found
+	}), nil
+}
+
+var variable = regexp.MustCompile(`\$(\w+|\{\w+\})`)
+
+// isOn reports whether a variable says yes, as the hub's own library reads it.
+func isOn(name string) bool {
+	switch strings.ToUpper(os.Getenv(name)) {
+	case "1", "ON", "YES", "TRUE":
+		return true
+	}
+	return false
+}
+
+// FromEnv returns the client that HF_ENDPOINT, HF_HOME, HF_HUB_CACHE (or
+// HUGGINGFACE_HUB_CACHE), HF_TOKEN (or HUGGING_FACE_HUB_TOKEN), HF_TOKEN_PATH,
+// HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and XDG_CACHE_HOME describe.
 func FromEnv() (*Client, error) {
-	home := os.Getenv("HF_HOME")
+	home, err := folder("HF_HOME")
+	if err != nil {
+		return nil, err
+	}
 	if home == "" {
-		cache := os.Getenv("XDG_CACHE_HOME")
+		cache, err := folder("XDG_CACHE_HOME")
+		if err != nil {
+			return nil, err
+		}
 		if cache == "" {
 			user, err := os.UserHomeDir()
 			if err != nil {
@@ -64,16 +113,21 @@ func FromEnv() (*Client, error) {
 		}
 		home = filepath.Join(cache, "huggingface")
 	}
-	c := &Client{Endpoint: os.Getenv("HF_ENDPOINT"), Cache: os.Getenv("HF_HUB_CACHE"), Token: os.Getenv("HF_TOKEN")}
+	c := &Client{
+		Endpoint: os.Getenv("HF_ENDPOINT"), Token: first("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+		Offline: isOn("HF_HUB_OFFLINE") || isOn("TRANSFORMERS_OFFLINE"),
+	}
+	if c.Cache, err = folder("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); err != nil {
+		return nil, err
+	}
 	if c.Cache == "" {
 		c.Cache = filepath.Join(home, "hub")
 	}
-	switch strings.ToUpper(os.Getenv("HF_HUB_OFFLINE")) {
-	case "1", "ON", "YES", "TRUE":
-		c.Offline = true
-	}
 	if c.Token == "" {
-		path := os.Getenv("HF_TOKEN_PATH")
+		path, err := folder("HF_TOKEN_PATH")
+		if err != nil {
+			return nil, err
+		}
 		if path == "" {
 			path = filepath.Join(home, "token")
 		}
@@ -151,4 +205,46 @@ func (c *Client) cached(name, revision string) (string, error) {
 		return "", fmt.Errorf("hub: %w", err)
 	}
 	return cache.path("snapshots", commit), nil
+}
+
+// Snapshot returns the folder of a model in a folder of the cache that was
+// given as it is, models--ORG--NAME: what refs/main says, or the only one that
+// is there. ok is false of any other folder.
+func Snapshot(dir string) (snapshot, name string, ok bool, err error) {
+	rest, ok := strings.CutPrefix(filepath.Base(dir), "models--")
+	if !ok {
+		return "", "", false, nil
+	}
+	list, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if err != nil {
+		return "", "", false, nil // a folder that is only called so
+	}
+	name = rest
+	if _, after, found := strings.Cut(rest, "--"); found {
+		name = after
+	}
+	var commits []string
+	for _, e := range list {
+		if e.IsDir() && commitName.MatchString(e.Name()) {
+			commits = append(commits, e.Name())
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", "", true, err
+	}
+	defer root.Close()
+	c := &cache{Root: root}
+	text, err := c.text(filepath.Join("refs", "main"))
+	commit := strings.TrimSpace(string(text))
+	switch {
+	case err == nil && slices.Contains(commits, commit):
+	case len(commits) == 1:
+		commit = commits[0]
+	case len(commits) == 0:
+		return "", "", true, fmt.Errorf("hub: %s holds no snapshot: the model was not pulled to its end", dir)
+	default:
+		return "", "", true, fmt.Errorf("hub: %s holds %d snapshots and no refs/main that names one: name one of %s", dir, len(commits), filepath.Join(dir, "snapshots"))
+	}
+	return filepath.Join(dir, "snapshots", commit), name, true, nil
 }

@@ -3,6 +3,8 @@ package hub
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +64,7 @@ func (c *Client) pull(ctx context.Context, name, revision string) (string, error
 		return nil
 	}
 	has := func(file string) bool { return files[file] }
-	for _, file := range []string{"config.json", "preprocessor_config.json", "README.md"} {
+	for _, file := range []string{"config.json", "preprocessor_config.json", "processor_config.json", "README.md"} {
 		if has(file) {
 			if err := get(file); err != nil {
 				return "", err
@@ -185,8 +187,8 @@ func statusError(res *http.Response, name string) error {
 
 // remote is what the hub says of a file before it sends it.
 type remote struct {
-	etag string // sha256 of a large file, git's sha1 of another
-	size int64
+	etag string // sha256 of a large file, git's sha1 of another; an opaque name of ours where a mirror gives neither
+	size int64  // -1: not known until its end
 	url  string // of the hub, which leads to where its bytes are, each time anew: such addresses expire
 }
 
@@ -211,16 +213,53 @@ func (c *Client) head(ctx context.Context, name, commit, file string) (remote, e
 	h := res.Header
 	r.etag = strings.Trim(strings.TrimPrefix(cmp.Or(h.Get("X-Linked-Etag"), h.Get("ETag")), "W/"), `"`)
 	if !etagName.MatchString(r.etag) {
-		return remote{}, fmt.Errorf("etag %q, want the hash of the file", r.etag)
+		// Mirrors and caches have etags of their own, or none: what they
+		// send is held to its size alone.
+		sum := sha256.Sum256([]byte(commit + "/" + file + "/" + r.etag))
+		r.etag = opaque + hex.EncodeToString(sum[:])
 	}
 	size := h.Get("X-Linked-Size")
 	if size == "" && !away {
 		size = h.Get("Content-Length")
 	}
+	if size == "" {
+		r.size, err = c.size(ctx, r.url)
+		return r, err
+	}
 	if r.size, err = strconv.ParseInt(size, 10, 64); err != nil || r.size < 0 {
 		return remote{}, fmt.Errorf("size %q", size)
 	}
 	return r, nil
+}
+
+// opaque begins the names of blobs whose content no hash is known of.
+const opaque = "etag-"
+
+// size asks for the first byte of a file, the answer to which has the size of
+// all; -1 where it has not.
+func (c *Client) size(ctx context.Context, at string) (size int64, err error) {
+	w := c.watch(ctx, listStalls)
+	defer w.stop()
+	err = c.retry(w.ctx, func() (bool, error) {
+		res, err := c.follow(w.ctx, at, http.Header{"Range": {"bytes=0-0"}})
+		if err != nil {
+			return false, err
+		}
+		defer res.Body.Close()
+		size = res.ContentLength
+		switch _, total, _ := strings.Cut(res.Header.Get("Content-Range"), "/"); {
+		case res.StatusCode == http.StatusRequestedRangeNotSatisfiable: // of an empty file
+			size = -1
+		case res.StatusCode == http.StatusPartialContent:
+			if size, err = strconv.ParseInt(total, 10, 64); err != nil || size < 0 {
+				size = -1
+			}
+		default:
+			return false, statusError(res, "")
+		}
+		return false, nil
+	})
+	return size, err
 }
 
 // file brings one file into the snapshot.
@@ -249,8 +288,9 @@ func (c *Client) file(ctx context.Context, cache *cache, name, commit, file stri
 	}
 	defer unlock()
 	blob := cache.in("blobs", r.etag)
-	if info, err := cache.Lstat(blob); err != nil || !info.Mode().IsRegular() || info.Size() != r.size {
-		if err := c.download(ctx, cache, file, blob, r); err != nil {
+	info, err := cache.Lstat(blob)
+	if err != nil || !info.Mode().IsRegular() || r.size >= 0 && info.Size() != r.size {
+		if r.size, err = c.download(ctx, cache, file, blob, r); err != nil {
 			return err
 		}
 	}
