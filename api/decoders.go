@@ -77,12 +77,15 @@ func (l *line) vacate(room int64) {
 
 // decode waits for a place in a line and calls f in it.
 func (d *decoders) decode(ctx context.Context, l *line, f func() error) error {
+	if l == d.large {
+		return d.turn(ctx, l.places, func() error { return gently(f) })
+	}
 	return d.turn(ctx, l.places, f)
 }
 
 // draw waits for a place to draw in and calls f in it.
 func (d *decoders) draw(ctx context.Context, f func() error) error {
-	return d.turn(ctx, d.drawing, f)
+	return d.turn(ctx, d.drawing, func() error { return gently(f) })
 }
 
 func (d *decoders) turn(ctx context.Context, places *semaphore.Weighted, f func() error) error {
