@@ -86,7 +86,7 @@ func readHuggingFace(l *loader) error {
 	// mask token is for pretraining.
 	l.Skip(append(beside, "pooler.", "embeddings.mask_token")...)
 	d := hfDefaults{act: "gelu", eps: 1e-12}
-	return errors.Join(l.hfFacts(d), l.hfCompare(l.config.says(l.config.Hidden, 3072, "intermediate_size")))
+	return errors.Join(l.hfFacts(d), l.hfCompare(l.config.saysWidth(l.config.Hidden, "intermediate_size")))
 }
 
 // hfPositions reads the positions for the image size that is said.
