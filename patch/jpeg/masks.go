@@ -7,6 +7,7 @@ package jpeg
 type masks struct {
 	leaf   []uint64
 	levels [][]uint64 // of fan blocks, of fan² and so on
+	all    uint64     // of any block, at any time
 }
 
 const (
@@ -16,6 +17,7 @@ const (
 
 // reset makes room for n blocks that are all zero.
 func (m *masks) reset(n int) {
+	m.all = 0
 	m.leaf = grow(m.leaf, n)
 	clear(m.leaf)
 	for i := 0; n > fan; i++ {
@@ -38,6 +40,7 @@ func (m *masks) reset(n int) {
 func (m *masks) set(i int, mask uint64) {
 	gone := m.leaf[i]&^mask != 0
 	m.leaf[i] = mask
+	m.all |= mask
 	below := m.leaf
 	for _, level := range m.levels {
 		i >>= fanBits
@@ -60,6 +63,9 @@ func (m *masks) set(i int, mask uint64) {
 // find is the first block of [from, to) that has a coefficient of band, to if
 // there is none.
 func (m *masks) find(from, to int, band uint64) int {
+	if m.all&band == 0 {
+		return to
+	}
 	for i := from; i < to; {
 		if m.leaf[i]&band != 0 {
 			return i

@@ -101,7 +101,7 @@ func (r *Reader) readScanData() error {
 		if m := r.file.marker; s.insufficient && (r.restart == 0 || m >= sof0 && (m < rst0 || m > rst7)) {
 			return nil // nothing more comes in this scan
 		}
-		n = min(n, batch)
+		n = min(n, max(batch, s.run))
 		if !s.insufficient {
 			if err := read(at, at+n, wide); err != nil {
 				return err
