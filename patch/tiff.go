@@ -80,52 +80,24 @@ type tiffFile struct {
 	counts        tiffValues
 }
 
-// tiffValues are the numbers of a tag.
-type tiffValues struct {
-	order binary.ByteOrder
-	size  int    // bytes of one
-	raw   []byte // what the file has of them
-}
-
-func (v tiffValues) len() int { return len(v.raw) / max(v.size, 1) }
-
-func (v tiffValues) at(i int) int64 {
-	b := v.raw[i*v.size:]
-	switch v.size {
-	case 1:
-		return int64(b[0])
-	case 2:
-		return int64(v.order.Uint16(b))
+// tiffValue is the first value of a tag of a file.
+func tiffValue(data []byte, tag uint16) (v uint32, ok bool) {
+	d, err := openDirectory(data)
+	if err != nil {
+		return 0, false
 	}
-	return int64(v.order.Uint32(b))
+	n := d.number(tag, -1)
+	return uint32(max(n, 0)), n >= 0
 }
 
 // values finds a tag's numbers, none if it is not there; those beyond the first
-// n do not matter. Values that do not fit the entry lie where it points to.
+// n do not matter.
 func (f *tiffFile) values(tag uint16, n int) (v tiffValues, err error) {
-	const entry = 12
-	at := int(f.order.Uint32(f.data[4:]))
-	entries := f.data[at+2:][:entry*int(f.order.Uint16(f.data[at:]))]
-	for ; len(entries) > 0; entries = entries[entry:] {
-		if f.order.Uint16(entries) != tag {
-			continue
-		}
-		size, ok := map[uint16]int{1: 1, 3: 2, 4: 4}[f.order.Uint16(entries[2:])]
-		if !ok {
-			return v, tiff.UnsupportedError(fmt.Sprintf("tag %d of type %d", tag, f.order.Uint16(entries[2:])))
-		}
-		count := int64(f.order.Uint32(entries[4:]))
-		length := int64(size) * min(count, int64(n))
-		v = tiffValues{f.order, size, entries[8:]}
-		if int64(size)*count > 4 {
-			v.raw = f.data[min(int64(f.order.Uint32(entries[8:])), int64(len(f.data))):]
-		}
-		if int64(len(v.raw)) < length {
-			return v, fmt.Errorf("tag %d of %d bytes, found %d: %w", tag, length, len(v.raw), io.ErrUnexpectedEOF)
-		}
-		v.raw = v.raw[:length]
-		return v, nil
+	d, err := openDirectory(f.data)
+	if err != nil {
+		return v, err
 	}
+	v, _ = d.first(tag, uint64(n))
 	return v, nil
 }
 

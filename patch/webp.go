@@ -108,7 +108,7 @@ type frame struct {
 // units of two pixels and the size, then the chunks of a still picture.
 func webpFrame(data []byte) (frame, bool) {
 	const header = 16
-	body := chunk(data[12:], binary.LittleEndian, false, "ANMF")
+	body := chunk(data[12:], "ANMF")
 	if len(body) < header {
 		return frame{}, false
 	}
