@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitserve/vitserve/patch"
 )
 
 // MaxFile is the largest picture file that is read, in bytes.
@@ -184,7 +186,8 @@ func looksLikePicture(path string, regular bool) bool {
 
 func namedLikePicture(name string) bool {
 	switch strings.ToLower(path.Ext(filepath.ToSlash(name))) {
-	case ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff":
+	case ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+		".heic", ".heif", ".hif", ".avif", ".jxl": // which an external program may read
 		return true
 	}
 	return false
@@ -192,7 +195,7 @@ func namedLikePicture(name string) bool {
 
 func beginsLikePicture(head []byte) bool {
 	tiff := bytes.HasPrefix(head, []byte("II*\x00")) || bytes.HasPrefix(head, []byte("MM\x00*"))
-	return tiff || strings.HasPrefix(http.DetectContentType(head), "image/")
+	return tiff || patch.NamesKind(head) != "" || strings.HasPrefix(http.DetectContentType(head), "image/")
 }
 
 // List lists the pictures that a text file names, a line each, from the folder

@@ -105,7 +105,7 @@ type job struct {
 
 func (c *call) job(operation string, o op.Options) *job {
 	look := vitserve.Look{Options: o.Decode, Preprocess: o.Preprocess}
-	look.MaxPixels = c.s.cfg.MaxPixels
+	look.MaxPixels, look.Decoders = c.s.cfg.MaxPixels, c.s.programs
 	return &job{call: c, o: o, operation: operation, look: look}
 }
 

@@ -46,6 +46,8 @@ type Config struct {
 	MaxPixels    int   `json:"max_pixels" yaml:"max_pixels"`       // declared size of one picture
 	DecodeBudget int64 `json:"decode_budget" yaml:"decode_budget"` // bytes of all pictures decoded and drawn on at the same time
 
+	Decoders Decoders `json:"decoders" yaml:"decoders"` // programs for pictures that only they decode; none: 415
+
 	ReadHeaderTimeout Duration `json:"read_header_timeout" yaml:"read_header_timeout"`
 	ReadTimeout       Duration `json:"read_timeout" yaml:"read_timeout"`         // of a whole request
 	BodyRate          float64  `json:"body_rate" yaml:"body_rate"`               // bytes a second that a body must arrive at; 0: any
@@ -130,6 +132,8 @@ func DefaultConfig() Config {
 		MaxAnswer:    128 << 20,
 		MaxPixels:    patch.DefaultMaxPixels,
 		DecodeBudget: 500_000_000,
+
+		Decoders: defaultDecoders(),
 
 		ReadHeaderTimeout: Duration(5 * time.Second),
 		ReadTimeout:       Duration(30 * time.Second),
@@ -217,6 +221,11 @@ func (c Config) Validate() error {
 	}
 	if !(c.RateLimit >= 0) {
 		bad("rate_limit %g, want at least 0", c.RateLimit)
+	}
+	for format, d := range c.Decoders.byFormat() {
+		if len(d.Command) > 0 && d.Memory > c.DecodeBudget {
+			bad("decoders: memory %d of %s, want at most decode_budget, %d", d.Memory, format, c.DecodeBudget)
+		}
 	}
 	ids := map[string]bool{}
 	for i, m := range c.Models {

@@ -20,6 +20,7 @@ import (
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/patch"
 )
 
 // Server answers requests. It is made by New and ends with Close.
@@ -42,7 +43,8 @@ type Server struct {
 
 	bodies   budget // bytes of request bodies
 	decoders *decoders
-	device   *pulse // of the passes of all models
+	programs map[string]patch.Decoder // by format; set once
+	device   *pulse                   // of the passes of all models
 	stalled  atomic.Bool
 	draining atomic.Bool
 	closed   sync.Once
@@ -65,6 +67,10 @@ func New(cfg Config) (*Server, error) {
 	if log == nil {
 		log = slog.Default()
 	}
+	programs, err := cfg.Decoders.programs()
+	if err != nil {
+		return nil, err
+	}
 	b, err := backend.Open(cfg.Backend, backend.Options{Precision: precision, Threads: cfg.Threads})
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
@@ -72,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Server{
 		cfg: cfg, cores: cores, log: log, backend: b, spec: spec, limits: newLimiter(cfg), pages: pagesOf(cfg), memory: newMemory(cfg, os.DirFS("/"), os.Getenv("GOMEMLIMIT")), fetch: newFetcher(cfg),
-		decoders: newDecoders(cores, cfg.DecodeBudget), device: &pulse{},
+		decoders: newDecoders(cores, cfg.DecodeBudget), programs: programs, device: &pulse{},
 	}
 	s.bodies.free.Store(cfg.BodyBudget)
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)

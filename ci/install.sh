@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 go mod download
 go mod download -C ci/tools
+bash ci/decoders.sh --install
 if bash ci/training.sh --needed; then
   bash ci/venv.sh train models/train/requirements.txt
 fi

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/patch"
 )
 
 // collector accompanies a run over many pictures: it shows how far it is,
@@ -17,6 +19,7 @@ type collector struct {
 	what           string
 	bar            progress
 	failed         int
+	lacking        map[string]int // those that no decoder is set for, by their kind
 }
 
 func (c *collector) start() { c.bar = newProgress(c.stdout, c.stderr, c.total, c.what) }
@@ -25,6 +28,13 @@ func (c *collector) start() { c.bar = newProgress(c.stdout, c.stderr, c.total, c
 func (c *collector) done(name string, err error) {
 	if err != nil {
 		c.failed++
+		var none *patch.NoDecoderError
+		if errors.As(err, &none) {
+			if c.lacking == nil {
+				c.lacking = map[string]int{}
+			}
+			c.lacking[none.Format]++
+		}
 		c.bar.clear()
 		fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(name), printableError(err))
 	}
@@ -55,6 +65,12 @@ func (c *collector) end(err error) error {
 	case c.failed == 0:
 		return nil
 	case c.total > 1:
+		for _, format := range []string{patch.HEIC, patch.AVIF, patch.JXL} {
+			if n := c.lacking[format]; n > 0 {
+				kind := patch.NoDecoderError{Format: format}
+				fmt.Fprintf(c.stderr, "vitserve: %d of %d pictures are %s, and no decoder is set for it: see --decoder\n", n, c.total, kind.Name())
+			}
+		}
 		fmt.Fprintf(c.stderr, "vitserve: %d of %d pictures failed\n", c.failed, c.total)
 	}
 	return errReported

@@ -16,6 +16,7 @@ type photoFlags struct {
 	noEXIF     bool
 	preprocess string
 	resize     string
+	decoders   decoderFlag
 }
 
 func (f *photoFlags) register(cmd *cobra.Command) {
@@ -23,6 +24,7 @@ func (f *photoFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.maxPixels, "max-pixels", patch.DefaultMaxPixels, "largest declared width × height that is decoded")
 	flags.BoolVar(&f.noEXIF, "no-exif", false, "do not turn pictures upright by their EXIF orientation")
 	flags.StringVar(&f.preprocess, "preprocess", string(patch.PreprocessModel), "how much is done to pictures: model (resize and crop), crop, or none because they have the model's size")
+	flags.Var(&f.decoders, "decoder", decoderUsage)
 	flags.StringVar(&f.resize, "resize", string(patch.ResizeExact), "exact: the reference's pixels; fast: of a large JPEG only what the model can see")
 }
 
@@ -38,7 +40,11 @@ func (f *photoFlags) look() (l lib.Look, err error) {
 	if _, err := (patch.Transform{}).With(patch.Preprocess(f.preprocess)); err != nil {
 		return l, usageError{fmt.Errorf("--preprocess: %w", err)}
 	}
-	l.Options = patch.Options{MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF, Resize: resize}
+	decoders, err := f.decoders.decoders()
+	if err != nil {
+		return l, err
+	}
+	l.Options = patch.Options{Decoders: decoders, MaxPixels: f.maxPixels, IgnoreEXIF: f.noEXIF, Resize: resize}
 	l.Preprocess = patch.Preprocess(f.preprocess)
 	return l, nil
 }

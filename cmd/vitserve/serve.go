@@ -20,6 +20,7 @@ type serveFlags struct {
 	machineFlags
 	cfg       api.Config
 	models    []string
+	decoders  decoderFlag
 	labels    string
 	logFormat string
 	logLevel  string
@@ -74,6 +75,7 @@ second one, but of SIGHUP, ends at once.`,
 	flags = cmd.Flags()
 	flags.AddFlagSet(f.own)
 	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file or embedded model, or name=one of these; may be given again")
+	flags.Var(&f.decoders, "decoder", decoderUsage)
 	flags.StringVar(&f.labels, "labels", "", "file of class names of the only model, one a line")
 	flags.StringVar(&f.config, "config", "", "file of settings, YAML or JSON")
 	flags.BoolVar(&f.print, "print-config", false, "write all settings as YAML and end")
@@ -165,6 +167,11 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 			cfg.Models = []api.ModelConfig{{}}
 		}
 		cfg.Models[0].Labels = f.labels
+	}
+	for format, command := range f.decoders {
+		if err := cfg.Decoders.Set(format, command); err != nil {
+			return cfg, usageError{err}
+		}
 	}
 	// One number of pixels, or of bytes, is all that most people want to say.
 	const perPixel = 10 // bytes that no kind of picture but a JPEG in many scans needs more of

@@ -14,13 +14,6 @@ import (
 	"github.com/vitserve/vitserve/patch/external"
 )
 
-// commands are the lines of docs/decode.md.
-var commands = map[string]string{
-	patch.HEIC: "heif-convert --quiet {in} {out}.png",
-	patch.AVIF: "avifdec --no-strict --png-compress 0 {in} {out}.png",
-	patch.JXL:  "djxl --quiet {in} {out}.ppm",
-}
-
 // mustRun is set where the programs have to be there, as in continuous
 // integration.
 const mustRun = "VITSERVE_DECODERS"

@@ -1,7 +1,7 @@
 """Makes the pictures that TestPrograms reads, and what the references see in them.
 
     pip install pillow==13.0.0 pillow-heif==1.8.1
-    python make_pictures.py    # JPEG XL: Debian's cjxl, libjxl-tools 0.7.0
+    python make_pictures.py    # with Debian's avifenc (libavif-bin 0.11.1) and cjxl (libjxl-tools 0.7.0)
 
 NAME.heic is golden by pillow-heif, NAME.avif by Pillow, NAME.jxl by the picture it was made of:
 NAME.EXT.png is exif_transpose(open(NAME.EXT)).convert("RGB"). Grids, irot, imir and EXIF are put
@@ -193,7 +193,17 @@ for ext, (brand, item, encode) in families.items():
     write(f"grid.{ext}", mux(brand, item, tiles, 180, 120, (64, 64), 3, 2))
     write(f"grid_irot1_exif8.{ext}", mux(brand, item, tiles, 180, 120, (64, 64), 3, 2, turns(irot=1), exif(8)))
 
+deep = photo(96, 64)
+ten = b"".join(struct.pack("<H", v * 257) for v in deep.tobytes())
+b = io.BytesIO()
+pillow_heif.from_bytes(mode="RGB;16", size=deep.size, data=ten).save(b, quality=80)
+write("10bit.heic", b.getvalue())
+
 with tempfile.TemporaryDirectory() as folder:
+    png, avif = pathlib.Path(folder, "a.png"), pathlib.Path(folder, "a.avif")
+    photo(96, 64, alpha=True).save(png)
+    subprocess.run(["avifenc", "-d", "10", "-s", "8", png, avif], check=True, stdout=subprocess.DEVNULL)
+    write("10bit_alpha.avif", avif.read_bytes())
     for name, m, how in [
         ("lossless.jxl", photo(96, 64), []),
         ("container.jxl", photo(97, 65), ["--container=1"]),
