@@ -40,6 +40,7 @@ type config struct {
 	Eps           *float64   `json:"layer_norm_eps"`
 	ImageSize     *dimension `json:"image_size"`
 	MLPRatio      *float64   `json:"mlp_ratio"`
+	Vision        *config    `json:"vision_config"` // of models for pictures and words
 	SwiGLU        *bool      `json:"use_swiglu_ffn"`
 	ID2Label      labelNames `json:"id2label"`
 	ProblemType   *string    `json:"problem_type"`

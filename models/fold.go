@@ -19,7 +19,7 @@ type unfolded struct {
 	preNorm, norm  vit.NormWeights // (C)
 	blocks         []unfoldedBlock // L
 
-	head, headBias         *tensor.Dense // (K, C), (K)
+	head, headBias         *tensor.Dense // (K, C), (K); a projection without a bias
 	distHead, distHeadBias *tensor.Dense // of the distillation token
 }
 

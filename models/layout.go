@@ -53,7 +53,7 @@ type layout struct {
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers}
+var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceCLIP}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
@@ -103,7 +103,7 @@ func (l *loader) prefixToken(name string) {
 	if s := l.Shape(name); len(s) >= 2 {
 		n = s[len(s)-2]
 	}
-	l.raw.prefix = append(l.raw.prefix, l.Get(name, n, l.cfg.Dim))
+	l.raw.prefix = append(l.raw.prefix, l.GetRows(name, n, l.cfg.Dim))
 	if strings.HasPrefix(name[strings.LastIndexByte(name, '.')+1:], "reg") {
 		l.registers += n
 	}

@@ -214,7 +214,9 @@ func (l *loader) processorClass(p *processor) (processorClass, string, error) {
 // processorOfType are the classes by model type.
 var processorOfType = map[string]string{
 	"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor",
-	"dinov2": "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
+	"clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor", "metaclip_2": "CLIPImageProcessor",
+	"chinese_clip": "ChineseCLIPImageProcessor",
+	"dinov2":       "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
 }
 
 func knownProcessors() []string {

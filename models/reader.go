@@ -17,7 +17,7 @@ import (
 // order: DistributedDataParallel, torch.compile, training scripts, timm's wrapper in transformers,
 // DINO's student and teacher, and the base models of transformers, whose
 // heads stand beside them without it.
-var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers."}
+var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "clip.", "vision_model."}
 
 // Reader gives out the tensors of a checkpoint by name and keeps book, so
 // that one error at the end names everything that was wrong.
@@ -209,6 +209,18 @@ func (r *Reader) Get(name string, shape ...int) *tensor.Dense {
 		return standIn()
 	}
 	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(values))
+}
+
+// GetRows is Get of a matrix whose only row may be stored as a vector.
+func (r *Reader) GetRows(name string, rows, cols int) *tensor.Dense {
+	if rows > 1 || len(r.Shape(name)) != 1 {
+		return r.Get(name, rows, cols)
+	}
+	row := r.Get(name, cols)
+	if row.Shape().TotalSize() != cols {
+		return row // reported
+	}
+	return dense(row.Float32s(), 1, cols)
 }
 
 // Maybe is Get where the tensor is there, and nil where it is not.

@@ -41,7 +41,7 @@ func AtLogits(d *tensor.Dense) Seed { return Seed{at: atLogits, last: true, d: d
 // via Feature Formation Sensitivity", https://arxiv.org/abs/2404.03214, section 3.2.
 func AtLogitsAfter(block int, d *tensor.Dense) Seed { return Seed{at: atLogits, block: block, d: d} }
 
-// AtFeatures starts at the pooled features, d is (B, len(Pool)·C).
+// AtFeatures starts at Output.Features, d is (B, F).
 func AtFeatures(d *tensor.Dense) Seed { return Seed{at: atFeatures, last: true, d: d} }
 
 // AtTokens starts at the tokens after a block, d is (B, N, C); -1 is what the
@@ -214,7 +214,7 @@ func (p *backward) seed(seed Seed, top int) (rows int) {
 	}
 	side := tensor.Shape{p.n, 1, seed.d.Shape()[1]}
 	d := tensor.New(tensor.WithShape(side...), tensor.WithBacking(seed.d.Float32s()))
-	if seed.at == atLogits {
+	if seed.at == atLogits || c.Projection > 0 {
 		s.Write(m.logits, d)
 		s.LinearGrad(m.pooled, m.logits, p.m.head, backend.Epilogue{})
 	} else {

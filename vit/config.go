@@ -26,6 +26,9 @@ type Config struct {
 	Classes   int            // K; 0: no head
 	// Projection is the width of the embedding that the head projects the
 	// features to, in place of classes, as CLIP's image towers do; 0: none.
+	//
+	// Radford et al., "Learning Transferable Visual Models From Natural Language
+	// Supervision", https://arxiv.org/abs/2103.00020, figure 3.
 	Projection int
 }
 
@@ -134,8 +137,17 @@ func (c Config) Tokens() int { r, k := c.Grid(); return c.Prefix + r*k }
 // outputs returns the width of the head: classes, or the projection.
 func (c Config) outputs() int { return max(c.Classes, c.Projection) }
 
-// Features returns the width of the pooled features, len(Pool)·C.
-func (c Config) Features() int { return len(c.Pool) * c.Dim }
+// Features returns the width F of the features: of the projection, or of what
+// is pooled.
+func (c Config) Features() int {
+	if c.Projection > 0 {
+		return c.Projection
+	}
+	return c.pooledWidth()
+}
+
+// pooledWidth returns the width of what is pooled, len(Pool)·C.
+func (c Config) pooledWidth() int { return len(c.Pool) * c.Dim }
 
 // Gated reports whether fc1 has two halves, gate and value.
 func (c Config) Gated() bool { return c.Act == backend.SwiGLU }

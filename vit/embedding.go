@@ -50,9 +50,6 @@ func (e Embedding) Wants() Wants {
 func (e Embedding) Shape(c Config) tensor.Shape {
 	switch e.Pool {
 	case PoolModel:
-		if c.Projection > 0 {
-			return tensor.Shape{c.Projection}
-		}
 		return tensor.Shape{c.Features()}
 	case PoolGrid:
 		rows, cols := c.Grid()

@@ -79,8 +79,13 @@ func runNaive(c Config, w *Weights, image []float32) *naive {
 	if c.FinalNorm == NormPooled {
 		out.features = naiveNorm([][]float64{out.features}, w.Norm, c.Eps)[0]
 	}
-	if w.Head != nil {
-		out.logits = naiveLinear([][]float64{out.features}, w.Head, w.HeadBias)[0]
+	if w.Head == nil {
+		return out
+	}
+	if y := naiveLinear([][]float64{out.features}, w.Head, w.HeadBias)[0]; c.Projection > 0 {
+		out.features = y
+	} else {
+		out.logits = y
 	}
 	return out
 }

@@ -72,7 +72,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		y:      stream.Alloc(b, n, c.Dim),
 		qkv:    stream.Alloc(b, n, 3*c.Dim),
 		hidden: stream.Temp(b, n, c.Hidden),
-		pooled: stream.Alloc(b, 1, c.Features()),
+		pooled: stream.Alloc(b, 1, c.pooledWidth()),
 	}
 	if c.outputs() > 0 {
 		s.all.logits = stream.Alloc(b, 1, c.outputs())

@@ -35,6 +35,6 @@ func FLOPs(c Config) int64 {
 		return projections + attention + mlp
 	}
 	embed := patches * dim * 3 * int64(c.Patch[0]) * int64(c.Patch[1])
-	head := int64(c.Features()) * int64(c.outputs())
+	head := int64(c.pooledWidth()) * int64(c.outputs())
 	return 2 * (embed + int64(c.Depth-1)*block(n) + block(last) + head)
 }

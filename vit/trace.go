@@ -189,7 +189,7 @@ func (s *Session) trace(n int) (*tracer, error) {
 	}
 	a.out, a.grad, a.y, a.gradQKV = tokens(), tokens(), tokens(), stream.Alloc(n, c.Tokens(), 3*c.Dim)
 	a.hidden = stream.Temp(n, c.Tokens(), c.Hidden)
-	a.pooled, a.before = stream.Alloc(n, 1, c.Features()), stream.Alloc(n, 1, c.Features())
+	a.pooled, a.before = stream.Alloc(n, 1, c.pooledWidth()), stream.Alloc(n, 1, c.pooledWidth())
 	if c.outputs() > 0 {
 		a.logits = stream.Alloc(n, 1, c.outputs())
 	}

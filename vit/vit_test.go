@@ -36,6 +36,7 @@ var families = map[string]func(c *Config){
 	"one block":           func(c *Config) { c.Depth = 1 },
 	"leftover pixels":     func(c *Config) { c.Image, c.Patch = [2]int{19, 26}, [2]int{4, 8} },
 	"no head":             func(c *Config) { c.Classes = 0 },
+	"projection":          func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
 	"one head, D 80":      func(c *Config) { c.Dim, c.Heads = 80, 1 },
 }
 

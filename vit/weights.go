@@ -107,7 +107,7 @@ func (w *Weights) slots(c Config) []slot {
 	}
 	return append(all, in(c.Depth,
 		norm("norm", &w.Norm, c.FinalNorm != NormNone),
-		linear("head", &w.Head, &w.HeadBias, c.outputs(), c.Features(), c.outputs() > 0),
+		linear("head", &w.Head, &w.HeadBias, c.outputs(), c.pooledWidth(), c.outputs() > 0),
 	)...)
 }
 

@@ -49,7 +49,7 @@ def randomise(model, seed, dtype=torch.float32):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             r = torch.randn(p.shape, generator=g)
-            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight", "lambda1")):
+            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight", "lambda1")) or "layernorm" in name and name.endswith("weight") or "layrnorm.weight" in name or "layer_norm" in name and name.endswith("weight"):
                 r = 1 + 0.2 * r
             elif p.ndim > 1 and "pos" not in name and "token" not in name:
                 r = r * (1.2 / p[0].numel() ** 0.5)  # keeps the variance of what it multiplies
@@ -224,7 +224,7 @@ def run_hf(model, x, **kw):
     return dict(tokens=torch.stack(tokens), attention=list(out.attentions), features=features, logits=getattr(out, "logits", None))
 
 
-def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, shards=None, **kw):
+def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, shards=None, run=None, processor_config=None, **kw):
     config._attn_implementation = "eager"
     model = randomise(cls(config), seed)
     folder = folder_of(name)
@@ -233,9 +233,11 @@ def hf_case(name, cls, config, processor, seed, norm, size=(32, 32), edit=None, 
         extra.unlink()
     if processor is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    if processor_config is not None:
+        (folder / "processor_config.json").write_text(json.dumps(processor_config, indent=2) + "\n")
     if edit:
         edit(folder)
-    write(folder, pixels_of(size, seed + 1), lambda x: run_hf(model, x, **kw), norm)
+    write(folder, pixels_of(size, seed + 1), lambda x: (run or run_hf)(model, x, **kw), norm)
     return model
 
 
@@ -334,6 +336,65 @@ def hf_dinov2_registers_head():
         "hf_dinov2_registers_head", transformers.Dinov2WithRegistersForImageClassification,
         transformers.Dinov2WithRegistersConfig(**DINO, num_register_tokens=2, id2label=LABELS, hidden_act="gelu_new", layer_norm_eps=1e-5),
         processor("BitImageProcessor", IMAGENET, **CROPPED), 210, IMAGENET, size=(24, 24),
+    )
+
+
+# --- CLIP ---------------------------------------------------------------
+
+CLIP = dict(mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711))
+WORDS = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, vocab_size=11, max_position_embeddings=5, bos_token_id=1, eos_token_id=2)
+
+
+def run_tower(model, x, **kw):
+    """An image tower, or the images of a model for pictures and words."""
+    tower = getattr(model, "vision_model", model)
+    inputs, outputs = [], []
+    hooks = [tower.encoder.layers[0].register_forward_pre_hook(lambda m, a, k: inputs.append(a[0] if a else k["hidden_states"]), with_kwargs=True)]
+    for layer in tower.encoder.layers:
+        hooks.append(layer.register_forward_hook(lambda m, a, o: outputs.append(o[0] if isinstance(o, tuple) else o)))
+    out = tower(x, output_attentions=True, **kw)
+    for h in hooks:
+        h.remove()
+    logits = features = None
+    if hasattr(model, "classifier"):
+        features = out.last_hidden_state[:, 1 if hasattr(tower, "pre_layrnorm") else 0 :].mean(1)
+        logits = model.classifier(features)
+    else:
+        features = out.pooler_output
+        if hasattr(model, "visual_projection"):
+            features = model.visual_projection(features)
+    return dict(tokens=torch.stack([*inputs, *outputs]), attention=list(out.attentions), features=features, logits=logits)
+
+
+@family
+def hf_clip():
+    """Pictures and words: the projection, quick GELU, a text tower beside."""
+    config = transformers.CLIPConfig(text_config=WORDS, vision_config=HF, projection_dim=24)
+    config.vision_config._attn_implementation = "eager"
+    hf_case(
+        "hf_clip", transformers.CLIPModel, config, None, 220, CLIP, run=run_tower,
+        processor_config=dict(image_processor=processor("CLIPImageProcessor", CLIP, size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_center_crop=True, resample=3)),
+    )
+
+
+@family
+def hf_clip_vision():
+    """The image tower alone with its projection, exact GELU as LAION's, at 24×40."""
+    hf_case(
+        "hf_clip_vision", transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig(**HF, projection_dim=24, hidden_act="gelu"),
+        processor("CLIPImageProcessor", CLIP, size={"shortest_edge": 32}, crop_size=32, do_center_crop=True, resample=3), 230, CLIP,
+        size=(24, 40), run=run_tower, interpolate_pos_encoding=True,
+    )
+
+
+@family
+def hf_clip_head():
+    """A head over the mean of the patches, without a last norm."""
+    config = transformers.CLIPConfig(text_config=WORDS, vision_config=HF, id2label=LABELS)
+    config.vision_config._attn_implementation = "eager"
+    hf_case(
+        "hf_clip_head", transformers.CLIPForImageClassification, config,
+        processor("CLIPImageProcessor", CLIP, size={"shortest_edge": 32}, crop_size=32, do_center_crop=True, resample=3), 240, CLIP, run=run_tower,
     )
 
 
