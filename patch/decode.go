@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/vitserve/vitserve/patch/jpeg"
-	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 )
 
@@ -30,7 +29,7 @@ var formats = []format{
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmpConfig, bmpCost, decodeBMP},
+	{"bmp", bmpMagics(), bmpConfig, bmpCost, decodeBMP},
 	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, tiffCost, decodeTIFF},
 }
 
@@ -168,7 +167,7 @@ var inWords = strings.NewReplacer(
 // exist.
 func lacks(err error) bool {
 	var t tiff.UnsupportedError
-	return errors.Is(err, jpeg.ErrUnsupported) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
+	return errors.Is(err, jpeg.ErrUnsupported) || errors.As(err, &t) || errors.Is(err, errBMPKind)
 }
 
 // Decode reads a picture by its content. Bytes after the picture are ignored.

@@ -77,7 +77,7 @@ func costly(t *testing.T) map[string][]byte {
 	edge := math.Sqrt(float64(budget().Pixels))
 	w, h := int(edge), int(edge)
 	bmp := patched(fixtures(t)["palette.bmp"], 18, byte(w), byte(w>>8), 0, 0, byte(h), byte(h>>8), 0, 0)
-	r, err := readBMP(bmp)
+	r, err := openBMP(bmp)
 	require.NoError(t, err)
 	files["bmp: indices"] = append(bmp[:len(bmp)-len(r.pix)], make([]byte, r.stride*h)...)
 	turned := pngChunk("eXIf", []byte("MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"))
