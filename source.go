@@ -4,9 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"errors"
-	"fmt"
 	"image"
 	"io"
 	"io/fs"
@@ -128,40 +126,83 @@ func Files(names ...string) iter.Seq[Source] {
 
 // Folder lists the pictures under a folder in lexical order, and counts what
 // it passes over because opening it might wait for ever: pipes, sockets and
-// devices. Hidden entries are passed over, too.
+// devices. Links to folders are followed. Hidden entries are passed over, too.
 func Folder(root string) (found []Source, passed int) {
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		hidden := path != root && strings.HasPrefix(filepath.Base(path), ".")
-		switch {
-		case err != nil:
-			found = append(found, Failed(path, bare(err)))
-			return fs.SkipDir
-		case d.IsDir() && hidden:
-			return fs.SkipDir
-		case d.IsDir() || hidden:
-			return nil
+	found, left := FolderWhole(root)
+	return found, left[NoFile]
+}
+
+// What FolderWhole passes over.
+const (
+	NoFile   = "that are no files: pipes, sockets or devices"
+	NoFormat = "of formats that are not decoded: HEIC, AVIF, JPEG XL, raw photos and others"
+	Loop     = "that are links back to a folder they are in"
+)
+
+// FolderWhole lists as Folder does, and counts what it passes over, by why.
+func FolderWhole(root string) (found []Source, left map[string]int) {
+	w := folderWalk{left: map[string]int{}}
+	w.walk(root, nil)
+	if len(w.found) == 0 {
+		w.found = []Source{Failed(root, errors.New("no pictures in this folder"))}
+	}
+	return w.found, w.left
+}
+
+// folderWalk is on its way through a folder.
+type folderWalk struct {
+	found []Source
+	left  map[string]int
+}
+
+// walk lists a folder, which lies in those above it.
+func (w *folderWalk) walk(dir string, above []fs.FileInfo) {
+	here, err := os.Stat(dir)
+	var list []fs.DirEntry
+	if err == nil {
+		list, err = os.ReadDir(dir)
+	}
+	if err != nil {
+		w.found = append(w.found, Failed(dir, bare(err)))
+		return
+	}
+	above = append(slices.Clip(above), here)
+	for _, d := range list {
+		if strings.HasPrefix(d.Name(), ".") {
+			continue
 		}
+		path := filepath.Join(dir, d.Name())
 		regular := d.Type().IsRegular()
-		if !regular { // a link to a pipe is a pipe; one that leads nowhere is reported when it is opened
-			info, err := os.Stat(path)
-			if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-				passed++
-				return nil
-			}
+		var info fs.FileInfo
+		var err error
+		if !regular {
+			info, err = os.Stat(path) // of a link, what it leads to
 			regular = err == nil && info.Mode().IsRegular()
 		}
-		if looksLikePicture(path, regular) {
-			found = append(found, File(path))
+		switch {
+		case !regular && err == nil && info.IsDir():
+			if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }) {
+				w.left[Loop]++
+			} else {
+				w.walk(path, above)
+			}
+		case err == nil && !regular:
+			w.left[NoFile]++
+		case looksLikePicture(path, regular): // a link that leads nowhere is reported when it is opened
+			w.found = append(w.found, File(path))
+		case undecoded(path):
+			w.left[NoFormat]++
 		}
-		return nil
-	})
-	if err != nil {
-		found = append(found, Failed(root, bare(err)))
 	}
-	if len(found) == 0 {
-		found = []Source{Failed(root, errors.New("no pictures in this folder"))}
+}
+
+// undecoded tells pictures of kinds that nobody here decodes, by their names.
+func undecoded(name string) bool {
+	switch strings.ToLower(path.Ext(filepath.ToSlash(name))) {
+	case ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".ico", ".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".ppm", ".pgm", ".pbm", ".pnm", ".dcm":
+		return true
 	}
-	return found, passed
+	return false
 }
 
 // looksLikePicture decides which files of a folder are meant: those named
@@ -209,41 +250,6 @@ func List(name string) iter.Seq[Source] {
 			}
 		}
 		return s.Err()
-	})
-}
-
-// CSV lists the pictures of a table: its first line names the columns, of
-// which file is the picture, from the folder of the table, and label, if it is
-// there, is its class.
-func CSV(name string) iter.Seq[Source] {
-	return lines(name, func(file io.Reader, yield func(Source) bool) error {
-		r := csv.NewReader(file)
-		r.ReuseRecord = true
-		head, err := r.Read()
-		if err != nil {
-			return err
-		}
-		at, label := slices.Index(head, "file"), slices.Index(head, "label")
-		if at < 0 {
-			return fmt.Errorf("columns %q, want file among them, and label", head)
-		}
-		for {
-			row, err := r.Read()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			s := File(beside(name, row[at]))
-			s.Label = ""
-			if label >= 0 {
-				s.Label = row[label]
-			}
-			if !yield(s) {
-				return nil
-			}
-		}
 	})
 }
 

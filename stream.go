@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -235,111 +231,4 @@ func (s *stream) read(r *Result, out *vit.Output, row int) {
 
 func (s *stream) failed(err error) error {
 	return fmt.Errorf("model %s: %w", s.m.Checkpoint.Name, err)
-}
-
-// Tally counts the right answers among the photos of one class, or of all.
-type Tally struct {
-	Class    string `json:"class,omitempty"`
-	Pictures int    `json:"pictures"`
-	First    int    `json:"first"` // the best label is right
-	Five     int    `json:"five"`  // one of the best five is
-}
-
-func (t *Tally) add(rank int) {
-	t.Pictures++
-	if rank == 0 {
-		t.First++
-	}
-	if rank < 5 {
-		t.Five++
-	}
-}
-
-// Share returns n of the tally's photos in percent.
-func (t Tally) Share(n int) float64 { return 100 * float64(n) / float64(max(1, t.Pictures)) }
-
-// Evaluation says how often a model is right.
-type Evaluation struct {
-	Model   string  `json:"model"`
-	Top1    float64 `json:"top1"` // percent
-	Top5    float64 `json:"top5"`
-	All     Tally   `json:"all"`
-	Classes []Tally `json:"classes"`
-	LeftOut int     `json:"left_out"` // photos of classes that the model does not have
-	Failed  int     `json:"failed"`   // photos without an answer; they count as wrong
-}
-
-// Evaluate classifies sources whose Label is known and counts the right
-// answers. each, if it is not nil, is given every Result that counts.
-func (m *Model) Evaluate(ctx context.Context, sources iter.Seq[Source], o StreamOptions, each func(Result)) (*Evaluation, error) {
-	if m.config.Classes == 0 {
-		return nil, m.headless()
-	}
-	v := &Evaluation{Model: m.Checkpoint.Name}
-	byClass := make([]Tally, m.config.Classes)
-	var leftOut atomic.Int64
-	known := func(yield func(Source) bool) {
-		for s := range sources {
-			if _, ok := m.ClassOf(s.Label); !ok {
-				leftOut.Add(1)
-			} else if !yield(s) {
-				return
-			}
-		}
-	}
-	for r, err := range m.Stream(ctx, known, o) {
-		if err != nil {
-			return nil, err
-		}
-		class, _ := m.ClassOf(r.Source.Label)
-		rank := m.config.Classes
-		if r.Err == nil {
-			rank = rankOf(r.Logits, class)
-		} else {
-			v.Failed++
-		}
-		v.All.add(rank)
-		byClass[class].add(rank)
-		if each != nil {
-			each(r)
-		}
-	}
-	v.LeftOut = int(leftOut.Load())
-	for i, t := range byClass {
-		if t.Pictures > 0 {
-			t.Class = m.Checkpoint.Labels[i]
-			v.Classes = append(v.Classes, t)
-		}
-	}
-	v.Top1, v.Top5 = v.All.Share(v.All.First), v.All.Share(v.All.Five)
-	return v, nil
-}
-
-// ClassOf finds the class that a label of a data set means: its name there
-// (n02123045), a label of the model in letters of any case, or an index.
-func (m *Model) ClassOf(label string) (class int, ok bool) {
-	c := m.Checkpoint
-	if label == "" {
-		return 0, false
-	}
-	if i := slices.Index(c.ClassIDs, label); i >= 0 {
-		return i, true
-	}
-	if i := slices.IndexFunc(c.Labels, func(l string) bool { return strings.EqualFold(l, label) }); i >= 0 {
-		return i, true
-	}
-	i, err := strconv.Atoi(label)
-	return i, err == nil && i >= 0 && i < m.config.Classes
-}
-
-// rankOf returns how many classes are before class: those with a greater
-// logit, and on a tie those of lower index, as in Checkpoint.Top.
-func rankOf(logits []float32, class int) int {
-	rank := 0
-	for i, v := range logits {
-		if v > logits[class] || v == logits[class] && i < class {
-			rank++
-		}
-	}
-	return rank
 }

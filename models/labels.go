@@ -18,6 +18,35 @@ import (
 //go:embed labels/imagenet1k.txt
 var imagenet1k string
 
+// imagenet1kSynsets are the same classes by WordNet's ids, which ImageNet's own
+// folders are called.
+//
+//go:embed labels/imagenet1k_synsets.txt
+var imagenet1kSynsets string
+
+// synsets returns WordNet's ids of names that are ImageNet's, in its order and
+// however many of each class's names they give; nil of any others.
+func synsets(names []string) []string {
+	table := strings.Split(strings.TrimSpace(imagenet1k), "\n")
+	if len(names) != len(table) {
+		return nil
+	}
+	same := 0
+	for i, n := range names {
+		for part := range strings.SplitSeq(n, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), table[i]) {
+				same++
+				break
+			}
+		}
+	}
+	const most = 10 // parts in a hundred that are called otherwise
+	if same*100 < (100-most)*len(names) {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(imagenet1kSynsets), "\n")
+}
+
 // labels settles the names of the classes, and those they have in their data
 // set where the configuration gives both.
 func (l *loader) labels() (names, ids []string, err error) {
@@ -66,6 +95,9 @@ func (l *loader) labels() (names, ids []string, err error) {
 		if n == "" {
 			names[i] = fmt.Sprintf("class %d", i)
 		}
+	}
+	if ids == nil {
+		ids = synsets(names)
 	}
 	l.decide("labels", fmt.Sprintf("%s, …", names[0]), "%s", by)
 	return names, ids, nil

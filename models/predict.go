@@ -81,5 +81,18 @@ func (c *Checkpoint) Class(name string) (int, error) {
 	case 0:
 		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or a label of %s", ErrClass, name, len(c.Labels)-1, c.Name)
 	}
-	return 0, fmt.Errorf("models: %w: %.64q is the label of %d classes, want an index, such as %d or %d", ErrClass, name, len(found), found[0], found[1])
+	return 0, &AmbiguousError{Name: name, Classes: found}
 }
+
+// AmbiguousError is of a label that several classes have.
+type AmbiguousError struct {
+	Name    string
+	Classes []int
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("models: %v: %.64q is the label of %d classes, want an index, such as %d or %d", ErrClass, e.Name, len(e.Classes), e.Classes[0], e.Classes[1])
+}
+
+// Unwrap returns ErrClass.
+func (e *AmbiguousError) Unwrap() error { return ErrClass }

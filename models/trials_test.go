@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,4 +101,23 @@ func TestOpenCacheFolder(t *testing.T) {
 		require.Equal(t, dir, c.Source)
 		require.NoError(t, c.Close())
 	}
+}
+
+// TestSynsets: ImageNet's own folders are known of its 1000 classes, however
+// many of a class's names a checkpoint gives, and of no others.
+func TestSynsets(t *testing.T) {
+	names := strings.Split(strings.TrimSpace(imagenet1k), "\n")
+	ids := synsets(names)
+	require.Len(t, ids, 1000)
+	for i, want := range map[int][2]string{0: {"n01440764", "tench"}, 1: {"n01443537", "goldfish"}, 207: {"n02099601", "golden retriever"}, 281: {"n02123045", "tabby"}, 954: {"n07753592", "banana"}, 999: {"n15075141", "toilet tissue"}} {
+		require.Equal(t, want[0], ids[i])
+		require.Equal(t, want[1], names[i])
+	}
+	long := make([]string, len(names))
+	for i, n := range names {
+		long[i] = strings.ToUpper(n) + ", something else"
+	}
+	require.Equal(t, ids, synsets(long))
+	require.Nil(t, synsets(names[:999]))
+	require.Nil(t, synsets(make([]string, 1000)))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -14,11 +15,16 @@ import (
 // folders with what lies under them by name, and - for stdin. stderr is told
 // how many entries of a folder are passed over because they are no files.
 func findSources(args []string, stdin io.Reader, stderr io.Writer) ([]lib.Source, error) {
-	var all []lib.Source
+	all, _, err := findAll(args, stdin, stderr)
+	return all, err
+}
+
+// findAll is findSources with the number of what was passed over.
+func findAll(args []string, stdin io.Reader, stderr io.Writer) (all []lib.Source, passed int, err error) {
 	for i, arg := range args {
 		if arg == "-" {
 			if slices.Contains(args[:i], "-") {
-				return nil, usageError{errors.New("- (standard input) given twice")}
+				return nil, 0, usageError{errors.New("- (standard input) given twice")}
 			}
 			s := lib.Reader(stdin)
 			s.Name = "-"
@@ -29,11 +35,12 @@ func findSources(args []string, stdin io.Reader, stderr io.Writer) ([]lib.Source
 			all = slices.AppendSeq(all, lib.Files(arg))
 			continue
 		}
-		found, passed := lib.Folder(arg)
-		if passed > 0 {
-			fmt.Fprintf(stderr, "note: %s: %d passed over that are no files: pipes, sockets or devices\n", printable(arg), passed)
+		found, left := lib.FolderWhole(arg)
+		for _, why := range slices.Sorted(maps.Keys(left)) {
+			fmt.Fprintf(stderr, "note: %s: %d passed over %s\n", printable(arg), left[why], why)
+			passed += left[why]
 		}
 		all = append(all, found...)
 	}
-	return all, nil
+	return all, passed, nil
 }
