@@ -68,7 +68,7 @@ func run(ctx context.Context, format string, length time.Duration, seed uint64, 
 		file, from := src.next(rng)
 		good := file
 		for range 6 {
-			if readable := r.judge(file, from, decode(ctx, file), ref.decode(format, file)); readable {
+			if readable := r.judge(file, from, decode(file), ref.decode(format, file)); readable {
 				good = file // what one of them reads is spoilt further
 			}
 			file, from = mutate(rng, format, good), "spoilt"
@@ -92,13 +92,13 @@ func run(ctx context.Context, format string, length time.Duration, seed uint64, 
 }
 
 // decode is the project's verdict; a panic is one, too.
-func decode(ctx context.Context, file []byte) (v verdict) {
+func decode(file []byte) (v verdict) {
 	defer func() {
 		if p := recover(); p != nil {
 			v = verdict{err: fmt.Sprintf("PANIC: %v", p)}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	p, err := patch.Decode(ctx, file, patch.Options{MaxPixels: maxPixels, IgnoreEXIF: true})
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"math/rand/v2"
 	"testing"
 
@@ -16,7 +15,7 @@ func TestDrawn(t *testing.T) {
 	compared := 0
 	for i := range 1200 {
 		d := newDrawn(rng)
-		one, two := decode(t.Context(), d.file(false)), decode(t.Context(), d.file(true))
+		one, two := decode(d.file(false)), decode(d.file(true))
 		if one.err != "" || two.err != "" {
 			continue // a sampling that is not decoded
 		}
@@ -71,7 +70,7 @@ func TestJudge(t *testing.T) {
 func TestLarge(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	file := drawJPEG(rng)
-	for decode(context.Background(), file).err != "" {
+	for decode(file).err != "" {
 		file = drawJPEG(rng)
 	}
 	pieces := split(file)
@@ -80,6 +79,6 @@ func TestLarge(t *testing.T) {
 			copy(pieces[i].body[1:], "\xf0\x00\xf0\x00")
 		}
 	}
-	require.Equal(t, tooLarge, decode(context.Background(), join(pieces)).err)
+	require.Equal(t, tooLarge, decode(join(pieces)).err)
 	require.Greater(t, patch.DefaultMaxPixels, maxPixels)
 }
