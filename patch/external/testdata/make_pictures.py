@@ -112,7 +112,7 @@ def mux(brand, item, tiles, w, h, tile, columns, rows, turn=(), exif=None):
         infos.append(full(b"infe", struct.pack(">HH4sx", i, 0, b"Exif"), 2))
         codes.append(struct.pack(">I", 0) + exif)
         refs += box(b"cdsc", struct.pack(">HHH", i, 1, primary))
-    needed = {b"hvcC", b"av1C", b"irot", b"imir"}
+    needed = {b"hvcC", b"av1C", b"irot", b"imir", b"clap"}
     ipma = struct.pack(">I", len(assoc))
     for i, numbers in assoc:
         ipma += struct.pack(">HB", i, len(numbers))
@@ -188,10 +188,25 @@ for ext, (brand, item, encode) in families.items():
     ]:
         e = exif(o) if o else None
         write(f"{name}.{ext}", mux(brand, item, [one], 96, 64, (96, 64), 1, 1, turn, e))
+    clap = (b"clap", struct.pack(">IIIIiIiI", 60, 1, 40, 1, 4, 1, -2, 1))
+    write(f"clap_irot1_exif3.{ext}", mux(brand, item, [one], 96, 64, (96, 64), 1, 1, [clap] + turns(irot=1), exif(3)))
     whole = photo(180, 120)
     tiles = [coded(encode(whole.crop((x, y, x + 64, y + 64)))) for y in (0, 64) for x in (0, 64, 128)]
     write(f"grid.{ext}", mux(brand, item, tiles, 180, 120, (64, 64), 3, 2))
     write(f"grid_irot1_exif8.{ext}", mux(brand, item, tiles, 180, 120, (64, 64), 3, 2, turns(irot=1), exif(8)))
+
+several = pillow_heif.HeifFile()
+for m in (photo(80, 48).rotate(180), photo(96, 64), photo(64, 64)):
+    several.add_from_pillow(m)
+b = io.BytesIO()
+several.save(b, quality=80, primary_index=1)
+write("second_of_three.heic", b.getvalue())
+write("sequence.avif", save(photo(96, 64), "AVIF", quality=80, save_all=True, append_images=[photo(96, 64).rotate(180)]))
+b = io.BytesIO()
+pillow_heif.from_pillow(photo(96, 64)).save(
+    b, quality=80, color_primaries=1, transfer_characteristics=13, matrix_coefficients=1, full_range_flag=0
+)
+write("limited_709.heic", b.getvalue())
 
 deep = photo(96, 64)
 ten = b"".join(struct.pack("<H", v * 257) for v in deep.tobytes())
@@ -208,6 +223,10 @@ with tempfile.TemporaryDirectory() as folder:
         ("lossless.jxl", photo(96, 64), []),
         ("container.jxl", photo(97, 65), ["--container=1"]),
         ("alpha.jxl", photo(96, 64, alpha=True), []),
+        ("gray_square.jxl", photo(50, 50).convert("L"), []),
+        ("gray_alpha.jxl", photo(44, 33, alpha=True).convert("LA"), []),
+        ("wide.jxl", photo(600, 3), []),
+        ("two_to_one.jxl", photo(64, 32), []),
     ]:
         png = pathlib.Path(folder, "a.png")
         m.save(png)
