@@ -15,7 +15,7 @@ import (
 // Names that the columns of a table may have, in letters of any case, those
 // that go before others first.
 var (
-	fileColumns  = []string{"file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "img", "picture", "photo", "name"}
+	fileColumns  = []string{"file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "img", "picture", "photo"}
 	labelColumns = []string{"label", "labels", "class", "class_name", "category", "target", "synset", "wnid", "class_id", "label_id"}
 )
 

@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -79,6 +80,19 @@ func (l *loader) layoutAmong(layouts []layout) (layout, error) {
 		return layout{}, fmt.Errorf("config.json: model_type %q is not supported, want one of %s", l.config.ModelType, strings.Join(types, ", "))
 	case len(l.tensors) == 0:
 		return layout{}, errors.New("the file holds no tensors")
+	}
+	if l.config != nil && l.config.ModelType != "" && l.config.Architecture == "" {
+		// The type names the family, which names of tensors do not.
+		known := map[string]bool{}
+		for _, y := range layouts {
+			for _, t := range y.types {
+				known[t] = true
+			}
+		}
+		if !known[l.config.ModelType] {
+			return layout{}, fmt.Errorf("config.json: model_type %q is not supported, want one of %s, or a checkpoint of timm's of the same model; none of its %d tensors is %s",
+				l.config.ModelType, strings.Join(slices.Sorted(maps.Keys(known)), ", "), len(l.tensors), strings.Join(slices.Compact(anchors), " or "))
+		}
 	}
 	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s", len(l.tensors), strings.Join(slices.Compact(anchors), " or "))
 }

@@ -206,7 +206,7 @@ func (c *Checkpoint) read(l *loader) error {
 	failed := layout.read(l)
 	var tensors *TensorError
 	if err := l.Err(); errors.As(err, &tensors) && (failed == nil || len(tensors.Missing)+len(tensors.Misshapen) > 0) {
-		return errors.Join(err, failed)
+		return errors.Join(l.otherFamily(), err, failed)
 	}
 	if failed != nil {
 		return failed

@@ -171,3 +171,15 @@ func (l *loader) timmProjection() {
 	l.decide("projection", l.cfg.Projection, "config.json: architecture %s, whose head is CLIP's projection where nothing names classes", c.Architecture)
 	l.note = fmt.Sprintf("an image tower of CLIP: it knows no classes, and its embedding is the projection of %d values that CLIP compares with texts", l.cfg.Projection)
 }
+
+// otherFamily names the architecture of timm's that tensors do not fit, where
+// it is none of the VisionTransformers that are read.
+func (l *loader) otherFamily() error {
+	if l.config == nil || l.config.Architecture == "" {
+		return nil
+	}
+	if _, known := timmArchs()[l.config.Architecture]; known {
+		return nil
+	}
+	return fmt.Errorf("config.json: architecture %q is not supported: it is none of timm's plain VisionTransformers, whose layout is read", l.config.Architecture)
+}

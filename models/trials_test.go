@@ -121,3 +121,17 @@ func TestSynsets(t *testing.T) {
 	require.Nil(t, synsets(names[:999]))
 	require.Nil(t, synsets(make([]string, 1000)))
 }
+
+// TestMessagesNameTheFamily: a checkpoint of another family is refused by the
+// family's name.
+func TestMessagesNameTheFamily(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"pvt_v2","architectures":["PvtV2ForImageClassification"]}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), pack(`{"pvt_v2.a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`, 24), 0o600))
+	_, err := Open(dir, Options{})
+	require.ErrorContains(t, err, `model_type "pvt_v2" is not supported, want one of`)
+	l := loaderFor(t, `{"architecture":"eva9_base_patch14_224"}`, "")
+	require.ErrorContains(t, l.otherFamily(), `architecture "eva9_base_patch14_224" is not supported`)
+	require.NoError(t, loaderFor(t, `{"architecture":"vit_tiny_patch16_224"}`, "").otherFamily())
+	require.NoError(t, loaderFor(t, `{"model_type":"vit"}`, "").otherFamily())
+}
