@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/gif"
 	"io"
 	"strings"
 
@@ -28,7 +27,7 @@ var formats = []format{
 	{"jpeg", []string{"\xff\xd8\xff"}, jpegConfig, jpegCost, jpeg.Decode},
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
-	{"gif", []string{"GIF87a", "GIF89a"}, configWith(gif.DecodeConfig), gifCost, decodeGIF},
+	{"gif", []string{"GIF87a", "GIF89a"}, gifConfig, gifCost, decodeGIF},
 	{"bmp", bmpMagics(), bmpConfig, bmpCost, decodeBMP},
 	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, tiffCost, decodeTIFF},
 }
@@ -231,10 +230,6 @@ func noEOF(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-func configWith(config func(io.Reader) (image.Config, error)) func([]byte) (image.Config, error) {
-	return func(data []byte) (image.Config, error) { return config(bytes.NewReader(data)) }
 }
 
 func jpegConfig(data []byte) (image.Config, error) {

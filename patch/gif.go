@@ -1,13 +1,12 @@
 package patch
 
 import (
-	"compress/lzw"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
-	"io"
+	"strings"
 )
 
 // gifFrame is the first frame of a GIF (GIF89a, sections 18 to 23).
@@ -15,198 +14,124 @@ type gifFrame struct {
 	width, height int // of the canvas
 	rect          image.Rectangle
 	interlaced    bool
-	colors        []byte // its palette, three bytes each
+	colors        []byte // its palette, three bytes each; none: grays
 	transparent   int    // index of the transparent colour; -1: none
 	bits          int    // of the first codes, less one
 	code          []byte // sub-blocks of LZW code, and what follows
 }
 
-var errGIFColors = errors.New("no color table")
+var errGIFCut = errors.New("truncated GIF: no whole frame")
 
-// openGIF reads a file up to its first frame's code.
+// openGIF reads a file up to its first frame's code. What is between blocks is
+// skipped, as Pillow does.
 func openGIF(data []byte) (*gifFrame, error) {
 	const header, descriptor = 13, 10
 	if len(data) < header {
-		return nil, io.ErrUnexpectedEOF
+		return nil, errGIFCut
 	}
 	le := binary.LittleEndian
 	f := &gifFrame{width: int(le.Uint16(data[6:])), height: int(le.Uint16(data[8:])), transparent: -1}
-	colors, data, err := gifColors(data[10], data[header:])
-	if err != nil {
-		return nil, err
-	}
+	global, data := gifColors(data[10], data[header:])
 	for {
-		if len(data) < 2 {
-			return nil, io.ErrUnexpectedEOF
+		if len(data) == 0 {
+			return nil, errGIFCut
 		}
 		switch data[0] {
 		case 0x21:
-			if data, err = f.extension(data[1], data[2:]); err != nil {
+			var err error
+			if data, err = f.extension(data[1:]); err != nil {
 				return nil, err
 			}
 		case 0x2c:
 			if len(data) < descriptor {
-				return nil, io.ErrUnexpectedEOF
+				return nil, errGIFCut
 			}
 			x, y := int(le.Uint16(data[1:])), int(le.Uint16(data[3:]))
 			f.rect = image.Rect(x, y, x+int(le.Uint16(data[5:])), y+int(le.Uint16(data[7:])))
-			if !f.rect.In(image.Rect(0, 0, f.width, f.height)) {
-				return nil, fmt.Errorf("frame %v is not inside the canvas of %d×%d", f.rect, f.width, f.height)
+			if f.rect.Empty() {
+				return nil, fmt.Errorf("frame of %d×%d pixels", f.rect.Dx(), f.rect.Dy())
 			}
+			f.width, f.height = max(f.width, f.rect.Max.X), max(f.height, f.rect.Max.Y)
 			flags := data[9]
 			f.interlaced = flags&0x40 != 0
-			own, rest, err := gifColors(flags, data[descriptor:])
-			switch {
-			case err != nil:
-				return nil, err
-			case len(own) > 0:
-				colors = own
-			case len(colors) == 0:
-				return nil, errGIFColors
+			own, rest := gifColors(flags, data[descriptor:])
+			f.colors = global
+			if flags&0x80 != 0 {
+				f.colors = own
 			}
-			f.colors = colors
 			if len(rest) == 0 {
-				return nil, io.ErrUnexpectedEOF
+				return nil, errGIFCut
 			}
-			if f.bits = int(rest[0]); f.bits < 2 || f.bits > 8 {
-				return nil, fmt.Errorf("codes of %d bits, want 2 to 8", f.bits)
+			if f.bits = int(rest[0]); f.bits > lzwBits {
+				return nil, fmt.Errorf("codes of %d bits, want at most %d", f.bits, lzwBits)
 			}
 			f.code = rest[1:]
 			return f, nil
+		case ';':
+			return nil, errors.New("no frame before the end")
 		default:
-			return nil, fmt.Errorf("block of type %#x before the first frame", data[0])
+			data = data[1:]
 		}
 	}
 }
 
 // gifColors takes the table that flags announce.
-func gifColors(flags byte, data []byte) (colors, rest []byte, err error) {
+func gifColors(flags byte, data []byte) (colors, rest []byte) {
 	if flags&0x80 == 0 {
-		return nil, data, nil
+		return nil, data
 	}
-	n := 3 << (flags&7 + 1)
-	if len(data) < n {
-		return nil, nil, fmt.Errorf("color table of %d bytes, found %d: %w", n, len(data), io.ErrUnexpectedEOF)
-	}
-	return data[:n], data[n:], nil
+	n := min(3<<(flags&7+1), len(data))
+	return data[:n], data[n:]
 }
 
-// extension reads one that has a label, and returns what follows it.
-func (f *gifFrame) extension(label byte, data []byte) ([]byte, error) {
-	const text, control, comment, application = 0x01, 0xf9, 0xfe, 0xff
-	skip := 0
-	switch label {
-	case control:
-		if len(data) < 6 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		if data[0] != 4 || data[5] != 0 {
-			return nil, fmt.Errorf("graphic control of %d bytes that ends with %d, want 4 and 0", data[0], data[5])
-		}
-		if data[1]&1 == 1 {
-			f.transparent = int(data[4])
-		}
-		return data[6:], nil
-	case text:
-		skip = 13
-	case application:
-		if len(data) == 0 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		skip = 1 + int(data[0])
-	case comment:
-	default:
-		return nil, fmt.Errorf("extension %#x", label)
+// extension reads one from its label on, and returns what follows it.
+func (f *gifFrame) extension(data []byte) ([]byte, error) {
+	const control, comment, application = 0xf9, 0xfe, 0xff
+	if len(data) == 0 {
+		return nil, errGIFCut
 	}
-	if len(data) < skip {
-		return nil, io.ErrUnexpectedEOF
-	}
-	for data = data[skip:]; ; {
-		if len(data) == 0 || len(data) < 1+int(data[0]) {
-			return nil, io.ErrUnexpectedEOF
+	label := data[0]
+	block, data := gifBlock(data[1:])
+	switch {
+	case label == comment && len(block) == 0:
+		return data, nil
+	case label == control && len(block) > 0:
+		if len(block) < 4 {
+			return nil, fmt.Errorf("graphic control of %d bytes, want 4", len(block))
 		}
-		n := int(data[0])
-		if data = data[1+n:]; n == 0 {
+		if block[0]&1 == 1 {
+			f.transparent = int(block[3])
+		}
+	case label == application && strings.HasPrefix(string(block), "NETSCAPE2.0"):
+		_, data = gifBlock(data)
+	}
+	for {
+		if block, data = gifBlock(data); len(block) == 0 {
 			return data, nil
 		}
 	}
 }
 
-// gifBlocks are the bytes in sub-blocks up to the empty one.
-type gifBlocks struct {
-	ctx   context.Context
-	block []byte // what is left of one
-	rest  []byte // what follows it
-}
-
-// next goes to the next sub-block; io.EOF is the empty one.
-func (b *gifBlocks) next() error {
-	if err := b.ctx.Err(); err != nil {
-		return err
+// gifBlock takes a sub-block, as far as it is there.
+func gifBlock(data []byte) (block, rest []byte) {
+	if len(data) == 0 {
+		return nil, nil
 	}
-	if len(b.rest) == 0 {
-		return io.ErrUnexpectedEOF
-	}
-	n := int(b.rest[0])
-	if n == 0 {
-		return io.EOF
-	}
-	if len(b.rest) < 1+n {
-		b.rest = nil
-		return io.ErrUnexpectedEOF
-	}
-	b.block, b.rest = b.rest[1:1+n], b.rest[1+n:]
-	return nil
-}
-
-// ReadByte makes b an io.ByteReader.
-func (b *gifBlocks) ReadByte() (byte, error) {
-	if len(b.block) == 0 {
-		if err := b.next(); err != nil {
-			return 0, err
-		}
-	}
-	c := b.block[0]
-	b.block = b.block[1:]
-	return c, nil
-}
-
-func (b *gifBlocks) Read(p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		if p[n], err = b.ReadByte(); err == nil {
-			n++
-		}
-	}
-	return n, err
-}
-
-var errGIFMore = errors.New("too much image data")
-
-// end says what follows the code that was read: the rest of its sub-block, or
-// one of a single byte, and nothing else. Some encoders write that much.
-func (b *gifBlocks) end() error {
-	if len(b.block) == 0 {
-		if err := b.next(); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if len(b.block) > 1 {
-			return errGIFMore
-		}
-	}
-	if err := b.next(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = errGIFMore
-		}
-		return err
-	}
-	return nil
+	n := min(1+int(data[0]), len(data))
+	return data[1:n], data[n:]
 }
 
 // A code of w bits, at most 12, is one of 2ʷ strings, of which the longest has
 // as many bytes: LZW makes no more than 4096 bytes of 12 bits.
 func unpackedLZW(code int64) int64 { return code*8*4096/12 + 4096 }
+
+func gifConfig(data []byte) (c image.Config, err error) {
+	f, err := openGIF(data)
+	if err != nil {
+		return c, err
+	}
+	return image.Config{Width: f.width, Height: f.height}, nil
+}
 
 // gifCost refuses files whose code is too short for their frame.
 func gifCost(data []byte, w, h int) (int64, error) {
@@ -214,12 +139,9 @@ func gifCost(data []byte, w, h int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var n int64
-	for rest := f.code; len(rest) > 0 && rest[0] != 0; rest = rest[min(1+int(rest[0]), len(rest)):] {
-		n += int64(rest[0])
-	}
+	n := int64(len(f.code))
 	if most := unpackedLZW(n); most < int64(f.rect.Dx())*int64(f.rect.Dy()) {
-		return 0, fmt.Errorf("%d bytes of LZW code become %d pixels at most, the frame has %d×%d", n, most, f.rect.Dx(), f.rect.Dy())
+		return 0, fmt.Errorf("truncated GIF: %d bytes of LZW code become %d pixels at most, the frame has %d×%d", n, most, f.rect.Dx(), f.rect.Dy())
 	}
 	return 4*int64(w)*int64(h) + 5*int64(w) + 64<<10, nil
 }
@@ -233,17 +155,8 @@ func decodeGIF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	var colors [256][3]uint8
-	n := copy3(colors[:], f.colors)
-	background := 0
-	switch {
-	case f.transparent >= n: // the palette is longer by transparent black
-		n = f.transparent + 1
-	case f.transparent >= 0:
-		background = f.transparent
-	}
-	blocks := &gifBlocks{ctx: ctx, rest: f.code}
-	code := lzw.NewReader(blocks, lzw.LSB, f.bits)
+	colors := f.palette()
+	code := newGIFCode(ctx, f.code, f.bits)
 	canvas := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
 	in := f.rect
 	row := make([]byte, in.Dx())
@@ -251,31 +164,28 @@ func decodeGIF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if _, err := io.ReadFull(code, row); err != nil {
-			return nil, fmt.Errorf("row %d: %w", y, noEOF(err))
+		if err := code.read(row); err != nil {
+			return nil, fmt.Errorf("row %d: %w", y, err)
 		}
-		dst := canvas.Pix[(in.Min.Y+y)*canvas.Stride:][4*in.Min.X : 4*in.Max.X]
-		if !paletteRow(dst, row, 8, &colors, n) {
-			return nil, fmt.Errorf("row %d has an index beyond the palette of %d", y, n)
-		}
+		paletteRow(canvas.Pix[(in.Min.Y+y)*canvas.Stride:][4*in.Min.X:4*in.Max.X], row, 8, &colors, 256)
 	}
-	if n, err := code.Read(make([]byte, 1)); n > 0 {
-		return nil, errGIFMore
-	} else if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // the end need not be told
-		return nil, err
-	}
-	if err := blocks.end(); err != nil {
-		return nil, err
-	}
-	return canvas, surround(ctx, canvas, in, colors[background])
+	return canvas, surround(ctx, canvas, in, colors[max(f.transparent, 0)])
 }
 
-// copy3 fills colors from bytes and returns their number.
-func copy3(colors [][3]uint8, b []byte) (n int) {
-	for ; n < len(colors) && 3*n+3 <= len(b); n++ {
-		colors[n] = [3]uint8(b[3*n:])
+// palette is the frame's: black beyond its end. Without one, or with one that
+// says the same, indices are grays.
+func (f *gifFrame) palette() (colors [256][3]uint8) {
+	gray := true
+	for i := range min(len(f.colors)/3, 256) {
+		colors[i] = [3]uint8(f.colors[3*i:])
+		gray = gray && colors[i] == [3]uint8{byte(i), byte(i), byte(i)}
 	}
-	return n
+	if gray {
+		for i := range colors {
+			colors[i] = [3]uint8{byte(i), byte(i), byte(i)}
+		}
+	}
+	return colors
 }
 
 // rows is the order of a frame's rows (appendix E).

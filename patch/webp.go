@@ -34,7 +34,6 @@ func openWebP(data []byte) (f webpFile, err error) {
 	if err != nil {
 		return f, err
 	}
-	needAlpha := false
 	for {
 		id, length, _, err := chunks.Next()
 		if errors.Is(err, io.EOF) {
@@ -52,26 +51,22 @@ func openWebP(data []byte) (f webpFile, err error) {
 			}
 			u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 			f.extended, f.width, f.height = true, u24(at[4:])+1, u24(at[7:])+1
-			needAlpha = at[0]&0x10 != 0
 		case "ALPH":
-			if !needAlpha || len(at) == 0 {
+			// Its flag may be wrong; the first counts.
+			if !f.extended || len(at) == 0 {
 				return f, errWebP
 			}
-			needAlpha, f.alpha = false, at
+			if f.alpha == nil {
+				f.alpha = at
+			}
 		case "VP8 ":
-			if needAlpha {
-				return f, errWebP
-			}
 			if int64(len(at)) < int64(length) {
 				return f, fmt.Errorf("a frame of %d bytes, found %d: %w", length, len(at), io.ErrUnexpectedEOF)
 			}
 			f.lossy, f.stream = true, at
 			return f, nil
 		case "VP8L":
-			if f.alpha != nil {
-				return f, errWebP
-			}
-			f.stream = at
+			f.stream, f.alpha = at, nil // it has its own
 			return f, nil
 		}
 	}
