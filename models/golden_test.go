@@ -57,14 +57,14 @@ func TestGolden(t *testing.T) {
 
 // sizes are the inputs of goldens whose pixels have another size than the
 // model was saved at.
-var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}}
+var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}}
 
 // goldens returns the folders of the golden models.
 func goldens(t *testing.T) (dirs []string) {
 	t.Helper()
 	configs, err := filepath.Glob("testdata/golden/*/config.json")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(configs), 24)
+	require.GreaterOrEqual(t, len(configs), 25)
 	for _, c := range configs {
 		dirs = append(dirs, filepath.Dir(c))
 	}

@@ -23,8 +23,9 @@ type Decision struct {
 // loader carries a checkpoint from its files to a vit.Config.
 type loader struct {
 	*Reader
-	config    *config    // nil: no config.json
-	processor *processor // nil: no preprocessor_config.json
+	config    *config         // nil: no config.json
+	processor *processor      // nil: no preprocessor_config.json
+	openCLIP  *openCLIPConfig // nil: no open_clip_config.json
 	options   Options
 
 	raw       unfolded
@@ -54,7 +55,7 @@ type layout struct {
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceCLIP}
+var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceCLIP, huggingFaceSigLIP, openCLIP}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {

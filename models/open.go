@@ -186,6 +186,14 @@ func (c *Checkpoint) load(dir fs.FS, l *loader) error {
 	if l.processor, err = readProcessor(dir); err != nil {
 		return err
 	}
+	var clip openCLIPConfig
+	found, err := readJSON(dir, openCLIPFile, &clip)
+	if err != nil {
+		return err
+	}
+	if found {
+		l.openCLIP = &clip
+	}
 	return guard(c.files, func() error { return c.read(l) })
 }
 

@@ -213,6 +213,7 @@ func (l *loader) processorClass(p *processor) (processorClass, string, error) {
 
 // processorOfType are the classes by model type.
 var processorOfType = map[string]string{
+	"siglip": "SiglipImageProcessor", "siglip_vision_model": "SiglipImageProcessor",
 	"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor",
 	"clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor", "metaclip_2": "CLIPImageProcessor",
 	"chinese_clip": "ChineseCLIPImageProcessor",

@@ -398,6 +398,20 @@ def hf_clip_head():
     )
 
 
+# --- SigLIP -------------------------------------------------------------
+
+
+@family
+def hf_siglip_head():
+    """A head over the mean of the tokens: the pooling by attention stands beside, unused. At 24×40."""
+    config = transformers.SiglipConfig(text_config=dict(WORDS, pad_token_id=0), vision_config=HF, id2label=LABELS)
+    config.vision_config._attn_implementation = "eager"
+    hf_case(
+        "hf_siglip_head", transformers.SiglipForImageClassification, config,
+        processor("SiglipImageProcessor", INCEPTION, resample=3), 250, INCEPTION, size=(24, 40), run=run_tower, interpolate_pos_encoding=True,
+    )
+
+
 # --- another input size -------------------------------------------------
 
 
