@@ -135,7 +135,7 @@ func Folder(root string) (found []Source, passed int) {
 // What FolderWhole passes over.
 const (
 	NoFile   = "that are no files: pipes, sockets or devices"
-	NoFormat = "of formats that are not decoded: HEIC, AVIF, JPEG XL, raw photos and others"
+	NoFormat = "of formats that are not decoded: raw photos, JPEG 2000, SVG and others"
 	Loop     = "that are links back to a folder they are in"
 )
 
@@ -199,7 +199,7 @@ func (w *folderWalk) walk(dir string, above []fs.FileInfo) {
 // undecoded tells pictures of kinds that nobody here decodes, by their names.
 func undecoded(name string) bool {
 	switch strings.ToLower(path.Ext(filepath.ToSlash(name))) {
-	case ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".ico", ".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".ppm", ".pgm", ".pbm", ".pnm", ".dcm":
+	case ".jp2", ".j2k", ".svg", ".psd", ".ico", ".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".ppm", ".pgm", ".pbm", ".pnm", ".dcm":
 		return true
 	}
 	return false

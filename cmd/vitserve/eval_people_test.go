@@ -64,7 +64,7 @@ func TestEvalLinks(t *testing.T) {
 		require.Equal(t, 1, evaluated(t, exitOK, filepath.Join(dir, at)).All.Pictures, at)
 	}
 	require.NoError(t, os.Symlink(filepath.Join(dir, "val"), filepath.Join(dir, "val", "again")))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "val", "photo.HEIC"), []byte("x"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "val", "photo.DNG"), []byte("x"), 0o600))
 	got := vitserve(t, "eval", filepath.Join(dir, "val"))
 	require.Equal(t, exitFailed, got.code, "not all was looked at")
 	require.Contains(t, got.stderr, "1 passed over that are links back")
