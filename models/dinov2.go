@@ -107,3 +107,28 @@ func (l *loader) dinov2Hidden() said {
 	}
 	return said{hidden, by}
 }
+
+// dinov2Photos is the size of the photos that Meta evaluates DINOv2 with.
+var dinov2Photos = [2]int{224, 224}
+
+// metaDINOv2 reports whether the file is Meta's own, with nothing beside it: its
+// tensors have timm's names, but for the token of masked patches, which timm
+// leaves out, registers and the gated MLP.
+func (l *loader) metaDINOv2() bool {
+	return l.config == nil && l.processor == nil && l.Has("mask_token") && l.Has("blocks.0.ls1.gamma")
+}
+
+// dinov2Transform is make_classification_eval_transform in
+// dinov2/data/transforms.py of https://github.com/facebookresearch/dinov2.
+func (l *loader) dinov2Transform() patch.Transform {
+	t := patch.Transform{
+		Size: l.cfg.Image, Fit: patch.FitShort, Interpolation: patch.Bicubic, Rounding: patch.RoundTorchvision,
+		Mean: imagenetMean, Std: imagenetStd,
+	}
+	for i, side := range l.cfg.Image {
+		t.Resize[i] = side * 256 / dinov2Photos[i]
+	}
+	l.decideTransform(t, "a configuration", "DINOv2", false, false, false)
+	l.note = "Meta's own DINOv2, with no configuration beside it: photos are prepared as its authors evaluate it"
+	return t
+}

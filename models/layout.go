@@ -34,6 +34,9 @@ type loader struct {
 	registers int    // prefix tokens that are registers
 	posGrid   [2]int // rows and columns of the stored positions
 	anySize   bool   // see layout
+	photos    [2]int // size of the input where the family's own differs from the one it was saved at; zero: it does not
+
+	rule      patch.PosRule // see layout
 	decisions []Decision
 	note      string
 }
@@ -186,6 +189,9 @@ func (l *loader) inputSize(image, grid [2]int, by string) error {
 		if photos != image && photos != [2]int{} {
 			image, by = photos, l.processor.file+", for the model takes photos of any size"
 		}
+	}
+	if l.photos != [2]int{} {
+		image, by = l.photos, "what the family's authors evaluate it at"
 	}
 	l.saved, l.posGrid, l.cfg.Image = image, grid, image
 	if size := l.options.ImageSize; size != [2]int{} {

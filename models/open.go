@@ -208,7 +208,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if err != nil {
 		return err
 	}
-	c.Layout, l.anySize = layout.name, layout.anySize
+	c.Layout, l.anySize, l.rule = layout.name, layout.anySize, layout.positions
 	// A file that does not fit its layout fails in both ways; the tensors
 	// say more, but for those that were not asked for because of the failure.
 	failed := layout.read(l)
@@ -229,7 +229,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if err := l.cfg.Validate(); err != nil {
 		return err
 	}
-	if c.Weights, err = l.weights(layout.positions, c.Transform); err != nil {
+	if c.Weights, err = l.weights(l.rule, c.Transform); err != nil {
 		return err
 	}
 	c.Scoring, err = l.scoring()

@@ -29,9 +29,16 @@ func readTimm(l *loader) error {
 	l.prefixToken("cls_token")
 	l.prefixToken("dist_token")
 	l.prefixToken("reg_token")
+	l.prefixToken("register_tokens") // DINOv2's own name
 	image, by, err := l.timmImage()
 	if err != nil {
 		return err
+	}
+	if l.metaDINOv2() {
+		l.photos = dinov2Photos
+		if l.rule = patch.PosDINOv2; l.registers > 0 {
+			l.rule = patch.PosTimm
+		}
 	}
 	if err := l.positions("pos_embed", image, by); err != nil {
 		return err
@@ -51,7 +58,11 @@ func readTimm(l *loader) error {
 		b.QKV, b.QKVBias = l.Get(at+"attn.qkv.weight", 3*c, c), l.Maybe(at+"attn.qkv.bias", 3*c)
 		b.Proj, b.ProjBias = l.Get(at+"attn.proj.weight", c, c), l.Maybe(at+"attn.proj.bias", c)
 		b.scale1, b.scale2 = l.Maybe(at+"ls1.gamma", c), l.Maybe(at+"ls2.gamma", c)
-		l.mlp(&b, at+"mlp.fc1", at+"mlp.fc2")
+		if l.Has(at + "mlp.w12.weight") { // DINOv2's own names
+			l.mlp(&b, at+"mlp.w12", at+"mlp.w3")
+		} else {
+			l.mlp(&b, at+"mlp.fc1", at+"mlp.fc2")
+		}
 		l.raw.blocks = append(l.raw.blocks, b)
 	}
 

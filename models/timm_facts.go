@@ -118,7 +118,7 @@ func (l *loader) timmHeads(arch string) error {
 		}
 	}
 	if by == "" {
-		if l.cfg.Dim%64 != 0 || l.cfg.Dim == 1536 {
+		if l.cfg.Dim%64 != 0 || l.cfg.Dim == 1536 && !l.metaDINOv2() {
 			return fmt.Errorf("the number of heads is not known for a dim of %d and architecture %q; num_heads in config.json's model_args would decide it", l.cfg.Dim, arch)
 		}
 		heads, by = l.cfg.Dim/64, "64 a head, as timm has it unless it says otherwise"

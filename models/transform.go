@@ -20,6 +20,8 @@ func (l *loader) transform() (patch.Transform, error) {
 	var t patch.Transform
 	var err error
 	switch {
+	case l.metaDINOv2():
+		t = l.dinov2Transform()
 	case l.Has(openCLIP.anchor):
 		t, err = l.openCLIPTransform()
 	case l.config != nil && l.config.Pretrained != nil:

@@ -10,13 +10,19 @@ import (
 // PosRule is how position embeddings are brought to another grid.
 type PosRule string
 
-// The rules of the two libraries. Both are bicubic with pixel centres at
+// The rules of the libraries. All are bicubic with pixel centres at
 // halves (align_corners=False). They differ even where the grid grows: the
 // antialiased kernel of PyTorch is Keys' cubic with a = -1/2, the other has
 // a = -3/4.
 const (
 	PosTimm        PosRule = "timm"        // antialiased: resample_abs_pos_embed
 	PosHuggingFace PosRule = "huggingface" // not antialiased: interpolate_pos_encoding
+
+	// PosDINOv2 is the latter with a scale for a grid 0.1 longer, as DINOv2 and
+	// DINO were trained and are run by their authors: interpolate_pos_encoding
+	// in dinov2/models/vision_transformer.py of
+	// https://github.com/facebookresearch/dinov2.
+	PosDINOv2 PosRule = "dinov2"
 )
 
 // ResamplePos brings the position embeddings (N, C) of a grid of from = rows,
@@ -38,7 +44,9 @@ func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense
 	case PosTimm:
 		rows, cols = antialiasedTaps(from[0], to[0]), antialiasedTaps(from[1], to[1])
 	case PosHuggingFace:
-		rows, cols = cubicTaps(from[0], to[0]), cubicTaps(from[1], to[1])
+		rows, cols = cubicTaps(from[0], to[0], 0), cubicTaps(from[1], to[1], 0)
+	case PosDINOv2:
+		rows, cols = cubicTaps(from[0], to[0], 0.1), cubicTaps(from[1], to[1], 0.1)
 	default:
 		panic(fmt.Sprintf("patch: position rule %q", rule))
 	}
@@ -94,11 +102,12 @@ func keys(x, a float64) float64 {
 	return 0
 }
 
-// cubicTaps are four neighbours, whatever the scale.
-func cubicTaps(from, to int) []posTaps {
+// cubicTaps are four neighbours, whatever the scale, which is that of a target
+// longer by more.
+func cubicTaps(from, to int, more float64) []posTaps {
 	out := make([]posTaps, to)
 	for i := range out {
-		at := (float64(i)+0.5)*float64(from)/float64(to) - 0.5
+		at := (float64(i)+0.5)*float64(from)/(float64(to)+more) - 0.5
 		floor := math.Floor(at)
 		t := posTaps{first: int(floor) - 1, weights: make([]float64, 4)}
 		for k := range t.weights {

@@ -26,6 +26,14 @@ def huggingface(pos, old, new):
     return x.permute(0, 2, 3, 1).reshape(-1, DIM)
 
 
+def dinov2(pos, old, new):
+    """What DinoVisionTransformer.interpolate_pos_encoding does, with its offset of 0.1."""
+    x = pos.reshape(1, *old, DIM).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, scale_factor=[(n + 0.1) / o for n, o in zip(new, old)], mode="bicubic")
+    assert x.shape[2:] == new
+    return x.permute(0, 2, 3, 1).reshape(-1, DIM)
+
+
 for i, old in enumerate(GRIDS):
     pos = torch.randn(old[0] * old[1], DIM, generator=torch.Generator().manual_seed(i))
     name = "%dx%d" % old
@@ -36,3 +44,5 @@ for i, old in enumerate(GRIDS):
         timm = resample_abs_pos_embed(pos[None], list(new), list(old), num_prefix_tokens=0)[0]
         np.save(OUT / ("%s-%dx%d-timm.npy" % (name, *new)), timm.numpy())
         np.save(OUT / ("%s-%dx%d-huggingface.npy" % (name, *new)), huggingface(pos, old, new).numpy())
+        if old[0] == old[1]:
+            np.save(OUT / ("%s-%dx%d-dinov2.npy" % (name, *new)), dinov2(pos, old, new).numpy())
