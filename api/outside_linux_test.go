@@ -60,7 +60,7 @@ func TestDecoders(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, start(t, with(`exit 1`)).post("/v1/classify", heic).status)
 	tight := start(t, func(cfg *api.Config) {
 		with(`cp ` + golden + ` "$2"`)(cfg)
-		cfg.Decoders.HEIC.Memory, cfg.DecodeBudget = 100_000_000, 100_000_000
+		cfg.Decoders.HEIC.Memory, cfg.DecodeBudget = 100_000_000, 100_100_000
 	})
 	require.Equal(t, http.StatusOK, tight.post("/v1/classify", heic).status)
 }

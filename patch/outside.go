@@ -45,9 +45,9 @@ func isOutside(name string) bool {
 func outside(kind string, d Decoder) format {
 	f := outsideFormats[kind]
 	out := format{name: kind, config: f.config}
-	out.cost = func(_ []byte, w, h int) (int64, error) {
-		// The program has ended when its file becomes a photo.
-		return max(d.Bytes(w, h), OutsideBytes(w, h)+4*int64(w)*int64(h)), nil
+	out.cost = func(data []byte, w, h int) (int64, error) {
+		// The program, which gets a copy, has ended when its file becomes a photo.
+		return int64(len(data)) + max(d.Bytes(w, h), OutsideBytes(w, h)+4*int64(w)*int64(h)), nil
 	}
 	out.decode = func(ctx context.Context, data []byte) (*image.NRGBA, error) {
 		c, err := f.config(data)

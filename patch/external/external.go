@@ -160,25 +160,14 @@ func (r *run) run(parent context.Context) error {
 	defer stop()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	cmd, err := r.command(ctx)
-	if err != nil {
-		return err
-	}
-	if cmd.Stdin != nil {
-		defer cmd.Stdin.(*os.File).Close()
-	}
 	r.stdout, r.stderr = capped{most: r.most, full: func() { end(errFlood) }}, capped{most: 4 << 10}
-	if r.piped {
-		cmd.Stdout = &r.stdout
-	}
-	cmd.Stderr = &r.stderr
-	// The process ends with the thread that started it.
+	// The process ends with the thread that started it, which alone may trace it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+	cmd, limited, err := r.start(ctx)
+	if err != nil {
 		return fmt.Errorf("external: %s: %w", r.p.name, err)
 	}
-	limited := limit(cmd.Process.Pid, r.memory, r.most)
 	if limited != nil {
 		end(limited)
 	}
@@ -200,6 +189,28 @@ func (r *run) run(parent context.Context) error {
 	return nil
 }
 
+// start starts the process, which waits until it has its limits where the
+// system lets this process trace it. limited is why it has none.
+func (r *run) start(ctx context.Context) (cmd *exec.Cmd, limited, err error) {
+	for _, traced := range []bool{true, false} {
+		if cmd, err = r.command(ctx); err != nil {
+			return nil, nil, err
+		}
+		isolate(cmd, traced)
+		err = cmd.Start()
+		if in, ok := cmd.Stdin.(*os.File); ok {
+			in.Close() // the process has its own
+		}
+		if err == nil {
+			return cmd, limit(cmd.Process.Pid, traced, r.memory, r.most), nil
+		}
+		if !errors.Is(err, os.ErrPermission) {
+			break
+		}
+	}
+	return nil, nil, err
+}
+
 // command is the process that is to be started.
 func (r *run) command(ctx context.Context) (*exec.Cmd, error) {
 	places := strings.NewReplacer(placeIn, r.in, placeOut, r.out)
@@ -218,7 +229,10 @@ func (r *run) command(ctx context.Context) (*exec.Cmd, error) {
 	}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = time.Second
-	isolate(cmd)
+	cmd.Stderr = &r.stderr
+	if r.piped {
+		cmd.Stdout = &r.stdout
+	}
 	if !hasIn {
 		f, err := os.Open(filepath.Join(r.folder, r.in))
 		if err != nil {

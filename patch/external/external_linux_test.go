@@ -208,10 +208,11 @@ func TestBytes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 96, d.Width)
 	require.Equal(t, 64, d.Height)
-	require.EqualValues(t, 150_000_000+24*96*64, d.Bytes)
+	require.EqualValues(t, 150_000_000+24*96*64, p.Bytes(96, 64))
+	require.EqualValues(t, p.Bytes(96, 64)+int64(len(data)), d.Bytes)
 	require.Equal(t, d.Bytes, d.PixelsBytes)
 	_, err = decode(t.Context(), p, data)
-	require.ErrorContains(t, err, ": "+strconv.FormatInt(d.Bytes/1024, 10)+": ")
+	require.ErrorContains(t, err, ": "+strconv.FormatInt(p.Bytes(96, 64)/1024, 10)+": ")
 	require.EqualValues(t, 450_000_000, p.Bytes(8000, 6000))
 }
 
