@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/vitserve/vitserve/patch/jpeg"
-	"golang.org/x/image/tiff"
 )
 
 // format is one kind of file that is decoded.
@@ -29,14 +28,14 @@ var formats = []format{
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, gifConfig, gifCost, decodeGIF},
 	{"bmp", bmpMagics(), bmpConfig, bmpCost, decodeBMP},
-	{"tiff", []string{"II*\x00", "MM\x00*"}, tiffConfig, tiffCost, decodeTIFF},
+	{"tiff", []string{"II*\x00", "MM\x00*", "MM*\x00", "II\x00*", "II+\x00", "MM\x00+"}, tiffConfig, tiffCost, decodeTIFF},
 }
 
 // known are formats that people send and that are not decoded: naming them
 // tells the sender what to change.
 var known = []struct{ name, magic string }{
 	{"HEIF of another coding than HEVC and AV1", "????ftypm?f1"}, {"a video or sound", "????ftyp"}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
-	{"ICO", "\x00\x00\x01\x00"}, {"BigTIFF", "II+\x00"}, {"BigTIFF", "MM\x00+"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
+	{"ICO", "\x00\x00\x01\x00"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
 }
 
 func matches(data []byte, magic string) bool {
@@ -165,8 +164,7 @@ var inWords = strings.NewReplacer(
 // PNG there is none that image/png lacks: what it calls unsupported does not
 // exist.
 func lacks(err error) bool {
-	var t tiff.UnsupportedError
-	return errors.Is(err, jpeg.ErrUnsupported) || errors.As(err, &t) || errors.Is(err, errBMPKind)
+	return errors.Is(err, jpeg.ErrUnsupported) || errors.Is(err, errTIFFKind) || errors.Is(err, errBMPKind)
 }
 
 // Decode reads a picture by its content. Bytes after the picture are ignored.

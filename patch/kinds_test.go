@@ -42,14 +42,15 @@ func TestKinds(t *testing.T) {
 		want error
 		says string
 	}{
-		{"tiff in JPEG", tagged(t, lzw, tiffCompression, tiffCompression, 7), ErrFormat, "compression value 7"},
+		{"tiff in old JPEG", tagged(t, lzw, tiffCompression, tiffCompression, 6), ErrFormat, "compression value 6"},
+		{"tiff whose JPEG is none", tagged(t, lzw, tiffCompression, tiffCompression, 7), ErrImage, "the file is cut off"},
 		{"tiff of a modified Huffman code", tagged(t, fax, tiffCompression, tiffCompression, 2), ErrFormat, "compression value 2"},
-		{"tiff of 4 bits", tagged(t, gray, 258, 258, 4), ErrFormat, "BitsPerSample of 4"},
-		{"tiff of inks", tagged(t, gray, tiffPhotometric, tiffPhotometric, 5), ErrFormat, "color model"},
-		{"tiff in planes", tagged(t, lzw, tiffPlanar, tiffPlanar, 2), ErrFormat, "3 planes"},
-		{"tiff with a sample that is no alpha", tagged(t, rgba, tiffExtra, tiffExtra, 0), ErrFormat, "4 samples a pixel"},
+		{"tiff of 5 bits", tagged(t, gray, 258, 258, 5), ErrFormat, "BitsPerSample of 5"},
+		{"tiff of Lab", tagged(t, gray, tiffPhotometric, tiffPhotometric, 8), ErrFormat, "color model 8"},
+		{"tiff of too few inks", tagged(t, gray, tiffPhotometric, tiffPhotometric, 5), ErrImage, "1 samples a pixel in color model 5, want 4"},
+		{"tiff with a sample that is no number", tagged(t, rgba, tiffSampleFormat, tiffExtra, 4), ErrFormat, "sample format"},
 		{"fax in two dimensions", tagged(t, fax, tiffT4Options, tiffPlanar, 1), ErrFormat, "T4Options of 1"},
-		{"big tiff", []byte("II+\x00\x08\x00\x00\x00"), ErrFormat, "BigTIFF"},
+		{"big tiff", []byte("II+\x00\x08\x00\x00\x00"), ErrImage, "no TIFF header"},
 		{"tiff of no width", tagged(t, lzw, 256, 256, 0), ErrImage, "zero-size"},
 		{"tiff without its strip", gray[:len(gray)-100], ErrImage, "the file ends too early"},
 		{"bmp with a JPEG", patched(bmp, 30, 4), ErrFormat, "compression 4"},

@@ -118,8 +118,11 @@ func standardTIFF(r io.Reader) (image.Image, error) {
 	if _, err := tiffConfig(data); err != nil { // of what x/image takes for something else
 		return nil, err
 	}
-	compression, _ := tiffValue(data, tiffCompression)
-	photometric, _ := tiffValue(data, tiffPhotometric)
+	d, err := openDirectory(data)
+	if err != nil {
+		return nil, err
+	}
+	compression, photometric := d.number(tiffCompression, 1), d.number(tiffPhotometric, 0)
 	if g, ok := m.(*image.Gray); ok && (compression == group3 || compression == group4) && photometric == blackIsZero {
 		for i, v := range g.Pix {
 			g.Pix[i] = 255 - v

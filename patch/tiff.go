@@ -1,19 +1,19 @@
 package patch
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
 	"io"
+	"slices"
 
-	"golang.org/x/image/tiff"
+	"github.com/vitserve/vitserve/patch/jpeg"
 )
 
 // Tags of TIFF 6.0.
 const (
+	tiffWidth        = 256
+	tiffLength       = 257
 	tiffBits         = 258
 	tiffCompression  = 259
 	tiffPhotometric  = 262
@@ -25,181 +25,281 @@ const (
 	tiffPlanar       = 284
 	tiffT4Options    = 292
 	tiffPredictor    = 317
+	tiffColorMap     = 320
 	tiffTileWidth    = 322
 	tiffTileLength   = 323
 	tiffTileOffsets  = 324
 	tiffTileCounts   = 325
 	tiffExtra        = 338
+	tiffSampleFormat = 339
+	tiffJPEGTables   = 347
+	tiffSubsampling  = 530
 )
 
 // Values of those tags.
 const (
 	uncompressed, group3, group4, lzwCode   = 1, 3, 4, 5
-	deflate, deflateOld, packBits           = 8, 32946, 32773
+	jpegCode, deflate, deflateOld, packBits = 7, 8, 32946, 32773
 	whiteIsZero, blackIsZero, rgb, paletted = 0, 1, 2, 3
+	inks, ycbcr                             = 5, 6
 	separatePlanes                          = 2
 	horizontalDifferences                   = 2
 	premultiplied                           = 1 // an extra sample that is alpha, and the colours are multiplied by it
 	lowBitsFirst                            = 2
+	unsigned, signed, floating              = 1, 2, 3
 )
 
-// tiffConfig is that of x/image/tiff, which knows no planes of their own for
-// each colour, no samples beside the colours that are no alpha, and no faxes
-// coded in two dimensions or with fill bits, and calls such files broken.
-func tiffConfig(data []byte) (image.Config, error) {
-	value := func(tag uint16) uint32 { v, _ := tiffValue(data, tag); return v }
-	samples := value(tiffSamples)
-	if value(tiffPlanar) == separatePlanes && samples > 1 {
-		return image.Config{}, tiff.UnsupportedError(fmt.Sprintf("%d planes", samples))
-	}
-	if extra := value(tiffExtra); value(tiffPhotometric) == rgb && (samples > 4 || samples == 4 && extra != 1 && extra != 2) {
-		return image.Config{}, tiff.UnsupportedError(fmt.Sprintf("%d samples a pixel, of which extra samples are of kind %d", samples, extra))
-	}
-	if o := value(tiffT4Options); value(tiffCompression) == group3 && o != 0 {
-		return image.Config{}, tiff.UnsupportedError(fmt.Sprintf("T4Options of %d", o))
-	}
-	return tiff.DecodeConfig(bytes.NewReader(data))
-}
+var errTIFFKind = errors.New("kind of TIFF that is not decoded")
 
-// tiffFile is the first picture of a TIFF that tiffConfig accepted, which has
-// looked at the types of its tags.
+// tiffFile is the first picture of a TIFF.
 type tiffFile struct {
-	image.Config
-	data  []byte
-	order binary.ByteOrder
+	directory
+	width, height int
 
 	bits, samples int // of a sample; a pixel
-	compression   uint32
-	photometric   uint32
+	format        int // of samples
+	compression   int
+	photometric   int
+	extra         int  // samples beside the colours
 	predict       bool // samples are differences from the pixel on the left
 	premultiplied bool
+	mirrored      bool // the bits of each byte of code
+	planes        int  // that come one after the other; 1: samples are side by side
+	present       int  // of them
 	tiled         bool
 	blockW        int // of a tile, or of a strip, whose last may be lower
 	blockH        int
 	offsets       tiffValues
 	counts        tiffValues
+	palette       [256][3]uint8
+	colors        int
+	tables        []byte // of all JPEGs
 }
 
-// tiffValue is the first value of a tag of a file.
-func tiffValue(data []byte, tag uint16) (v uint32, ok bool) {
-	d, err := openDirectory(data)
-	if err != nil {
-		return 0, false
-	}
-	n := d.number(tag, -1)
-	return uint32(max(n, 0)), n >= 0
-}
+// tiffBase are the samples of a pixel without extra ones, by photometric
+// interpretation.
+var tiffBase = map[int]int{whiteIsZero: 1, blackIsZero: 1, rgb: 3, paletted: 1, inks: 4, ycbcr: 3}
 
-// values finds a tag's numbers, none if it is not there; those beyond the first
-// n do not matter.
-func (f *tiffFile) values(tag uint16, n int) (v tiffValues, err error) {
-	d, err := openDirectory(f.data)
-	if err != nil {
-		return v, err
-	}
-	v, _ = d.first(tag, uint64(n))
-	return v, nil
-}
-
-// number is a tag's first number, 0 if it is not there.
-func (f *tiffFile) number(tag uint16) uint32 {
-	if v, err := f.values(tag, 1); err == nil && v.len() > 0 {
-		return uint32(v.at(0))
-	}
-	return 0
+func lacking(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, errTIFFKind)...)
 }
 
 func openTIFF(data []byte) (*tiffFile, error) {
-	c, err := tiffConfig(data)
+	d, err := openDirectory(data)
 	if err != nil {
 		return nil, err
 	}
-	f := &tiffFile{Config: c, data: data, order: binary.ByteOrder(binary.LittleEndian), bits: 1, samples: 1}
-	if data[0] == 'M' {
-		f.order = binary.BigEndian
+	f := &tiffFile{directory: d, planes: 1}
+	f.width, f.height = d.number(tiffWidth, 0), d.number(tiffLength, 0)
+	if f.width <= 0 || f.height <= 0 {
+		return nil, fmt.Errorf("zero-size picture of %d×%d pixels", f.width, f.height)
 	}
-	if v, err := f.values(tiffBits, 16); err == nil && v.len() > 0 {
-		f.bits, f.samples = int(v.at(0)), v.len()
+	if err := f.readKind(); err != nil {
+		return nil, err
 	}
-	f.compression, f.photometric = f.number(tiffCompression), f.number(tiffPhotometric)
-	if f.compression == 0 {
+	if f.photometric == paletted {
+		f.readPalette()
+	}
+	return f, f.readBlocks()
+}
+
+// readKind reads what samples there are, and refuses those of other kinds.
+func (f *tiffFile) readKind() error {
+	f.compression, f.photometric = f.number(tiffCompression, uncompressed), f.number(tiffPhotometric, whiteIsZero)
+	switch f.compression {
+	case 0:
 		f.compression = uncompressed
+	case uncompressed, group3, group4, lzwCode, jpegCode, deflate, deflateOld, packBits:
+	default:
+		return lacking("compression value %d", f.compression)
+	}
+	base, ok := tiffBase[f.photometric]
+	if !ok {
+		return lacking("color model %d", f.photometric)
+	}
+	bits, _ := f.first(tiffBits, 16)
+	f.bits = 1
+	if bits.len() > 0 {
+		f.bits = int(bits.at(0))
+	}
+	for i := range bits.len() {
+		if bits.at(i) != int64(f.bits) {
+			return lacking("samples of %d and %d bits", f.bits, bits.at(i))
+		}
+	}
+	f.samples = f.number(tiffSamples, max(1, bits.len()))
+	if f.samples < base && bits.len() >= base {
+		f.samples = bits.len()
+	}
+	if f.photometric == ycbcr && f.samples == 1 {
+		f.photometric, base = blackIsZero, 1
+	}
+	if f.samples < base {
+		return fmt.Errorf("%d samples a pixel in color model %d, want %d", f.samples, f.photometric, base)
+	}
+	if f.extra = f.samples - base; f.extra > 8 {
+		return lacking("%d samples a pixel", f.samples)
+	}
+	f.format = f.number(tiffSampleFormat, unsigned)
+	gray := base == 1 && f.photometric != paletted
+	known := f.format == unsigned && (f.bits == 8 || f.bits == 16)
+	if gray {
+		known = f.format == unsigned && slices.Contains([]int{1, 2, 4, 8, 12, 16, 32}, f.bits) || f.format == signed && slices.Contains([]int{8, 16, 32}, f.bits) || f.format == floating && f.bits == 32
+		if f.extra > 0 && f.bits < 8 {
+			known = false
+		}
+	} else if f.photometric == paletted {
+		known = f.format == unsigned && slices.Contains([]int{1, 2, 4, 8, 16}, f.bits) && (f.extra == 0 || f.bits == 8)
+	} else if f.photometric == ycbcr {
+		known = known && f.bits == 8
+	}
+	if !known {
+		return lacking("BitsPerSample of %d in sample format %d and color model %d", f.bits, f.format, f.photometric)
+	}
+	predictor := f.number(tiffPredictor, 1)
+	f.predict = predictor == horizontalDifferences
+	if predictor > horizontalDifferences || f.predict && f.bits != 8 && f.bits != 16 {
+		return lacking("predictor %d of %d bits", predictor, f.bits)
+	}
+	f.premultiplied = f.extra > 0 && f.number(tiffExtra, 0) == premultiplied
+	f.mirrored = f.number(tiffFillOrder, 1) == lowBitsFirst && f.compression != jpegCode && f.compression != group3 && f.compression != group4
+	if f.number(tiffPlanar, 1) == separatePlanes && f.samples > 1 {
+		if f.photometric == inks || f.photometric == ycbcr {
+			return lacking("%d planes in color model %d", f.samples, f.photometric)
+		}
+		f.planes = f.samples
+	}
+	return f.readCode()
+}
+
+// readCode refuses kinds of codes.
+func (f *tiffFile) readCode() error {
+	if o := f.number(tiffT4Options, 0); f.compression == group3 && o&1 != 0 {
+		return lacking("T4Options of %d", o)
 	}
 	switch f.compression {
-	case uncompressed, group3, group4, lzwCode, deflate, deflateOld, packBits:
-	default:
-		return nil, tiff.UnsupportedError(fmt.Sprintf("compression value %d", f.compression))
+	case group3, group4:
+		if f.bits != 1 || f.samples != 1 {
+			return fmt.Errorf("fax of %d bits and %d samples, want 1", f.bits, f.samples)
+		}
+	case jpegCode:
+		tables, _ := f.find(tiffJPEGTables)
+		f.tables = tables.raw
+		if f.bits != 8 || f.photometric == inks || f.extra > 0 || f.planes > 1 {
+			return lacking("JPEG of %d bits, %d samples and %d planes in color model %d", f.bits, f.samples, f.planes, f.photometric)
+		}
+		return nil
 	}
-	if f.predict = f.number(tiffPredictor) == horizontalDifferences; f.predict && f.bits == 1 {
-		return nil, tiff.UnsupportedError("differences of one bit")
+	if f.photometric == ycbcr && f.compression != uncompressed {
+		s, _ := f.first(tiffSubsampling, 2)
+		if s.len() < 2 || s.at(0) != 1 || s.at(1) != 1 {
+			return lacking("subsampled YCbCr that is no JPEG")
+		}
 	}
-	f.premultiplied = f.samples == 4 && f.number(tiffExtra) == premultiplied
-	f.blockW, f.blockH = f.Width, f.Height
+	return nil
+}
+
+func (f *tiffFile) readPalette() {
+	v, _ := f.first(tiffColorMap, 3<<16)
+	f.colors = v.len() / 3
+	for i := range min(f.colors, 256) {
+		for c := range 3 {
+			f.palette[i][c] = uint8(v.at(c*f.colors+i) >> 8)
+		}
+	}
+}
+
+// readBlocks reads where tiles or strips lie.
+func (f *tiffFile) readBlocks() error {
+	f.blockW, f.blockH = f.width, f.height
 	offsets, counts := uint16(tiffStripOffsets), uint16(tiffStripCounts)
-	if w := f.number(tiffTileWidth); w != 0 {
-		f.tiled, f.blockW, f.blockH = true, int(w), int(f.number(tiffTileLength))
+	if w := f.number(tiffTileWidth, 0); w != 0 {
+		f.tiled, f.blockW, f.blockH = true, w, f.number(tiffTileLength, 0)
 		if f.blockW < 8 || f.blockH < 8 {
-			return nil, fmt.Errorf("tiles of %d×%d pixels, want at least 8×8", f.blockW, f.blockH)
+			return fmt.Errorf("tiles of %d×%d pixels, want at least 8×8", f.blockW, f.blockH)
 		}
 		const padding, most = 16, 1024 // beyond the picture's edge
-		if (f.blockW-f.Width > padding || f.blockH-f.Height > padding) && max(f.blockW, f.blockH) > most {
-			return nil, fmt.Errorf("tiles of %d×%d pixels in a picture of %d×%d", f.blockW, f.blockH, f.Width, f.Height)
+		if (f.blockW-f.width > padding || f.blockH-f.height > padding) && max(f.blockW, f.blockH) > most {
+			return fmt.Errorf("tiles of %d×%d pixels in a picture of %d×%d", f.blockW, f.blockH, f.width, f.height)
 		}
-		offsets, counts = tiffTileOffsets, tiffTileCounts
-	} else if rows := f.number(tiffRowsPerStrip); rows > 0 && rows < uint32(f.Height) {
-		f.blockH = int(rows)
+		if v, ok := f.first(tiffTileOffsets, 1); ok && v.len() > 0 {
+			offsets, counts = tiffTileOffsets, tiffTileCounts
+		}
+	} else if rows := f.number(tiffRowsPerStrip, 0); rows > 0 && rows < f.height {
+		f.blockH = rows
 	}
 	across, down := f.blocks()
-	if int64(across)*int64(down) > int64(len(data)) { // each has an offset of a byte at least
-		return nil, fmt.Errorf("%d×%d blocks in %d bytes", across, down, len(data))
+	if int64(across)*int64(down)*int64(f.planes) > int64(len(f.data)) { // each has an offset of a byte at least
+		return fmt.Errorf("%d×%d blocks in %d bytes", across, down, len(f.data))
 	}
-	n := across * down
-	if f.offsets, err = f.values(offsets, n); err != nil {
-		return nil, err
+	f.present = f.planes
+	n := across * down * f.planes
+	f.offsets, _ = f.first(offsets, uint64(n))
+	f.counts, _ = f.first(counts, uint64(n))
+	if f.compression == uncompressed && f.planes > 1 { // Pillow leaves planes that have no place at 0
+		f.present = min(f.planes, max(1, f.offsets.len()/(across*down)))
+		n = across * down * f.present
 	}
-	if f.counts, err = f.values(counts, n); err != nil {
-		return nil, err
+	if f.offsets.len() < n {
+		return fmt.Errorf("%d blocks, found %d offsets", n, f.offsets.len())
 	}
-	if f.offsets.len() < n || f.counts.len() < n {
-		return nil, fmt.Errorf("%d blocks, found %d offsets and %d counts", n, f.offsets.len(), f.counts.len())
-	}
-	return f, nil
+	return nil
 }
 
 func (f *tiffFile) blocks() (across, down int) {
-	return ceilDiv(f.Width, f.blockW), ceilDiv(f.Height, f.blockH)
+	return ceilDiv(f.width, f.blockW), ceilDiv(f.height, f.blockH)
 }
 
-// tiffBlock is a tile or a strip.
+func tiffConfig(data []byte) (c image.Config, err error) {
+	f, err := openTIFF(data)
+	if err != nil {
+		return c, err
+	}
+	return image.Config{Width: f.width, Height: f.height}, nil
+}
+
+// tiffBlock is a tile or a strip, of one plane.
 type tiffBlock struct {
 	x, y    int
+	plane   int
 	w, h    int    // with a tile's padding
 	seenW   int    // without
 	seenH   int    //
 	row     int    // bytes of a row
 	need    int    // of which a row must have so many
-	length  int64  // of its code, as the file says
 	code    []byte // what there is of it
 	largest int64  // bytes that it may become
 }
 
-func (f *tiffFile) block(i, j int) (b tiffBlock) {
-	across, _ := f.blocks()
-	b = tiffBlock{x: i * f.blockW, y: j * f.blockH, w: f.blockW, h: f.blockH}
-	b.seenW, b.seenH = min(b.w, f.Width-b.x), min(b.h, f.Height-b.y)
+func (f *tiffFile) block(i, j, plane int) (b tiffBlock) {
+	across, down := f.blocks()
+	b = tiffBlock{x: i * f.blockW, y: j * f.blockH, plane: plane, w: f.blockW, h: f.blockH}
+	b.seenW, b.seenH = min(b.w, f.width-b.x), min(b.h, f.height-b.y)
 	if !f.tiled {
 		b.w, b.h = b.seenW, b.seenH
 	}
-	pixel := f.bits * f.samples
+	pixel := f.bits * f.samples / f.planes
 	b.row, b.need = (b.w*pixel+7)/8, (b.seenW*pixel+7)/8
 	if f.predict && b.w > 1 || pixel == 32 {
 		b.need = b.row
 	}
-	at, n := f.offsets.at(j*across+i), f.counts.at(j*across+i)
-	b.length = n
+	n := (plane*down+j)*across + i
+	at := f.offsets.at(n)
 	b.code = f.data[min(at, int64(len(f.data))):]
-	b.code = b.code[:min(n, int64(len(b.code)))]
-	b.largest = 8 * int64(f.blockW) * int64(f.blockH)
+	b.largest = 8 * int64(f.blockW) * int64(f.blockH) * int64(f.samples)
+	length := int64(0)
+	if n < f.counts.len() {
+		length = f.counts.at(n)
+	}
+	switch whole := int64(b.row) * int64(b.h); {
+	case f.compression == uncompressed: // whatever its length is said to be
+		length = whole
+	case length == 0 && n+1 < f.offsets.len() && f.offsets.at(n+1) > at: // up to the next
+		length = f.offsets.at(n+1) - at
+	case length == 0:
+		length = int64(len(b.code))
+	}
+	b.code = b.code[:min(length, int64(len(b.code)))]
 	return b
 }
 
@@ -226,15 +326,27 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 		return 0, err
 	}
 	across, down := f.blocks()
-	var read int64
-	for i := range across {
-		for j := range down {
-			b := f.block(i, j)
-			need := int64(b.seenH-1)*int64(b.row) + int64(b.need)
-			if most := f.most(b); most < need {
-				return 0, fmt.Errorf("block (%d, %d): %d bytes become %d at most, %d×%d pixels need %d: %w", i, j, len(b.code), most, b.seenW, b.seenH, need, io.ErrUnexpectedEOF)
+	var read, beside int64
+	for n := range across * down * f.present {
+		b := f.block(n%across, n/across%down, n/across/down)
+		read += int64(len(b.code))
+		if f.compression == jpegCode {
+			header, err := jpeg.ReadHeader(f.jpeg(b))
+			if err != nil {
+				return 0, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
 			}
-			read += int64(len(b.code))
+			if header.Width < b.seenW || header.Height < b.seenH || header.Width > 2*b.w+16 || header.Height > 2*b.h+16 || header.Components != f.samples {
+				return 0, fmt.Errorf("block (%d, %d): a JPEG of %d×%d pixels and %d components, want %d×%d and %d", b.x, b.y, header.Width, header.Height, header.Components, b.w, b.h, f.samples)
+			}
+			beside = max(beside, header.Cost(len(b.code)).Rows+2*int64(len(b.code)+len(f.tables)))
+			continue
+		}
+		if f.mirrored {
+			beside = max(beside, int64(len(b.code)))
+		}
+		need := int64(b.seenH-1)*int64(b.row) + int64(b.need)
+		if most := f.most(b); most < need {
+			return 0, fmt.Errorf("truncated TIFF: block (%d, %d): %d bytes become %d at most, %d×%d pixels need %d: %w", b.x, b.y, len(b.code), most, b.seenW, b.seenH, need, io.ErrUnexpectedEOF)
 		}
 	}
 	// Blocks may share their code, but not so often that reading it takes
@@ -242,68 +354,5 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 	if most := int64(len(data)) + 16*int64(w)*int64(h); read > most {
 		return 0, fmt.Errorf("blocks of %d bytes in all, want at most %d for %d×%d pixels in a file of %d", read, most, w, h, len(data))
 	}
-	return 4*int64(w)*int64(h) + 4*int64(f.blockW)*8, nil
-}
-
-var errTIFFIndex = errors.New("index beyond the palette")
-
-// rower returns the conversion of a row of samples to opaque RGBA.
-func (f *tiffFile) rower() func(dst, src []byte) error {
-	// The codes of faxes speak of white and black runs. Written as numbers white
-	// is 0, whatever the file says of 0 (libtiff, tif_fax3.c); the decoder makes
-	// white 1 where the file says that 0 is black, which would be a negative.
-	fax := f.compression == group3 || f.compression == group4
-	flip := byte(0)
-	if f.photometric == whiteIsZero || fax && f.photometric == blackIsZero {
-		flip = 255
-	}
-	high, sample := 0, f.bits/8 // the high byte comes second
-	if f.bits == 16 && f.order == binary.ByteOrder(binary.LittleEndian) {
-		high = 1
-	}
-	switch {
-	case f.photometric == paletted:
-		colors, _ := f.ColorModel.(color.Palette)
-		table := flatPalette(colors)
-		return func(dst, src []byte) error {
-			if f.bits == 16 { // an index of its second byte
-				for i := range len(dst) / 4 {
-					src[i] = src[2*i+1]
-				}
-			}
-			if !paletteRow(dst, src, min(f.bits, 8), &table, len(colors)) {
-				return errTIFFIndex
-			}
-			return nil
-		}
-	case f.photometric == rgb:
-		return func(dst, src []byte) error {
-			for i := 0; i < len(dst); i += 4 {
-				d := dst[i : i+4 : i+4]
-				s := src[high:]
-				d[0], d[1], d[2], d[3] = s[0], s[sample], s[2*sample], 255
-				if f.premultiplied {
-					a := s[3*sample]
-					d[0], d[1], d[2] = divideAlpha(d[0], a), divideAlpha(d[1], a), divideAlpha(d[2], a)
-				}
-				src = src[f.samples*sample:]
-			}
-			return nil
-		}
-	case f.bits == 1:
-		table := [256][3]uint8{{flip, flip, flip}, {^flip, ^flip, ^flip}}
-		return func(dst, src []byte) error {
-			paletteRow(dst, src, 1, &table, 2)
-			return nil
-		}
-	}
-	return func(dst, src []byte) error {
-		for i := 0; i < len(dst); i += 4 {
-			v := src[high] ^ flip
-			d := dst[i : i+4 : i+4]
-			d[0], d[1], d[2], d[3] = v, v, v, 255
-			src = src[sample:]
-		}
-		return nil
-	}
+	return 4*int64(w)*int64(h) + 4*int64(f.blockW)*8 + beside, nil
 }

@@ -1,13 +1,16 @@
 package patch
 
 import (
+	"bytes"
 	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"io"
+	"math/bits"
 
+	"github.com/vitserve/vitserve/patch/jpeg"
 	"golang.org/x/image/ccitt"
 	"golang.org/x/image/tiff/lzw"
 )
@@ -20,14 +23,17 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := image.NewNRGBA(image.Rect(0, 0, f.Width, f.Height))
+	m := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
 	across, down := f.blocks()
 	t := tiffReader{tiffFile: f, ctx: ctx, convert: f.rower()}
-	for i := range across {
-		for j := range down {
-			if err := t.readBlock(m, f.block(i, j)); err != nil {
-				return nil, fmt.Errorf("block (%d, %d): %w", i, j, err)
-			}
+	for n := range across * down * f.present {
+		b := f.block(n%across, n/across%down, n/across/down)
+		read := t.readBlock
+		if f.compression == jpegCode {
+			read = t.readJPEG
+		}
+		if err := read(m, b); err != nil {
+			return nil, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
 		}
 	}
 	return m, nil
@@ -37,17 +43,24 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 type tiffReader struct {
 	*tiffFile
 	ctx     context.Context
-	convert func(dst, src []byte) error
+	convert func(dst, src []byte, plane int) error
 	row     []byte
+	code    []byte // mirrored
 	inflate io.ReadCloser
 	unpack  unpacker
 }
 
 var errNoPixels = errors.New("not enough pixel data")
 
-// readBlock reads a block and what its code has beyond its pixels, which may
-// be wrong.
+// readBlock reads a block; what its code has beyond its pixels does not matter.
 func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
+	if f.mirrored {
+		f.code = grow(f.code, len(b.code))
+		for i, v := range b.code {
+			f.code[i] = bits.Reverse8(v)
+		}
+		b.code = f.code
+	}
 	code, err := f.open(b)
 	if err != nil {
 		return err
@@ -55,45 +68,81 @@ func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 	r := io.LimitReader(code, b.largest)
 	f.row = grow(f.row, b.row)
 	row := f.row
-	rows := b.seenH
-	if f.predict && b.w > 1 {
-		rows = b.h // the differences of padding must be there, too
-	}
-	for y := range rows {
+	for y := range b.seenH {
 		if err := f.ctx.Err(); err != nil {
 			return err
 		}
 		n, err := io.ReadFull(r, row)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return err
-		}
 		if n < b.need {
-			return fmt.Errorf("row %d of %d bytes, found %d: %w", y, b.need, n, errNoPixels)
-		}
-		if y >= b.seenH {
-			continue
+			if err != io.EOF && err != io.ErrUnexpectedEOF {
+				return err
+			}
+			return fmt.Errorf("truncated TIFF: row %d of %d bytes, found %d: %w", y, b.need, n, errNoPixels)
 		}
 		if f.predict {
 			f.undoDifferences(row)
 		}
-		if err := f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row); err != nil {
+		if err := f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row, b.plane); err != nil {
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, r)
-	return err
+	return nil
+}
+
+// jpeg is the file that a block's JPEG is with the tables of all, and with a
+// segment that says what its colours are.
+func (f *tiffFile) jpeg(b tiffBlock) []byte {
+	out := []byte("\xff\xd8")
+	if f.samples == 3 {
+		transform := byte(0)
+		if f.photometric == ycbcr {
+			transform = 1
+		}
+		out = append(out, "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"...)
+		out = append(out, transform)
+	}
+	if t := f.tables; len(t) > 4 {
+		out = append(out, bytes.TrimSuffix(t[2:], []byte("\xff\xd9"))...)
+	}
+	return append(out, b.code[min(2, len(b.code)):]...)
+}
+
+// readJPEG reads a block that is a JPEG (TIFF Technical Note 2).
+func (f *tiffReader) readJPEG(m *image.NRGBA, b tiffBlock) error {
+	r, err := jpeg.Open(f.ctx, f.jpeg(b))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.Width < b.seenW || r.Height < b.seenH {
+		return fmt.Errorf("a JPEG of %d×%d pixels, want %d×%d", r.Width, r.Height, b.seenW, b.seenH)
+	}
+	for y := range b.seenH {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
+		dst := m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW]
+		r.Row(dst, y, 0, b.seenW)
+		if f.photometric == whiteIsZero {
+			for i := range dst {
+				dst[i] ^= 255 * byte(min(1, 3-i&3))
+			}
+		}
+	}
+	return r.Finish()
 }
 
 // undoDifferences adds to each sample that of the pixel on its left (TIFF 6.0,
 // section 14).
 func (f *tiffFile) undoDifferences(row []byte) {
 	if f.bits == 8 {
-		for i := f.samples; i < len(row); i++ {
-			row[i] += row[i-f.samples]
+		n := f.samples / f.planes
+		for i := n; i < len(row); i++ {
+			row[i] += row[i-n]
 		}
 		return
 	}
-	n := 2 * f.samples
+	n := 2 * (f.samples / f.planes)
 	for i := n; i+2 <= len(row); i += 2 {
 		f.order.PutUint16(row[i:], f.order.Uint16(row[i:])+f.order.Uint16(row[i-n:]))
 	}
@@ -117,19 +166,13 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 		return &f.unpack, nil
 	case group3, group4:
 		order, kind := ccitt.MSB, ccitt.Group3
-		if f.number(tiffFillOrder) == lowBitsFirst {
+		if f.number(tiffFillOrder, 1) == lowBitsFirst {
 			order = ccitt.LSB
 		}
 		if f.compression == group4 {
 			kind = ccitt.Group4
 		}
 		return ccitt.NewReader(src, order, kind, b.w, b.h, &ccitt.Options{Invert: f.photometric == whiteIsZero}), nil
-	}
-	if b.length > b.largest {
-		return nil, fmt.Errorf("%d bytes, want at most %d", b.length, b.largest)
-	}
-	if int64(len(b.code)) < b.length {
-		return nil, fmt.Errorf("%d bytes, found %d: %w", b.length, len(b.code), io.ErrUnexpectedEOF)
 	}
 	return src, nil
 }

@@ -16,7 +16,7 @@ import (
 func TestTrials(t *testing.T) {
 	paths, err := filepath.Glob("testdata/trials/*.*")
 	require.NoError(t, err)
-	require.NotEmpty(t, paths)
+	require.Len(t, paths, 65)
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			data, err := os.ReadFile(path)
