@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 	"math"
-	"runtime"
+	"runtime/debug"
 
 	"github.com/vitserve/vitserve/patch"
 	"golang.org/x/sync/semaphore"
@@ -31,7 +31,7 @@ func newDecoders(n int, budget int64) *decoders {
 // line is where pictures wait for memory and for a place, the first first.
 type line struct {
 	bytes  int64
-	much   int64 // of them, before which the garbage collector runs
+	much   int64 // of them, that go back to the system at once
 	room   *semaphore.Weighted
 	places *semaphore.Weighted
 }
@@ -67,10 +67,11 @@ func (l *line) keep(room, kept int64) {
 }
 
 // vacate gives room back. Of a large part of the budget, the memory is given
-// back first: until the garbage collector comes by itself, it is still taken.
+// back to the system first: until the garbage collector comes by itself, it is
+// still taken, and what a decoder had in pieces is of no use for a picture.
 func (l *line) vacate(room int64) {
 	if room >= l.much {
-		runtime.GC()
+		debug.FreeOSMemory()
 	}
 	l.room.Release(room)
 }
