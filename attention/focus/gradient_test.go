@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,9 @@ func goldenImages(t testing.TB, kind string) (focus.Subject, vit.Config) {
 
 // goldenKinds are the models of testdata/make_maps.py.
 var goldenKinds = []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"}
+
+// transformersKinds are those of it that transformers computes.
+var transformersKinds = []string{"hf_dinov2_registers_head", "hf_clip_head"}
 
 // goldenTargets are those of testdata/make_maps.py.
 var goldenTargets = []focus.Target{{Class: 0}, {Class: 2}, {Class: 3, Versus: []int{1}}}
@@ -93,7 +97,7 @@ func spread(x []float32) float64 {
 // TestGradientGolden holds the maps to PyTorch's gradients in the authors'
 // formulas: as pictures, and in the size of their values.
 func TestGradientGolden(t *testing.T) {
-	for _, kind := range goldenKinds {
+	for _, kind := range slices.Concat(goldenKinds, transformersKinds) {
 		t.Run(kind, func(t *testing.T) {
 			x, _ := goldenImages(t, kind)
 			x.Targets = goldenTargets

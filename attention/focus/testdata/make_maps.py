@@ -18,7 +18,7 @@ NORM_OPTIONS, which know no class.
     normrollout    the summed norms of Kobayashi et al. 2020, each vector made,
                    rows normalised, rolled out with Abnar and Zuidema's identity
 
-Made with torch 2.15.0, timm 1.0.31, safetensors 0.8.0, numpy 2.4.6. Run in
+Made with torch 2.15.0, timm 1.0.31, transformers 5.24.0, safetensors 0.8.0, numpy 2.4.6. Run in
 this folder.
 """
 
@@ -29,6 +29,7 @@ import numpy as np
 import safetensors.torch
 import timm
 import torch
+import transformers
 
 GOLDEN = Path("../../../models/testdata/golden")
 # class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks
@@ -141,6 +142,11 @@ def legrad(run, target, start):
 
 
 def head(model, tokens):
+    if hasattr(model, "dinov2_with_registers"):
+        y = model.dinov2_with_registers.layernorm(tokens)
+        return model.classifier(torch.cat([y[:, 0], y[:, 1 + model.config.num_register_tokens :].mean(1)], 1))
+    if hasattr(model, "vision_model"):
+        return model.classifier(tokens[:, 1:].mean(1))
     y = model.forward_head(model.norm(tokens))
     return (y[0] + y[1]) / 2 if isinstance(y, tuple) else y
 
@@ -168,6 +174,53 @@ def maps(model, mean, std, pixels, target):
         "integrated": integrated(model, mean, std, pixels, target),
     }
 
+
+class TransformersRun(Run):
+    """The same of a classifier of transformers: DINOv2's, CLIP's."""
+
+    def __init__(self, model, mean, std, pixels):
+        self.model = model
+        self.pixels = pixels.clone().requires_grad_()
+        self.attn, self.normed, self.tokens = [], [], []
+        hooks = []
+        dino = hasattr(model, "dinov2_with_registers")
+        for b in model.dinov2_with_registers.encoder.layer if dino else model.vision_model.encoder.layers:
+            hooks.append((b.attention if dino else b.self_attn).register_forward_hook(lambda m, a, o: self.attn.append(o[1])))
+            hooks.append((b.norm1 if dino else b.layer_norm1).register_forward_hook(lambda m, a, o: self.normed.append(o)))
+            hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
+        self.logits = model((self.pixels - mean) / std).logits[0]
+        for h in hooks:
+            h.remove()
+        self.prefix = 1 + getattr(model.config, "num_register_tokens", 0)
+        self.pooled = not dino
+
+    def patches(self, x):
+        p = 8
+        return torch.nn.functional.avg_pool2d(x.sum(1, keepdim=True), p).flatten() * p * p
+
+
+TRANSFORMERS = {
+    "hf_dinov2_registers_head": transformers.Dinov2WithRegistersForImageClassification,
+    "hf_clip_head": transformers.CLIPForImageClassification,
+}
+
+
+def load_transformers(kind):
+    model = TRANSFORMERS[kind].from_pretrained(GOLDEN / kind, attn_implementation="eager")
+    cfg = json.loads((GOLDEN / kind / "preprocessor_config.json").read_text())
+    mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("image_mean", "image_std"))
+    return model.eval().requires_grad_(False), mean, std
+
+
+for kind in TRANSFORMERS:
+    model, mean, std = load_transformers(kind)
+    timm_run, Run = Run, TransformersRun
+    pixels = torch.from_numpy(np.load(GOLDEN / kind / "pixels.npy"))
+    found = [[maps(model, mean, std, x[None], t) for x in pixels] for t in TARGETS]
+    Run = timm_run
+    stacked = torch.stack([torch.stack([torch.stack([m[name] for m in by]) for by in found]) for name in METHODS])
+    assert stacked.isfinite().all()
+    np.save(f"{kind}_maps.npy", stacked.detach().numpy())
 
 for kind in KINDS:
     model, mean, std = load(kind)
