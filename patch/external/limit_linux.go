@@ -31,8 +31,11 @@ func limit(pid int, traced bool, memory, file int64) error {
 			if errors.Is(err, syscall.EINTR) {
 				continue
 			}
-			if err != nil || !status.Stopped() {
-				return fmt.Errorf("the process has not begun: status %#x, error %v", uint32(status), err)
+			if err != nil {
+				return os.NewSyscallError("wait4", err)
+			}
+			if !status.Stopped() {
+				return fmt.Errorf("the process has not begun: status %#x", uint32(status))
 			}
 			break
 		}
