@@ -72,7 +72,6 @@ type tiffFile struct {
 	offsets       tiffValues
 	counts        tiffValues
 	palette       [256][3]uint8
-	colors        int
 	tables        []byte // of all JPEGs
 }
 
@@ -201,10 +200,10 @@ func (f *tiffFile) readCode() error {
 
 func (f *tiffFile) readPalette() {
 	v, _ := f.first(tiffColorMap, 3<<16)
-	f.colors = v.len() / 3
-	for i := range min(f.colors, 256) {
+	colors := v.len() / 3
+	for i := range min(colors, 256) {
 		for c := range 3 {
-			f.palette[i][c] = uint8(v.at(c*f.colors+i) >> 8)
+			f.palette[i][c] = uint8(v.at(c*colors+i) >> 8)
 		}
 	}
 }

@@ -2,11 +2,8 @@ package patch
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 )
-
-var errTIFFIndex = errors.New("index beyond the palette")
 
 // rower returns the conversion of a row of samples to opaque RGBA, as Pillow's
 // convert("RGB") has it, or of one plane's to its channel.
@@ -31,9 +28,7 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) error {
 					src[i] = src[pixel*i]
 				}
 			}
-			if !paletteRow(dst, src, min(f.bits, 8), &f.palette, f.colors) {
-				return errTIFFIndex
-			}
+			paletteRow(dst, src, min(f.bits, 8), &f.palette, 256) // black beyond its end
 			return nil
 		}
 	case f.planes > 1 && f.photometric == rgb:
