@@ -8,7 +8,15 @@
 // of the reasons listed in reasons.go; pictures have to be the same within the
 // bound. What differs otherwise is written to the folder, a few files for each
 // cause, with both verdicts, and ends the program with 1. The same -seed makes
-// the same files. It needs Python 3; Pillow is installed into the user's cache
+// the same files.
+//
+//	go run ./scripts/pillowfuzz -files folder...
+//
+// compares them on the files of folders instead, as they are used: upright, with
+// the default limits. It prints how many Pillow reads, with and without a
+// warning, how many of them are equal, and why the others are refused.
+//
+// It needs Python 3; Pillow is installed into the user's cache
 // unless -python names an interpreter that has it.
 package main
 
@@ -32,10 +40,22 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the files")
 	python := flag.String("python", "", "interpreter with Pillow 13.0.0; one is made in the cache without it")
 	out := flag.String("out", "pillowfuzz-findings", "folder for findings")
+	files := flag.Bool("files", false, "compare on the files of the folders that are named, and make none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *format, *length, *seed, *python, *out); err != nil {
+	err := func() error {
+		ref, err := newWorker(*python)
+		if err != nil {
+			return err
+		}
+		defer ref.stop()
+		if *files {
+			return compareFolders(ctx, flag.Args(), ref)
+		}
+		return run(ctx, *format, *length, *seed, ref, *out)
+	}()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "pillowfuzz:", err)
 		os.Exit(1)
 	}
@@ -44,15 +64,7 @@ func main() {
 // maxPixels is the same for both decoders, so that neither gets slow.
 const maxPixels = 1 << 20
 
-func run(ctx context.Context, format string, length time.Duration, seed uint64, python, out string) error {
-	if python == "" {
-		var err error
-		if python, err = install(); err != nil {
-			return err
-		}
-	}
-	ref := &worker{python: python}
-	defer ref.stop()
+func run(ctx context.Context, format string, length time.Duration, seed uint64, ref *worker, out string) error {
 	src, err := newSource(format, ref)
 	if err != nil {
 		return err
@@ -91,8 +103,13 @@ func run(ctx context.Context, format string, length time.Duration, seed uint64, 
 	return nil
 }
 
-// decode is the project's verdict; a panic is one, too.
-func decode(file []byte) (v verdict) {
+// decode is the project's verdict on a made file.
+func decode(file []byte) verdict {
+	return judged(file, patch.Options{MaxPixels: maxPixels, IgnoreEXIF: true})
+}
+
+// judged is the project's verdict; a panic is one, too.
+func judged(file []byte, o patch.Options) (v verdict) {
 	defer func() {
 		if p := recover(); p != nil {
 			v = verdict{err: fmt.Sprintf("PANIC: %v", p)}
@@ -100,7 +117,7 @@ func decode(file []byte) (v verdict) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	p, err := patch.Decode(ctx, file, patch.Options{MaxPixels: maxPixels, IgnoreEXIF: true})
+	p, err := patch.Decode(ctx, file, o)
 	if err != nil {
 		text := strings.TrimPrefix(err.Error(), "patch: ")
 		if errors.Is(err, patch.ErrSize) && strings.Contains(text, "the limit is") {

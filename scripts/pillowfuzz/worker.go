@@ -35,6 +35,18 @@ type verdict struct {
 	err           string // "": a picture
 	width, height int
 	rgb           []byte
+	format        string // as Pillow calls it, if it was asked to find it out
+	warnings      int    // of Pillow
+}
+
+// newWorker returns one of an interpreter that has Pillow, or of one that is
+// made.
+func newWorker(python string) (*worker, error) {
+	if python != "" {
+		return &worker{python: python}, nil
+	}
+	python, err := install()
+	return &worker{python: python}, err
 }
 
 // install returns the Python of an environment with the pinned Pillow, which
@@ -130,6 +142,15 @@ func (w *worker) ask(letter byte, parts ...[]byte) (v verdict, file []byte, err 
 		}
 		return out
 	}
+	if kind == 'W' {
+		said := string(bytes(number()))
+		if _, e := fmt.Sscan(said, &v.format, &v.warnings); e != nil {
+			return v, nil, fmt.Errorf("answer %q of the worker: %w", said, e)
+		}
+		if kind, err = w.out.ReadByte(); err != nil {
+			return v, nil, err
+		}
+	}
 	switch kind {
 	case 'P':
 		v.width, v.height = number(), number()
@@ -148,6 +169,15 @@ func (w *worker) ask(letter byte, parts ...[]byte) (v verdict, file []byte, err 
 // minute for it is a verdict, too.
 func (w *worker) decode(format string, data []byte) verdict {
 	v, _, err := w.ask('D', []byte(format), []byte{0}, data)
+	if err != nil {
+		return verdict{err: died}
+	}
+	return v
+}
+
+// decodeAny is Pillow's verdict about a file of any format, turned upright.
+func (w *worker) decodeAny(data []byte) verdict {
+	v, _, err := w.ask('O', data)
 	if err != nil {
 		return verdict{err: died}
 	}

@@ -3,12 +3,15 @@
 A request is a letter, the length of what follows in four bytes, and that:
   D  a file: its format as text, a zero byte, its bytes.
      Answer: b"P", width, height (four bytes each), RGB; or b"E" and a text
+  O  a file of any format, to be turned as its EXIF says.
+     Answer: b"W" and the format, a space, and how many warnings there were; then as for D
   E  JSON {"format", "mode", "width", "height", "seed", "options"}: a picture is
      drawn and saved.  Answer: b"F" and the file; or b"E" and a text
 Texts and files have their length in four bytes before them; all numbers are
 little-endian.  Nothing larger than LIMIT pixels is decoded: b"E" "too large".
 """
 
+import array
 import io
 import json
 import random
@@ -18,9 +21,10 @@ import sys
 import warnings
 
 import PIL
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 LIMIT = 1 << 20
+LIMIT_OF_ANY = 50_000_000  # patch.DefaultMaxPixels
 NAMES = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF", "webp": "WEBP"}
 
 warnings.simplefilter("ignore")
@@ -33,20 +37,45 @@ def text(kind, value):
     return kind + struct.pack("<I", len(value)) + value
 
 
-def decode(body):
-    name, _, data = body.partition(b"\0")
+def read(m, limit, turn):
     try:
-        m = Image.open(io.BytesIO(data), formats=[NAMES[name.decode()]])
-        if m.width * m.height > LIMIT:
+        if m.width * m.height > limit:
             return text(b"E", "too large")
         m.load()
-        if m.mode.startswith("I;16"):  # vitserve keeps the high byte where Pillow clips
-            raw = m.tobytes("raw", "I;16B" if m.mode == "I;16B" else "I;16")
-            m = Image.frombytes("L", m.size, raw[0 if m.mode == "I;16B" else 1 :: 2])
+        shift = 4 if getattr(m, "tag_v2", {}).get(258) == (12,) else 8
+        if turn:
+            m = ImageOps.exif_transpose(m)
+        if m.mode.startswith("I;16"):  # vitserve keeps the high bits where Pillow clips
+            values = array.array("H", m.tobytes())
+            if m.mode == "I;16B":
+                values.byteswap()
+            m = Image.frombytes("L", m.size, bytes(v >> shift & 255 for v in values))
         m = m.convert("RGB")
     except BaseException as e:  # MemoryError and panics are verdicts, too
         return text(b"E", f"{type(e).__name__}: {e}")
     return b"P" + struct.pack("<II", *m.size) + m.tobytes()
+
+
+def decode(body):
+    name, _, data = body.partition(b"\0")
+    try:
+        m = Image.open(io.BytesIO(data), formats=[NAMES[name.decode()]])
+    except BaseException as e:
+        return text(b"E", f"{type(e).__name__}: {e}")
+    return read(m, LIMIT, False)
+
+
+def any_file(data):
+    name, kind = "none", b""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            m = Image.open(io.BytesIO(data))
+            name = m.format
+            kind = read(m, LIMIT_OF_ANY, True)
+        except BaseException as e:
+            kind = text(b"E", f"{type(e).__name__}: {e}")
+    return text(b"W", f"{name} {len(said)}") + kind
 
 
 def draw(mode, width, height, seed):
@@ -91,7 +120,7 @@ def main():
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while head := stdin.read(5):
         body = stdin.read(struct.unpack("<I", head[1:])[0])
-        stdout.write(decode(body) if head[:1] == b"D" else encode(body))
+        stdout.write({b"D": decode, b"O": any_file, b"E": encode}[head[:1]](body))
         stdout.flush()
 
 
