@@ -66,6 +66,7 @@ type GradWants struct {
 	Normed    []int // what the attention of these blocks is given, see Wants.Normed
 	Probs     []int // attention probabilities of these blocks
 	Relevance []int // of these blocks, see Grads
+	Probe     bool  // attention probabilities of the probe; nothing without one, or for a seed at tokens
 }
 
 // Grads are gradients of a loss L. Tensors are the caller's.
@@ -81,6 +82,8 @@ type Grads struct {
 	// Chefer et al., "Generic Attention-model Explainability for Interpreting
 	// Bi-Modal and Encoder-Decoder Transformers", https://arxiv.org/abs/2103.15679, equation 5.
 	Relevance map[int]*tensor.Dense
+
+	Probe *tensor.Dense // (B, H, 1, N), H the probe's heads
 }
 
 // Backward derives the traced pass from a seed down to what is wanted, and no
@@ -92,7 +95,7 @@ func (t *Trace) Backward(seed Seed, w GradWants) (*Grads, error) {
 	}
 	p := &backward{m: t.s.m, t: t.t, s: t.t.stream, mem: t.t.all.first(t.images), n: t.images, w: w, grads: &Grads{}}
 	p.make()
-	rows := p.seed(seed, top)
+	rows, err := p.seed(seed, top)
 	p.tokens(top)
 	for i := top; i >= w.lowest() && err == nil; i-- {
 		err = p.block(i, rows)
@@ -163,7 +166,7 @@ func (t *Trace) check(seed Seed, w GradWants) (top int, err error) {
 func (w GradWants) bytes(c Config) float64 {
 	n := float64(c.Tokens())
 	return 4 * n * (float64(len(w.Tokens)+len(w.Normed))*float64(c.Dim) +
-		n*(float64(len(w.Probs))*float64(c.Heads)+float64(len(w.Relevance))))
+		n*(float64(len(w.Probs))*float64(c.Heads)+float64(len(w.Relevance))) + float64(c.Probe.Heads))
 }
 
 // lowest returns the first block that has to be derived.
@@ -206,11 +209,11 @@ func (p *backward) make() {
 
 // seed writes the gradient at the tokens after block top to mem.grad, and
 // returns how many tokens, from the first, have any.
-func (p *backward) seed(seed Seed, top int) (rows int) {
+func (p *backward) seed(seed Seed, top int) (rows int, err error) {
 	c, m, s := p.m.cfg, p.mem, p.s
 	if seed.at == atTokens {
 		s.Write(m.grad, seed.d)
-		return c.Tokens()
+		return c.Tokens(), nil
 	}
 	side := tensor.Shape{p.n, 1, seed.d.Shape()[1]}
 	d := tensor.New(tensor.WithShape(side...), tensor.WithBacking(seed.d.Float32s()))
@@ -221,15 +224,42 @@ func (p *backward) seed(seed Seed, top int) (rows int) {
 		s.Write(m.pooled, d)
 	}
 	x := m.input(top + 1)
-	if c.FinalNorm == NormPooled {
+	if p.m.probe != nil {
+		y := x
+		if c.FinalNorm == NormTokens {
+			s.LayerNorm(m.y, x, p.m.norm)
+			y = m.y
+		}
+		p.m.probe.forward(s, m.before, y, m.probeKV, m.probed, attention.Capture{})
+	} else if c.FinalNorm == NormPooled {
 		s.Pool(m.before, x.Rows(0, c.pooledRows()), c.Pool...)
+	}
+	if c.FinalNorm == NormPooled {
 		s.LayerNormGrad(m.pooled, m.pooled, m.before, p.m.norm, backend.Tensor{})
 	}
-	s.PoolGrad(m.grad, m.pooled, c.Pool...)
+	if p.m.probe == nil {
+		s.PoolGrad(m.grad, m.pooled, c.Pool...)
+	} else if err = p.probe(); err != nil {
+		return 0, err
+	}
 	if c.FinalNorm == NormTokens {
 		s.LayerNormGrad(m.grad, m.grad, x, p.m.norm, backend.Tensor{})
 	}
-	return c.pooledRows()
+	return c.pooledRows(), nil
+}
+
+// probe derives the probe, whose forward pass is in m.probed.
+func (p *backward) probe() error {
+	c, m := p.m.cfg, p.mem
+	keep, err := p.t.kept.Grads(p.s, p.n, c.Probe.Heads, 1, c.Tokens(), p.w.Probe, false)
+	if err != nil {
+		return err
+	}
+	p.m.probe.backward(p.s, m.grad, m.pooled, m.probeKV, m.gradQKV.Cols(0, 2*c.Dim), m.probed, keep)
+	if p.w.Probe {
+		p.grads.Probe = read(p.s, keep.Probs)
+	}
+	return nil
 }
 
 // tokens reads the gradient at the tokens after a block.

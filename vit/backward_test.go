@@ -95,7 +95,7 @@ func TestTraceIsForward(t *testing.T) {
 			t.Run(device+"/"+name, func(t *testing.T) {
 				c := family(name)
 				s := newSession(t, b, c, Random(c, 5), 3)
-				w := Wants{Features: true, Tokens: []int{-1, c.Depth - 1}, Normed: upTo(c.Depth), Final: true, AttnFull: true}
+				w := Wants{Features: true, Tokens: []int{-1, c.Depth - 1}, Normed: upTo(c.Depth), Final: true, AttnFull: true, Probe: true}
 				for _, n := range []int{2, 3, 1} {
 					pixels := photos(c, n, 1)
 					want, err := s.Forward(pixels, w)
@@ -171,7 +171,7 @@ func requireRelevance(t *testing.T, probs, grad, got *tensor.Dense) {
 // TestSeedAfterBlock: logits after a block are those of a model that ends
 // there.
 func TestSeedAfterBlock(t *testing.T) {
-	for _, name := range []string{"class token", "mean, fc_norm", "class with mean"} {
+	for _, name := range []string{"class token", "mean, fc_norm", "class with mean", "probe", "probe, registers, fc_norm"} {
 		t.Run(name, func(t *testing.T) {
 			c := family(name)
 			c.Depth = 3
@@ -183,10 +183,13 @@ func TestSeedAfterBlock(t *testing.T) {
 				short.Depth = block + 1
 				sw.Blocks = w.Blocks[:block+1]
 				ends := trace(t, newSession(t, ref.Backend{}, short, &sw, 2), pixels, Wants{})
-				wants := GradWants{Pixels: true, Probs: []int{block}}
+				wants := GradWants{Pixels: true, Probs: []int{block}, Probe: c.Probe.Heads > 0}
 				want, got := derive(t, ends, AtLogits(d), wants), derive(t, tr, AtLogitsAfter(block, d), wants)
 				requireClose(t, want.Pixels, got.Pixels, 1e-11, "pixels")
 				requireClose(t, want.Probs[block], got.Probs[block], 1e-11, "probabilities")
+				if wants.Probe {
+					requireClose(t, want.Probe, got.Probe, 1e-11, "probabilities of the probe")
+				}
 				alone := derive(t, tr, AtLogitsAfter(block, d), GradWants{Probs: []int{block}})
 				requireClose(t, want.Probs[block], alone.Probs[block], 1e-11, "probabilities alone")
 			}
@@ -263,12 +266,15 @@ func TestCPUBackwardIsRef(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := family(name)
 			w, pixels, seed := Random(c, 5), photos(c, 3, 1), AtFeatures(bell32(3, 3, c.Features()))
-			all := GradWants{Pixels: true, Tokens: append(upTo(c.Depth), -1), Normed: upTo(c.Depth), Probs: upTo(c.Depth), Relevance: upTo(c.Depth)}
+			all := GradWants{Pixels: true, Tokens: append(upTo(c.Depth), -1), Normed: upTo(c.Depth), Probs: upTo(c.Depth), Relevance: upTo(c.Depth), Probe: c.Probe.Heads > 0}
 			want := derive(t, trace(t, newSession(t, ref.Backend{}, c, w, 3), pixels, Wants{}), seed, all)
 			got := derive(t, trace(t, newSession(t, device, c, w, 3), pixels, Wants{}), seed, all)
 			// Measured, then doubled.
 			const limit = 1e-11
 			requireClose(t, want.Pixels, got.Pixels, limit, "pixels")
+			if all.Probe {
+				requireClose(t, want.Probe, got.Probe, limit, "probabilities of the probe")
+			}
 			for i := range c.Depth {
 				requireClose(t, want.Tokens[i], got.Tokens[i], limit, fmt.Sprintf("tokens after block %d", i))
 				requireClose(t, want.Normed[i], got.Normed[i], limit, fmt.Sprintf("norm of block %d", i))

@@ -23,6 +23,7 @@ type Config struct {
 	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
 	FinalNorm FinalNorm      // where the last norm stands
 	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
+	Probe     Probe          // attention in place of the mean, over the one span of Pool; the zero value is none
 	Classes   int            // K; 0: no head
 	// Projection is the width of the embedding that the head projects the
 	// features to, in place of classes, as CLIP's image towers do; 0: none.
@@ -116,6 +117,18 @@ func (c Config) Validate() error {
 			if s.Lo < 0 || s.Hi <= s.Lo || s.Hi > c.Tokens() {
 				bad("pooled span %d to %d, want a part of 0 to %d", s.Lo, s.Hi, c.Tokens())
 			}
+		}
+	}
+	if p := c.Probe; p != (Probe{}) {
+		if within("probe heads", p.Heads, 1, maxDim) && c.Dim%p.Heads != 0 {
+			bad("probe heads %d, want a divisor of dim %d", p.Heads, c.Dim)
+		}
+		within("probe MLP dim", p.Hidden, 0, maxHidden)
+		if p.Hidden > 0 && (p.Act == backend.Identity || p.Act >= backend.SwiGLU) {
+			bad("probe activation %v, want one of gelu, gelu_tanh, quick_gelu", p.Act)
+		}
+		if sized && (len(c.Pool) != 1 || c.Pool[0].Hi != c.Tokens()) {
+			bad("a probe over %v, want one span up to token %d", c.Pool, c.Tokens())
 		}
 	}
 	if c.FinalNorm == NormPooled && len(c.Pool) > 1 {

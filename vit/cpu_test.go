@@ -56,6 +56,9 @@ func TestCPUIsRef(t *testing.T) {
 			requireClose(t, want.Logits, got.Logits, limit, "logits")
 		}
 		requireClose(t, want.Features, got.Features, limit, "features")
+		if w.Probe && c.Probe.Heads > 0 {
+			requireClose(t, want.Probe, got.Probe, limit, "attention of the probe")
+		}
 		for i, tokens := range want.Tokens {
 			requireClose(t, tokens, got.Tokens[i], limit, fmt.Sprintf("tokens after block %d", i))
 		}
@@ -65,7 +68,7 @@ func TestCPUIsRef(t *testing.T) {
 	}
 	for name := range families {
 		t.Run(name, func(t *testing.T) {
-			compare(t, family(name), 3, Wants{Features: true, Tokens: []int{-1, 0}, AttnFull: true})
+			compare(t, family(name), 3, Wants{Features: true, Tokens: []int{-1, 0}, AttnFull: true, Probe: true})
 		})
 	}
 	t.Run("DeiT-tiny", func(t *testing.T) {

@@ -63,7 +63,7 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 		}
 		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false)
 	}
-	s.m.pool(s.stream, &m, c)
+	s.m.pool(s.stream, &m, c, attention.Capture{})
 	s.stream.Linear(m.logits, m.pooled, s.m.head, backend.Epilogue{})
 	logits := read(s.stream, m.logits)
 	if err := s.stream.Sync(); err != nil {

@@ -19,6 +19,7 @@ type Model struct {
 	preNorm backend.Norm // if cfg.PreNorm
 	blocks  []block      // L
 	norm    backend.Norm // unless cfg.FinalNorm is NormNone
+	probe   *probe       // nil: none
 	head    backend.Linear
 
 	tensors []backend.Tensor // all that was uploaded
@@ -52,6 +53,7 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 		m.blocks = append(m.blocks, u.block(c, bw, split))
 	}
 	m.norm = u.norm(w.Norm)
+	m.probe = u.probe(c, w.Probe)
 	m.head = u.linear(w.Head, w.HeadBias, exact)
 	m.tensors, m.linears = u.tensors, u.linears
 	if u.err != nil {

@@ -12,6 +12,7 @@ import (
 // from the papers' equations. Everything is computed for every token.
 type naive struct {
 	logits, features []float64
+	probe            [][]float64     // [head][key]
 	tokens           [][][]float64   // [block+1][token][dim], the embedding first
 	probs            [][][][]float64 // [block][head][query][key]
 }
@@ -67,7 +68,13 @@ func runNaive(c Config, w *Weights, image []float32) *naive {
 	if c.FinalNorm == NormTokens {
 		x = naiveNorm(x, w.Norm, c.Eps)
 	}
+	if c.Probe.Heads > 0 {
+		out.features = naiveProbe(c, w.Probe, x, &out.probe)
+	}
 	for _, s := range c.Pool {
+		if c.Probe.Heads > 0 {
+			break
+		}
 		mean := make([]float64, c.Dim)
 		for _, token := range x[s.Lo:s.Hi] {
 			for j, v := range token {
@@ -88,6 +95,35 @@ func runNaive(c Config, w *Weights, image []float32) *naive {
 		out.logits = y
 	}
 	return out
+}
+
+// naiveProbe pools tokens by attention.
+func naiveProbe(c Config, w ProbeWeights, x [][]float64, probs *[][]float64) []float64 {
+	kv, o, d := naiveLinear(x, w.KV, w.KVBias), make([]float64, c.Dim), c.Dim/c.Probe.Heads
+	for h := 0; h < c.Probe.Heads; h++ {
+		row, sum := make([]float64, len(x)), 0.0
+		for j := c.Pool[0].Lo; j < len(x); j++ {
+			var qk float64
+			for t := h * d; t < (h+1)*d; t++ {
+				qk += at(w.Query, 0, t) * kv[j][t]
+			}
+			row[j] = math.Exp(qk / math.Sqrt(float64(d)))
+			sum += row[j]
+		}
+		for j := range row {
+			row[j] /= sum
+			for t := h * d; t < (h+1)*d; t++ {
+				o[t] += row[j] * kv[j][c.Dim+t]
+			}
+		}
+		*probs = append(*probs, row)
+	}
+	p := naiveLinear([][]float64{o}, w.Proj, w.ProjBias)
+	if c.Probe.Hidden == 0 {
+		return p[0]
+	}
+	hidden := naiveLinear(naiveNorm(p, w.Norm, c.Eps), w.FC1, w.FC1Bias)[0]
+	return naiveAdd(p, naiveLinear([][]float64{naiveAct(Config{Act: c.Probe.Act}, hidden)}, w.FC2, w.FC2Bias))[0]
 }
 
 // naiveEmbed is the patch projection as the convolution that it is.

@@ -19,6 +19,7 @@ type Wants struct {
 	AttnRows []int // query rows whose probabilities are kept, in every layer; the class token is 0
 	AttnFull bool  // every row, in every layer: L·B·H·N² floats
 	Gram     bool  // dot products of what the heads make of each token, in every layer
+	Probe    bool  // attention of the probe; nothing without one
 }
 
 // Output is what Forward computed. Tensors are the caller's.
@@ -30,6 +31,7 @@ type Output struct {
 	Final    *tensor.Dense         // (B, N, C), after the final norm where that is over every token
 	Attn     []*tensor.Dense       // by block, (B, H, R, N): the rows asked for in their order, or all
 	Rows     []int                 // which query rows Attn holds; nil: all
+	Probe    *tensor.Dense         // (B, H, 1, N), H the probe's heads
 
 	// Gram is by block (B, N, H, H), for each token x the dot products of what
 	// the heads would add where it alone is attended to:
@@ -40,7 +42,7 @@ type Output struct {
 
 // Equal reports whether w and v are the same.
 func (w Wants) Equal(v Wants) bool {
-	return w.Features == v.Features && w.Final == v.Final && w.AttnFull == v.AttnFull && w.Gram == v.Gram &&
+	return w.Features == v.Features && w.Final == v.Final && w.AttnFull == v.AttnFull && w.Gram == v.Gram && w.Probe == v.Probe &&
 		slices.Equal(w.Tokens, v.Tokens) && slices.Equal(w.Normed, v.Normed) && slices.Equal(w.AttnRows, v.AttnRows)
 }
 
@@ -75,6 +77,9 @@ func (w Wants) bytes(c Config) float64 {
 	if w.Gram {
 		depth, dim, heads := float64(c.Depth), float64(c.Dim), float64(c.Heads)
 		floats += depth*(dim+heads*heads) + heads*dim
+	}
+	if w.Probe {
+		floats += float64(c.Probe.Heads)
 	}
 	return 4 * float64(c.Tokens()) * floats
 }
@@ -139,8 +144,9 @@ func (o *output) values(qkv backend.Tensor) {
 	}
 }
 
-// answers enqueues what comes after the last block: m.x are its tokens.
-func (o *output) answers(m *memory) {
+// answers enqueues what comes after the last block: m.x are its tokens. kept
+// is memory for the probabilities of a layer.
+func (o *output) answers(m *memory, kept *attention.Captures) error {
 	c := o.m.cfg
 	switch {
 	case o.w.Final && c.FinalNorm == NormTokens:
@@ -149,12 +155,22 @@ func (o *output) answers(m *memory) {
 	case o.w.Final:
 		o.out.Final = read(o.s, m.x)
 	}
-	o.m.pool(o.s, m, c)
+	var probs attention.Capture
+	if o.w.Probe && c.Probe.Heads > 0 {
+		var err error
+		if probs, err = kept.Probs(o.s, m.x.Shape[0], c.Probe.Heads, c.Tokens(), []int{0}, false); err != nil {
+			return fmt.Errorf("memory for captured attention: %w", err)
+		}
+	}
+	o.m.pool(o.s, m, c, probs)
+	if !probs.Probs.IsZero() {
+		o.out.Probe = read(o.s, probs.Probs)
+	}
 	if o.w.Features && c.Projection == 0 {
 		o.out.Features = read(o.s, m.pooled)
 	}
 	if o.m.head == nil {
-		return
+		return nil
 	}
 	o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
 	switch answer := read(o.s, m.logits); {
@@ -163,6 +179,7 @@ func (o *output) answers(m *memory) {
 	case o.w.Features:
 		o.out.Features = answer
 	}
+	return nil
 }
 
 // sync computes and returns what was enqueued for n images of the session.

@@ -46,6 +46,7 @@ type memory struct {
 	qkv    backend.Tensor // (B, N, 3C) after a block its keys and values are there only with Wants.Gram
 	hidden backend.Tensor // (B, N, M) a Temp
 	pooled backend.Tensor // (B, 1, len(Pool)·C)
+	probed probed
 	logits backend.Tensor // (B, 1, K); zero without a head
 }
 
@@ -73,6 +74,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		qkv:    stream.Alloc(b, n, 3*c.Dim),
 		hidden: stream.Temp(b, n, c.Hidden),
 		pooled: stream.Alloc(b, 1, c.pooledWidth()),
+		probed: newProbed(stream, c, b, false),
 	}
 	if c.outputs() > 0 {
 		s.all.logits = stream.Alloc(b, 1, c.outputs())
@@ -103,7 +105,7 @@ func (s *Session) SetThreads(n int) { s.stream.Threads(n) }
 func (s *Session) batch(n int) *memory {
 	if s.first[n] == nil {
 		m := s.all
-		for _, t := range []*backend.Tensor{&m.pixels, &m.x, &m.y, &m.qkv, &m.hidden, &m.pooled, &m.logits} {
+		for _, t := range append(m.probed.tensors(), &m.pixels, &m.x, &m.y, &m.qkv, &m.hidden, &m.pooled, &m.logits) {
 			if !t.IsZero() {
 				*t = t.First(n)
 			}
@@ -147,17 +149,18 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		o.values(m.qkv)
 		o.tokens(i, m.x)
 	}
-	o.answers(m)
-	out, err := o.sync(s, n)
-	if err != nil {
+	err = o.answers(m, &s.kept)
+	out, failed := o.sync(s, n)
+	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("vit: forward of %d images: %w", n, err)
 	}
 	return out, nil
 }
 
 // pool enqueues the features: the final norm, where it stands, over the
-// tokens that they are made of. The spans are those of c.
-func (m *Model) pool(s backend.Stream, mem *memory, c Config) {
+// tokens that they are made of. The spans are those of c. A probe leaves its
+// keys and values in mem.qkv.
+func (m *Model) pool(s backend.Stream, mem *memory, c Config, probs attention.Capture) {
 	rows := c.pooledRows()
 	x := mem.x.Rows(0, rows)
 	if c.FinalNorm == NormTokens {
@@ -165,7 +168,11 @@ func (m *Model) pool(s backend.Stream, mem *memory, c Config) {
 		s.LayerNorm(y, x, m.norm)
 		x = y
 	}
-	s.Pool(mem.pooled, x, c.Pool...)
+	if m.probe != nil {
+		m.probe.forward(s, mem.pooled, x, mem.qkv.Cols(c.Dim, 3*c.Dim), mem.probed, probs)
+	} else {
+		s.Pool(mem.pooled, x, c.Pool...)
+	}
 	if c.FinalNorm == NormPooled {
 		s.LayerNorm(mem.pooled, mem.pooled, m.norm)
 	}

@@ -34,7 +34,11 @@ func FLOPs(c Config) int64 {
 		mlp := rows * (dim*fc1Width + hidden*dim)
 		return projections + attention + mlp
 	}
+	probe := int64(0)
+	if p := c.Probe; p.Heads > 0 {
+		probe = n*2*dim*dim + 2*n*dim + dim*dim + 2*int64(p.Hidden)*dim
+	}
 	embed := patches * dim * 3 * int64(c.Patch[0]) * int64(c.Patch[1])
 	head := int64(c.pooledWidth()) * int64(c.outputs())
-	return 2 * (embed + int64(c.Depth-1)*block(n) + block(last) + head)
+	return 2 * (embed + int64(c.Depth-1)*block(n) + block(last) + probe + head)
 }

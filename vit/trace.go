@@ -42,6 +42,8 @@ type taps struct {
 	hidden  backend.Tensor // (B, N, M) a Temp
 	pooled  backend.Tensor // (B, 1, len(Pool)·C), and its gradient
 	before  backend.Tensor // (B, 1, len(Pool)·C) pooled, before its norm
+	probed  probed
+	probeKV backend.Tensor // (B, N, 2C) zero without a probe
 	logits  backend.Tensor // (B, 1, K), and their gradient; zero without a head
 }
 
@@ -61,7 +63,11 @@ func TraceBytes(c Config) int64 {
 	if c.Gated() {
 		hidden *= 2
 	}
-	return 4 * n * int64(c.Depth) * (5*dim + hidden)
+	each := int64(c.Depth) * (5*dim + hidden)
+	if c.Probe.Heads > 0 {
+		each += 2 * dim
+	}
+	return 4 * n * each
 }
 
 // Trace is Forward that also keeps, on the device, what Backward needs:
@@ -102,9 +108,9 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 		o.values(mem.blocks[i].qkv)
 		o.tokens(i, mem.input(i+1))
 	}
-	o.answers(&memory{x: mem.out, y: mem.y, pooled: mem.pooled, logits: mem.logits})
-	out, err := o.sync(s, n)
-	if err != nil {
+	err = o.answers(&memory{x: mem.out, y: mem.y, qkv: mem.gradQKV, pooled: mem.pooled, probed: mem.probed, logits: mem.logits}, &t.kept)
+	out, failed := o.sync(s, n)
+	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("vit: trace of %d images: %w", n, err)
 	}
 	t.current = &Trace{Output: out, s: s, t: t, images: n}
@@ -139,6 +145,7 @@ func (m *taps) first(n int) *taps {
 	tensors := []*backend.Tensor{
 		&f.pixels, &f.embed, &f.out, &f.grad, &f.y, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
 	}
+	tensors = append(append(tensors, &f.probeKV), f.probed.tensors()...)
 	for i := range f.blocks {
 		t := &f.blocks[i]
 		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre)
@@ -190,6 +197,9 @@ func (s *Session) trace(n int) (*tracer, error) {
 	a.out, a.grad, a.y, a.gradQKV = tokens(), tokens(), tokens(), stream.Alloc(n, c.Tokens(), 3*c.Dim)
 	a.hidden = stream.Temp(n, c.Tokens(), c.Hidden)
 	a.pooled, a.before = stream.Alloc(n, 1, c.pooledWidth()), stream.Alloc(n, 1, c.pooledWidth())
+	if a.probed = newProbed(stream, c, n, true); c.Probe.Heads > 0 {
+		a.probeKV = stream.Alloc(n, c.Tokens(), 2*c.Dim)
+	}
 	if c.outputs() > 0 {
 		a.logits = stream.Alloc(n, 1, c.outputs())
 	}

@@ -37,7 +37,16 @@ var families = map[string]func(c *Config){
 	"leftover pixels":     func(c *Config) { c.Image, c.Patch = [2]int{19, 26}, [2]int{4, 8} },
 	"no head":             func(c *Config) { c.Classes = 0 },
 	"projection":          func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
-	"one head, D 80":      func(c *Config) { c.Dim, c.Heads = 80, 1 },
+	"probe": func(c *Config) {
+		c.Prefix, c.Pool = 0, []backend.Span{{Lo: 0, Hi: 24}}
+		c.Probe = Probe{Heads: 4, Hidden: 48, Act: backend.GELUTanh}
+	},
+	"probe, registers, fc_norm": func(c *Config) {
+		c.Prefix, c.Pool, c.FinalNorm = 3, []backend.Span{{Lo: 3, Hi: 27}}, NormPooled
+		c.Probe = Probe{Heads: 2, Hidden: 40, Act: backend.QuickGELU}
+	},
+	"probe without MLP": func(c *Config) { c.Pool, c.Probe = []backend.Span{{Lo: 0, Hi: 25}}, Probe{Heads: 1} },
+	"one head, D 80":    func(c *Config) { c.Dim, c.Heads = 80, 1 },
 }
 
 func family(name string) Config {
@@ -108,7 +117,7 @@ func TestForwardIsNaive(t *testing.T) {
 			}
 			lean, err := s.Forward(pixels, Wants{Features: true})
 			require.NoError(t, err)
-			full, err := s.Forward(pixels, Wants{Features: true, Tokens: blocks, AttnFull: true})
+			full, err := s.Forward(pixels, Wants{Features: true, Tokens: blocks, AttnFull: true, Probe: true})
 			require.NoError(t, err)
 			require.Nil(t, lean.Attn)
 			require.Nil(t, lean.Tokens)
@@ -122,6 +131,12 @@ func TestForwardIsNaive(t *testing.T) {
 					} else {
 						requireNear(t, want.logits, image(got.Logits, b), 2e-5, kind+" logits")
 					}
+				}
+				if c.Probe.Heads > 0 {
+					require.Equal(t, tensor.Shape{2, c.Probe.Heads, 1, c.Tokens()}, full.Probe.Shape())
+					requireNear(t, flat(want.probe), image(full.Probe, b), 2e-6, "attention of the probe")
+				} else {
+					require.Nil(t, full.Probe)
 				}
 				for _, i := range blocks {
 					require.Equal(t, tensor.Shape{2, c.Tokens(), c.Dim}, full.Tokens[i].Shape())

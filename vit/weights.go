@@ -19,6 +19,7 @@ type Weights struct {
 	Pos                  *tensor.Dense  // (N-P, C) patch positions; nil: none
 	PreNorm, Norm        NormWeights    // as Config says; unused ones are nil
 	Blocks               []BlockWeights // L
+	Probe                ProbeWeights   // nil without one
 	Head, HeadBias       *tensor.Dense  // (K, len(Pool)·C), (K) or nil; nil without a head
 }
 
@@ -105,8 +106,18 @@ func (w *Weights) slots(c Config) []slot {
 			linear(name+"fc2", &b.FC2, &b.FC2Bias, c.Dim, c.Hidden, true),
 		)...)
 	}
+	p, has, mlp := &w.Probe, c.Probe.Heads > 0, c.Probe.Hidden > 0
+	probe := slices.Concat(
+		[]slot{{name: "probe.query", at: &p.Query, shape: only(has, 1, c.Dim), kind: gain}},
+		linear("probe.kv", &p.KV, &p.KVBias, 2*c.Dim, c.Dim, has),
+		linear("probe.proj", &p.Proj, &p.ProjBias, c.Dim, c.Dim, has),
+		norm("probe.norm", &p.Norm, mlp),
+		linear("probe.fc1", &p.FC1, &p.FC1Bias, c.Probe.Hidden, c.Dim, mlp),
+		linear("probe.fc2", &p.FC2, &p.FC2Bias, c.Dim, c.Probe.Hidden, mlp),
+	)
 	return append(all, in(c.Depth,
 		norm("norm", &w.Norm, c.FinalNorm != NormNone),
+		probe,
 		linear("head", &w.Head, &w.HeadBias, c.outputs(), c.pooledWidth(), c.outputs() > 0),
 	)...)
 }
