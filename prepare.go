@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
 
@@ -33,16 +34,16 @@ type Prepared struct {
 	Decoding  time.Duration // of the file
 	Preparing time.Duration // of the pixels; 0 where decoding made them
 
-	m *Model
+	m *Model // whose memory the pixels are; nil: somebody else's
 }
 
 // Free gives the memory of the pixels back to the model. It need not be called;
 // nobody may read the pixels afterwards.
 func (p *Prepared) Free() {
-	if p.Pixels != nil {
+	if p.Pixels != nil && p.m != nil {
 		p.m.spare.Put(p.Pixels)
-		p.Pixels = nil
 	}
+	p.Pixels = nil
 }
 
 // Transform returns the preprocessing of the model, as far as l wants it.
@@ -58,6 +59,28 @@ func (m *Model) Transform(l Look) (patch.Transform, error) {
 // those of package patch.
 func (m *Model) Prepare(ctx context.Context, s Source, l Look) (*Prepared, error) {
 	return m.prepare(ctx, s, l, m.blank())
+}
+
+// FromPixels is what Prepare makes of a photo, of pixels (3, H, W) that somebody
+// else has prepared: 0 is black and 1 is white, and values beyond are taken as
+// they are. They stay the caller's. Numbers that are none are vit.ErrNotFinite,
+// and another size is patch.ErrShape.
+func (m *Model) FromPixels(pixels []float32) (*Prepared, error) {
+	h, w := m.config.Image[0], m.config.Image[1]
+	if len(pixels) != 3*h*w {
+		return nil, fmt.Errorf("%d values, want 3×%d×%d: %w", len(pixels), h, w, patch.ErrShape)
+	}
+	if err := vit.CheckFinite("pixels", pixels); err != nil {
+		return nil, err
+	}
+	g := patch.Geometry{
+		Photo: [2]int{w, h}, Orientation: 1, Input: [2]int{w, h},
+		Seen: patch.Rect{W: float64(w), H: float64(h)}, Coverage: 1,
+	}
+	return &Prepared{
+		Pixels:   tensor.New(tensor.WithShape(3, h, w), tensor.WithBacking(pixels)),
+		Geometry: focus.OnPatches(g, m.shape.Grid, m.config.Patch),
+	}, nil
 }
 
 // prepare is Prepare into pixels (3, H, W).

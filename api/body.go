@@ -18,9 +18,9 @@ import (
 // taker takes what stands beside pictures: a field of a form, with all that
 // was given for it, or a member of a JSON body.
 type taker interface {
-	set(name string, vs ...string) error
-	member(name string, raw json.RawMessage) error
-	takes(name string) bool // whether it is the name of a parameter
+	Set(name string, vs ...string) error
+	Member(name string, raw json.RawMessage) error
+	Takes(name string) bool // whether it is the name of a parameter
 }
 
 // pictures reads the pictures of a request, and hands what stands beside them
@@ -32,12 +32,12 @@ func (s *Server) pictures(c *call, a taker) ([]op.Picture, error) {
 	}
 	// Pictures are compressed already, and a body that unfolds is a bomb.
 	if coding := r.Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
-		return nil, fmt.Errorf("%w: %s, want identity: send the bytes as they are", errCoding, clip(coding))
+		return nil, fmt.Errorf("%w: %s, want identity: send the bytes as they are", errCoding, op.Clip(coding))
 	}
 	contentType := r.Header.Get(echo.HeaderContentType)
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil && contentType != "" {
-		return nil, fmt.Errorf("%w: content type %s: %v", errSyntax, clip(contentType), err)
+		return nil, fmt.Errorf("%w: content type %s: %v", errSyntax, op.Clip(contentType), err)
 	}
 	var ups []op.Picture
 	switch media {
@@ -128,10 +128,10 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 				return nil, err
 			}
 			if len(v) > longest {
-				return nil, fmt.Errorf("%w: field %s is longer than %d bytes", errSyntax, clip(name), longest)
+				return nil, fmt.Errorf("%w: field %s is longer than %d bytes", errSyntax, op.Clip(name), longest)
 			}
 			given[name] = append(given[name], textOf(part, v))
-			if err := a.set(name, given[name]...); err != nil {
+			if err := a.Set(name, given[name]...); err != nil {
 				return nil, err
 			}
 			continue
@@ -155,7 +155,7 @@ func isText(part *multipart.Part, a taker) bool {
 	switch {
 	case part.FileName() != "":
 		return false
-	case a.takes(name) || media == "":
+	case a.Takes(name) || media == "":
 		return name != "file"
 	}
 	return name != "file" && (strings.HasPrefix(media, "text/") || media == echo.MIMEApplicationJSON)

@@ -71,6 +71,28 @@ func (c *call) Models() []v1.Model { return c.s.models.cards() }
 // Model implements op.Call.
 func (c *call) Model(id string) (v1.Model, error) { return c.s.models.one(id) }
 
+// Load implements op.Call.
+func (c *call) Load(ctx context.Context, id string) error {
+	return c.s.administer(ctx, c.c, id, c.s.models.reload)
+}
+
+// Unload implements op.Call.
+func (c *call) Unload(ctx context.Context, id string) error {
+	return c.s.administer(ctx, c.c, id, c.s.models.unload)
+}
+
+// Ready implements op.Call.
+func (c *call) Ready() error { return c.s.isReady() }
+
+// Version implements op.Call.
+func (c *call) Version() v1.Version { return c.s.versions() }
+
+// Limits implements op.Call.
+func (c *call) Limits() op.Limits {
+	cfg := &c.s.cfg
+	return op.Limits{Body: cfg.MaxBody, Images: cfg.MaxImages, Batch: cfg.MaxBatch, Delay: cfg.BatchDelay.std()}
+}
+
 // Param implements op.Call.
 func (c *call) Param(name string) string { return c.c.Param(name) }
 
@@ -113,7 +135,7 @@ func (c *call) job(operation string, o op.Options) *job {
 // is impossible for the model, and may change how it sees pictures. Of many
 // pictures a broken one is an error of its own; whatever else fails, fails the
 // call. The context of one ends when its answer is of no use.
-func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, []byte) (R, error)) (*op.Answer[R], error) {
+func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, op.Picture) (R, error)) (*op.Answer[R], error) {
 	s := j.s
 	limit := s.cfg.RequestTimeout.std()
 	if j.o.Timeout > 0 {
@@ -148,8 +170,8 @@ func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check fun
 				return nil
 			}
 			if item.Err == nil {
-				item.Err = s.fetched(ctx, &j.body, p, func(data []byte) (err error) {
-					item.Value, err = one(ctx, i, data)
+				item.Err = s.fetched(ctx, &j.body, p, func(p op.Picture) (err error) {
+					item.Value, err = one(ctx, i, p)
 					return err
 				})
 			}

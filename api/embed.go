@@ -24,8 +24,8 @@ func (c *call) Embed(ctx context.Context, a op.Embed, pictures []op.Picture) (*o
 		}
 		return j.Take(int64(len(pictures)) * int64(a.Embedding.Shape(j.model.model.Config()).TotalSize()) * int64(each))
 	}
-	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Embedded, err error) {
-		s, out, err := j.forward(ctx, data, a.Embedding.Wants())
+	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, p op.Picture) (x op.Embedded, err error) {
+		s, out, err := j.forward(ctx, p, a.Embedding.Wants())
 		if err != nil {
 			return x, err
 		}
@@ -44,14 +44,17 @@ func (c *call) Embed(ctx context.Context, a op.Embed, pictures []op.Picture) (*o
 func (c *call) Preprocess(ctx context.Context, a op.Preprocess, pictures []op.Picture) (*op.Answer[op.Prepared], error) {
 	j := c.job("preprocess", a.Options)
 	check := func() error { return nil }
-	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, data []byte) (x op.Prepared, err error) {
+	return answer(ctx, j, pictures, check, func(ctx context.Context, _ int, p op.Picture) (x op.Prepared, err error) {
+		if p.Pixels != nil {
+			return x, fmt.Errorf("%w: pixels are prepared already", errValue)
+		}
 		t, err := j.model.model.Transform(j.look)
 		if err != nil {
 			return x, err
 		}
-		release, err := j.decode(ctx, data, func() (err error) {
+		release, err := j.decode(ctx, p.Data, func() (err error) {
 			start := time.Now()
-			x.Receipt, err = t.Receipt(ctx, data, j.look.Options)
+			x.Receipt, err = t.Receipt(ctx, p.Data, j.look.Options)
 			x.Timings.Decode = ms(time.Since(start))
 			return err
 		})

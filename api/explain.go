@@ -14,8 +14,8 @@ import (
 // Explain implements op.Call.
 func (c *call) Explain(ctx context.Context, a op.Explain, pictures []op.Picture) (*op.Answer[op.Explained], error) {
 	j := c.job("explain", a.Options)
-	return answer(ctx, j, pictures, func() error { return j.aim(&a) }, func(ctx context.Context, i int, data []byte) (op.Explained, error) {
-		return j.explain(ctx, &a, i, data)
+	return answer(ctx, j, pictures, func() error { return j.aim(&a) }, func(ctx context.Context, i int, p op.Picture) (op.Explained, error) {
+		return j.explain(ctx, &a, i, p)
 	})
 }
 
@@ -50,13 +50,13 @@ func (j *job) aim(a *op.Explain) (err error) {
 }
 
 // explain answers one picture.
-func (j *job) explain(ctx context.Context, a *op.Explain, i int, data []byte) (x op.Explained, err error) {
+func (j *job) explain(ctx context.Context, a *op.Explain, i int, picture op.Picture) (x op.Explained, err error) {
 	slot, err := j.reserve(ctx, a)
 	if err != nil {
 		return x, err
 	}
 	defer slot.Release()
-	p, s, release, err := j.prepare(ctx, data)
+	p, s, release, err := j.prepare(ctx, picture)
 	if err != nil {
 		return x, err
 	}

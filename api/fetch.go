@@ -79,34 +79,34 @@ func allowed(u *url.URL, hosts []string) error {
 	case len(hosts) == 0:
 		return fmt.Errorf("%w: this server fetches no pictures: send the picture itself", errFetch)
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%w: scheme %s, want https", errFetch, clip(u.Scheme))
+		return fmt.Errorf("%w: scheme %s, want https", errFetch, op.Clip(u.Scheme))
 	case u.User != nil:
 		return fmt.Errorf("%w: credentials in the address", errFetch)
 	case !slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, u.Hostname()) }):
-		return fmt.Errorf("%w: host %s is not on this server's list", errFetch, clip(u.Hostname()))
+		return fmt.Errorf("%w: host %s is not on this server's list", errFetch, op.Clip(u.Hostname()))
 	}
 	return nil
 }
 
-// fetched hands a picture's file to one, and fetches it first if need be.
-func (s *Server) fetched(ctx context.Context, of *body, p op.Picture, one func(data []byte) error) error {
+// fetched hands a picture to one, and fetches its file first if need be.
+func (s *Server) fetched(ctx context.Context, of *body, p op.Picture, one func(op.Picture) error) error {
 	if p.URL == "" {
-		return one(p.Data)
+		return one(p)
 	}
 	b := body{of: &s.bodies, from: of.from}
 	defer b.release()
-	data, err := s.get(ctx, p.URL, &b)
-	if err != nil {
+	var err error
+	if p.Data, err = s.get(ctx, p.URL, &b); err != nil {
 		return err
 	}
-	return one(data)
+	return one(p)
 }
 
 // get fetches a picture.
 func (s *Server) get(ctx context.Context, address string, b *body) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s cannot be read", errFetch, clip(address))
+		return nil, fmt.Errorf("%w: %s cannot be read", errFetch, op.Clip(address))
 	}
 	if err := allowed(u, s.cfg.ImageHosts); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (s *Server) get(ctx context.Context, address string, b *body) ([]byte, erro
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: %s answers %d", errFetch, clip(u.Host), resp.StatusCode)
+		return nil, fmt.Errorf("%w: %s answers %d", errFetch, op.Clip(u.Host), resp.StatusCode)
 	}
 	data, err := b.read(io.LimitReader(resp.Body, s.cfg.MaxBody+1), -1)
 	switch {

@@ -48,9 +48,20 @@ func (j *job) decode(ctx context.Context, data []byte, f func() error) (release 
 	return func() { l.keep(photo, 0) }, nil
 }
 
-// prepare decodes a picture and prepares it for the model. What is kept of it
+// prepare decodes a picture and prepares it for the model, unless it is pixels. What is kept of it
 // to draw on has room until release.
-func (j *job) prepare(ctx context.Context, data []byte) (p *vitserve.Prepared, seen op.Seen, release func(), err error) {
+func (j *job) prepare(ctx context.Context, picture op.Picture) (p *vitserve.Prepared, seen op.Seen, release func(), err error) {
+	if picture.Pixels != nil {
+		if j.look.Keep || j.look.Compat != "" {
+			return nil, seen, nil, fmt.Errorf("%w: pixels are prepared already, and no photo to draw on", errValue)
+		}
+		p, err = j.model.model.FromPixels(picture.Pixels)
+		if err == nil {
+			seen.Geometry = p.Geometry
+		}
+		return p, seen, func() {}, err
+	}
+	data := picture.Data
 	release, err = j.decode(ctx, data, func() (err error) {
 		p, err = j.model.model.Prepare(ctx, vitserve.Bytes(data), j.look)
 		return err
@@ -91,8 +102,8 @@ func ofPicture(err error) bool {
 // Classify implements op.Call.
 func (c *call) Classify(ctx context.Context, a op.Classify, pictures []op.Picture) (*op.Answer[op.Classified], error) {
 	j := c.job("classify", a.Options)
-	return answer(ctx, j, pictures, j.headed, func(ctx context.Context, _ int, data []byte) (op.Classified, error) {
-		s, out, err := j.forward(ctx, data, vit.Wants{})
+	return answer(ctx, j, pictures, j.headed, func(ctx context.Context, _ int, p op.Picture) (op.Classified, error) {
+		s, out, err := j.forward(ctx, p, vit.Wants{})
 		if err != nil {
 			return op.Classified{}, err
 		}
@@ -117,14 +128,14 @@ func (j *job) headed() error {
 }
 
 // forward sends one picture through the model.
-func (j *job) forward(ctx context.Context, data []byte, wants vit.Wants) (s op.Seen, out forwardOut, err error) {
+func (j *job) forward(ctx context.Context, picture op.Picture, wants vit.Wants) (s op.Seen, out forwardOut, err error) {
 	// The place comes first: a full queue must not cost a decoding.
 	slot, err := j.model.classify.ReserveFor(j.o.Priority, j.client(), 1)
 	if err != nil {
 		return s, out, busy(j.model, j.model.classify, err)
 	}
 	defer slot.Release()
-	p, s, _, err := j.prepare(ctx, data)
+	p, s, _, err := j.prepare(ctx, picture)
 	if err != nil {
 		return s, out, err
 	}

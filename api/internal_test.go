@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
 	"pgregory.net/rapid"
@@ -179,8 +180,8 @@ func TestLimiter(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	require.Equal(t, `"a\n\x00"`, clip("a\n\x00"))
-	require.Less(t, len(clip(strings.Repeat("x", 1<<20))), 100)
+	require.Equal(t, `"a\n\x00"`, op.Clip("a\n\x00"))
+	require.Less(t, len(op.Clip(strings.Repeat("x", 1<<20))), 100)
 }
 
 // TestDeafen tests that a deafened listener is found by nobody, that what was

@@ -35,7 +35,7 @@ func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
 		}
 		name, ok := t.(string)
 		if !ok || given[name] {
-			return nil, fmt.Errorf("%w: JSON: member %s twice", errSyntax, clip(name))
+			return nil, fmt.Errorf("%w: JSON: member %s twice", errSyntax, op.Clip(name))
 		}
 		given[name] = true
 		switch name {
@@ -48,7 +48,7 @@ func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
 			if err := m.Decode(&v); err != nil {
 				return nil, fmt.Errorf("%w: JSON: %v", errSyntax, err)
 			}
-			err = a.member(name, v)
+			err = a.Member(name, v)
 		}
 		if err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func (f *file64) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	if len(raw) < 2 || raw[0] != '"' {
-		return fmt.Errorf("%s, want a text", clip(string(raw[:min(len(raw), 65)])))
+		return fmt.Errorf("%s, want a text", op.Clip(string(raw[:min(len(raw), 65)])))
 	}
 	text := raw[1 : len(raw)-1]
 	if bytes.IndexByte(text, '\\') >= 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 )
 
 // guard refuses what a web page makes its visitor's browser ask: requests of
@@ -24,7 +25,7 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c) // probes have names of their own, and learn nothing
 		}
 		if len(s.cfg.Keys) == 0 && onLoopback(r) && !s.local(r.Host) {
-			return fmt.Errorf("%w: host %s, want localhost, or a name of allowed_hosts", errForbidden, clip(r.Host))
+			return fmt.Errorf("%w: host %s, want localhost, or a name of allowed_hosts", errForbidden, op.Clip(r.Host))
 		}
 		if !anybody {
 			if err := s.trustedPage(r); err != nil {

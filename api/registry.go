@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
 )
@@ -85,7 +86,7 @@ func (r *registry) find(id string) (*slot, error) {
 		}
 		ids = append(ids, s.model.ID)
 	}
-	return nil, fmt.Errorf("%w: %s, want one of %s", models.ErrNotFound, clip(id), strings.Join(ids, ", "))
+	return nil, fmt.Errorf("%w: %s, want one of %s", models.ErrNotFound, op.Clip(id), strings.Join(ids, ", "))
 }
 
 // get returns a model in memory, which stays there until it is released. The

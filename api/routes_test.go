@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 )
@@ -56,7 +57,7 @@ func TestRoutes(t *testing.T) {
 // TestParameterTable holds the table of parameters to the contract: the same
 // names, kinds and operations.
 func TestParameterTable(t *testing.T) {
-	kinds := map[string]row{"string": {text, false}, "integer": {number, false}, "number": {number, false}, "boolean": {flag, false}, "array": {text, true}}
+	kinds := map[string]row{"string": {op.Text, false}, "integer": {op.Number, false}, "number": {op.Number, false}, "boolean": {op.Flag, false}, "array": {op.Text, true}}
 	promised, understood := map[string]map[string]row{}, map[string]map[string]row{}
 	understood["classify"] = rowsOf(classifyParameters)
 	understood["explain"] = rowsOf(explainParameters)
@@ -79,14 +80,14 @@ func TestParameterTable(t *testing.T) {
 
 // row is what a parameter is.
 type row struct {
-	kind kind
+	kind op.ParameterKind
 	list bool
 }
 
-func rowsOf[A any](table []parameter[A]) map[string]row {
+func rowsOf[A any](table []op.Parameter[A]) map[string]row {
 	rows := map[string]row{}
 	for _, p := range table {
-		rows[p.name] = row{p.kind, p.list != nil}
+		rows[p.Name] = row{p.Kind, p.List != nil}
 	}
 	return rows
 }
@@ -131,9 +132,9 @@ func TestOptionParameters(t *testing.T) {
 		case focus.Whole, focus.Seed:
 			require.Equal(t, "integer", s.Type, name)
 			require.Zero(t, *s.Minimum, name)
-			a := asking[askExplain]{&askExplain{}, explainParameters}
-			require.NoError(t, a.set(name, strconv.FormatFloat(*s.Maximum, 'f', 0, 64)), name)
-			require.ErrorIs(t, a.set(name, strconv.FormatFloat(*s.Maximum+2, 'f', 0, 64)), errValue, name)
+			a := op.Asking[askExplain]{Ask: &askExplain{}, Table: explainParameters}
+			require.NoError(t, a.Set(name, strconv.FormatFloat(*s.Maximum, 'f', 0, 64)), name)
+			require.ErrorIs(t, a.Set(name, strconv.FormatFloat(*s.Maximum+2, 'f', 0, 64)), errValue, name)
 		case focus.Share:
 			require.Equal(t, "number", s.Type, name)
 			require.Zero(t, *s.Minimum, name)

@@ -131,7 +131,7 @@ func (w *sending) choose(accept string, offers []string) error {
 			for _, o := range offers {
 				allowed = append(allowed, types(o)[0])
 			}
-			return fmt.Errorf("%w: %s, want %s", errAccept, clip(accept), strings.Join(allowed, ", "))
+			return fmt.Errorf("%w: %s, want %s", errAccept, op.Clip(accept), strings.Join(allowed, ", "))
 		}
 	case !slices.Contains(offers, w.format):
 		return fmt.Errorf("%w: format %s of what is asked for, want %s", errValue, w.format, strings.Join(offers, " or "))

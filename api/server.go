@@ -102,20 +102,30 @@ func (s *Server) health(c echo.Context) error {
 
 // ready is GET /readyz.
 func (s *Server) ready(c echo.Context) error {
+	if err := s.isReady(); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.Status{Status: "ready"})
+}
+
+// isReady says why the server is not, if it is not.
+func (s *Server) isReady() error {
 	if s.draining.Load() {
 		return errDraining
 	}
 	if err := s.models.ready(); err != nil {
 		return err
 	}
-	if err := s.moving(time.Now()); err != nil {
-		return err
-	}
-	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v1.Status{Status: "ready"})
+	return s.moving(time.Now())
 }
 
 // version is GET /version.
 func (s *Server) version(c echo.Context) error {
+	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, s.versions())
+}
+
+// versions are those of the program and of what it is made with.
+func (s *Server) versions() v1.Version {
 	v := v1.Version{Version: s.cfg.Version, Go: runtime.Version(), Backend: s.backend.Name()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" {
@@ -127,7 +137,7 @@ func (s *Server) version(c echo.Context) error {
 			}
 		}
 	}
-	return writeJSON(c, http.StatusOK, echo.MIMEApplicationJSON, v)
+	return v
 }
 
 // listModels is GET /v1/models.
@@ -159,6 +169,7 @@ func (s *Server) unloadModel(c echo.Context) error {
 }
 
 func (s *Server) change(c echo.Context, f func(context.Context, string) error) error {
+	// Whoever may not do it does not learn what there is.
 	if err := s.admin(c); err != nil {
 		return err
 	}
@@ -166,19 +177,27 @@ func (s *Server) change(c echo.Context, f func(context.Context, string) error) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), s.cfg.RequestTimeout.std())
-	defer cancel()
-	if err := f(ctx, id); err != nil {
+	if err := s.administer(c.Request().Context(), c, id, f); err != nil {
 		return err
 	}
 	return s.getModel(c)
+}
+
+// administer has f change a model, for those who may.
+func (s *Server) administer(ctx context.Context, c echo.Context, id string, f func(context.Context, string) error) error {
+	if err := s.admin(c); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout.std())
+	defer cancel()
+	return f(ctx, id)
 }
 
 // named returns the model id of a path; slashes in it are escaped.
 func named(c echo.Context) (string, error) {
 	id, err := url.PathUnescape(c.Param("id"))
 	if err != nil {
-		return "", fmt.Errorf("%w: model id %s: %v", errSyntax, clip(c.Param("id")), err)
+		return "", fmt.Errorf("%w: model id %s: %v", errSyntax, op.Clip(c.Param("id")), err)
 	}
 	return id, nil
 }

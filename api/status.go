@@ -25,9 +25,9 @@ import (
 
 // Errors of requests. The text of what wraps them is for the sender.
 var (
-	errSyntax      = errors.New("bad request")              // cannot be read
-	errValue       = errors.New("value not allowed")        // can be read, and is impossible
-	errTooLarge    = errors.New("request too large")        //
+	errSyntax      = op.ErrSyntax                           // cannot be read
+	errValue       = op.ErrValue                            // can be read, and is impossible
+	errTooLarge    = op.ErrTooLarge                         //
 	errAccept      = errors.New("not acceptable")           //
 	errCoding      = errors.New("content coding")           // a body that is compressed
 	errSlow        = errors.New("request too slow")         //
@@ -67,6 +67,7 @@ var kinds = []struct {
 		models.ErrClass, errLoad, errHead, vit.ErrNotFinite,
 	}},
 	{op.Syntax, []error{patch.ErrImage, errSyntax}},
+	{op.Unsupported, []error{op.ErrUnsupported}},
 }
 
 // kindOf returns what an error is of. What nobody foresaw is a fault of the

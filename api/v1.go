@@ -21,7 +21,7 @@ import (
 // answer computes and writes what it is answered.
 type operation[A any] struct {
 	fresh  func() A // with its defaults
-	table  []parameter[A]
+	table  []op.Parameter[A]
 	settle func(a *A, accept string) error // how the answer is sent; nil: as JSON
 	answer func(ctx context.Context, c *call, a *A, pictures []op.Picture) error
 }
@@ -31,13 +31,13 @@ type operation[A any] struct {
 func (o operation[A]) handle(c *call) error {
 	ask := o.fresh()
 	r := c.c.Request()
-	asking := asking[A]{&ask, o.table}
+	asking := op.Asking[A]{Ask: &ask, Table: o.table}
 	// echo's own reading leaves out what it cannot read.
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return fmt.Errorf("%w: query: %v", errSyntax, err)
 	}
-	if err := asking.query(query); err != nil {
+	if err := asking.Query(query); err != nil {
 		return err
 	}
 	if o.settle != nil {

@@ -36,8 +36,26 @@ type Call interface {
 	Models() []v1.Model
 	Model(id string) (v1.Model, error)
 
+	// Load loads a model, anew if it is there, and Unload takes it out of
+	// memory. They are for administrators.
+	Load(ctx context.Context, id string) error
+	Unload(ctx context.Context, id string) error
+
+	// Ready says why the server is not ready to answer, if it is not.
+	Ready() error
+	Version() v1.Version
+	Limits() Limits
+
 	// Param returns what stands in the path for a name of the Route.
 	Param(name string) string
+}
+
+// Limits are what one request may hold, and what becomes of several.
+type Limits struct {
+	Body   int64         // bytes
+	Images int           // pictures
+	Batch  int           // pictures of a model that are computed at the same time
+	Delay  time.Duration // that an idle model waits for more of them
 }
 
 // Route is one way into a dialect.

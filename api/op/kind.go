@@ -22,6 +22,7 @@ const (
 	Gone                     // nobody waits for the answer
 	Unavailable              // loading, draining, or standing still
 	Deadline                 // the answer was not ready in time
+	Unsupported              // nothing that this server does
 )
 
 // StatusClientGone is what the log says when nobody waits for the answer,
@@ -52,6 +53,7 @@ var kinds = [...]row{
 	Gone:         {StatusClientGone, 1, false},          // CANCELLED
 	Unavailable:  {http.StatusServiceUnavailable, 14, true},
 	Deadline:     {http.StatusGatewayTimeout, 4, false},
+	Unsupported:  {http.StatusNotImplemented, 12, false},
 }
 
 // HTTP returns the status code.

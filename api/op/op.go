@@ -25,6 +25,11 @@ type Picture struct {
 	Data []byte // the file
 	URL  string // where it is to be fetched from; Data is empty then
 	Err  error  // why it is none, of one among many; Data and URL are empty then
+
+	// Pixels are the model's input (3, H, W) in the place of a file, before mean
+	// and standard deviation: 0 is black and 1 is white. Data and URL are empty
+	// then.
+	Pixels []float32
 }
 
 // Options are what every operation understands. The zero value is the default
