@@ -14,13 +14,13 @@ func (m *MultiHead) GradRows(rows, n int, below bool) int {
 }
 
 // Backward enqueues dx = ∂L/∂x (B, N, C) from dy (B, R, C), the gradient at
-// what Forward computed for R tokens with mem.QKV, which it left as it was.
-// The residual's gradient is dy itself. mem.Out is overwritten and may be dx;
-// qkv (B, N, 3C) is overwritten too. R is what GradRows says; where dx is zero
-// only the captures are computed.
-func (m *MultiHead) Backward(s backend.Gradients, dx, dy backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
+// what Forward computed for R tokens with mem.QKV and mem.Heads, which it left
+// as they were. The residual's gradient is dy itself. mem.Out is overwritten
+// and may be dx; qkv (B, N, 3C) is overwritten too. R is what GradRows says;
+// where dx is zero only the captures are computed.
+func (m *MultiHead) Backward(s backend.Stream, dx, dy backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
 	rows, dim := dy.Shape[1], dy.Shape[2]
-	a := m.attention(dim)
+	a := m.attention(s, mem.Places, dim, rows)
 	a.ProbsGrad, a.Relevance = c.Probs, c.Relevance
 	var dq, dk, dv backend.Tensor
 	if !dx.IsZero() {
@@ -28,6 +28,9 @@ func (m *MultiHead) Backward(s backend.Gradients, dx, dy backend.Tensor, mem Mem
 	}
 	do := mem.Out.Rows(0, rows)
 	s.LinearGrad(do, dy, m.Proj, backend.Epilogue{})
+	if m.Norm != nil {
+		s.LayerNormGrad(do, do, mem.Heads.Rows(0, rows), *m.Norm, backend.Tensor{})
+	}
 	s.AttentionGrad(dq, dk, dv, do, mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
 	switch {
 	case dx.IsZero():

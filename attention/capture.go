@@ -66,7 +66,7 @@ func read(s backend.Stream, x backend.Tensor) *tensor.Dense {
 // out before the next writes its own, so that one is enough for all. The zero
 // value has none yet.
 type Captures struct {
-	probs, grads, shares growing
+	probs, grads, shares Growing
 }
 
 // Probs returns where a layer of H heads keeps the probabilities of rows, or
@@ -79,7 +79,7 @@ func (m *Captures) Probs(s backend.Stream, batch, heads, n int, rows []int, all 
 	if count == 0 {
 		return Capture{}, nil
 	}
-	c.Probs, err = m.probs.shaped(s, batch, heads, count, n)
+	c.Probs, err = m.probs.Shaped(s, batch, heads, count, n)
 	return c, err
 }
 
@@ -87,25 +87,26 @@ func (m *Captures) Probs(s backend.Stream, batch, heads, n int, rows []int, all 
 // of its probabilities, and their relevance, where they are wanted.
 func (m *Captures) Grads(s backend.Stream, batch, heads, rows, n int, probs, relevance bool) (c GradCapture, err error) {
 	if probs {
-		if c.Probs, err = m.grads.shaped(s, batch, heads, rows, n); err != nil {
+		if c.Probs, err = m.grads.Shaped(s, batch, heads, rows, n); err != nil {
 			return c, fmt.Errorf("memory for gradients of probabilities: %w", err)
 		}
 	}
 	if relevance {
-		if c.Relevance, err = m.shares.shaped(s, batch, rows, n); err != nil {
+		if c.Relevance, err = m.shares.Shaped(s, batch, rows, n); err != nil {
 			return c, fmt.Errorf("memory for relevance: %w", err)
 		}
 	}
 	return c, nil
 }
 
-// growing is memory that is used again and again.
-type growing struct{ t backend.Tensor }
+// Growing is a stream's memory that is used again and again. The zero value
+// has none yet.
+type Growing struct{ t backend.Tensor }
 
-// shaped returns the memory with a shape. It grows when more is asked for
+// Shaped returns the memory with a shape. It grows when more is asked for
 // than ever before, by doubling, since a stream's memory is freed only with
 // it.
-func (g *growing) shaped(s backend.Stream, shape ...int) (backend.Tensor, error) {
+func (g *Growing) Shaped(s backend.Stream, shape ...int) (backend.Tensor, error) {
 	size := tensor.Shape(shape).TotalSize()
 	if g.t.IsZero() || g.t.Shape[0] < size {
 		grown := size

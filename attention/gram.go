@@ -11,7 +11,9 @@ import (
 // f = Wʰ vʰ for every token that it looks at, vʰ (D) its value, Wʰ (C, D) its
 // columns of the projection. Only the dot products of such vectors are asked
 // for (Gram), and those of heads h and g are vᵍ·(WᵍᵀWʰ vʰ), so that no f is
-// ever made.
+// ever made. Where a norm stands before the projection, W is what that makes of
+// its centred and scaled input: the standard deviation is one number for all
+// that a query looks at, and left out.
 type Parts struct {
 	heads []backend.Linear // by head h (C, D): WᵀWʰ; C² floats together
 }
@@ -48,8 +50,15 @@ func (m *MultiHead) Parts(b backend.Backend, s backend.Stream, scratch PartsScra
 	s.Write(in, columns)
 	s.LinearGrad(out, in, m.Proj, backend.Epilogue{})
 	square := read(s, out) // row j is column j of WᵀW
+	var gain *tensor.Dense
+	if m.Norm != nil {
+		gain = read(s, m.Norm.Weight)
+	}
 	if err := s.Sync(); err != nil {
 		return nil, err
+	}
+	if gain != nil {
+		centre(square.Float32s(), gain.Float32s())
 	}
 	d := dim / m.Heads
 	for h := range m.Heads {
@@ -66,6 +75,27 @@ func (m *MultiHead) Parts(b backend.Backend, s backend.Stream, scratch PartsScra
 		p.heads = append(p.heads, l)
 	}
 	return p, nil
+}
+
+// centre makes WᵀW that of W applied to (x - mean(x)) ∘ gain, which is a norm
+// of the heads but for its standard deviation and its bias.
+func centre(square, gain []float32) {
+	n := len(gain)
+	rows, cols, all := make([]float64, n), make([]float64, n), 0.0
+	for i, g := range gain {
+		for j, h := range gain {
+			square[i*n+j] *= g * h
+			v := float64(square[i*n+j]) / float64(n)
+			rows[i] += v
+			cols[j] += v
+			all += v / float64(n)
+		}
+	}
+	for i := range gain {
+		for j := range gain {
+			square[i*n+j] = float32(float64(square[i*n+j]) - rows[i] - cols[j] + all)
+		}
+	}
 }
 
 // PartsScratch is a stream's memory for making the Parts of layers, one after

@@ -10,6 +10,9 @@ import (
 //
 //	MultiHead(x) = softmax(Q Kᵀ / √D) V Wᵒ, Q = x Wq, K = x Wk, V = x Wv, for each of H heads of D = C/H
 //
+// with what families have beside it: positions of queries and keys, and a norm
+// of the heads.
+//
 // Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762, section 3.2.
 type MultiHead struct {
 	Heads int
@@ -19,6 +22,10 @@ type MultiHead struct {
 	// Instead of QKV, where fewer queries than keys are going to be asked
 	// for: the others are then not projected.
 	Query, KeyValue backend.Linear // (C, C), (2C, C)
+
+	Rope     *backend.Rope     // rotary positions of queries and keys; nil: none
+	Relative *backend.Relative // relative positions of tokens; nil: none
+	Norm     *backend.Norm     // of the heads, side by side, before Proj; nil: none
 }
 
 // Memory is what MultiHead writes on its way.
@@ -26,6 +33,41 @@ type Memory struct {
 	QKV  backend.Tensor // (B, N, 3C)
 	Out  backend.Tensor // (B, N, C) the heads side by side; may be the input
 	Keep bool           // Forward leaves keys and values in QKV; else they are undefined after it
+
+	Heads  backend.Tensor // (B, N, C) keeps the heads before their norm; zero: they are not kept
+	Places Places
+}
+
+// Places are where tokens are, for layers with relative or rotary positions.
+// The zero value is good for a layer without.
+type Places struct {
+	// Bias is memory for relative positions, one for all layers: (H, N, N), or
+	// with Tokens (B, H, N, N).
+	Bias backend.Tensor
+	// Tokens are those that each image keeps, B lists of N, one behind the
+	// other; nil: all.
+	Tokens []int
+	// Rope has their rotary positions in place of the layer's; nil: it does
+	// not.
+	Rope *backend.Rope
+}
+
+// bias enqueues the biases of a layer for the first rows tokens, and returns
+// them.
+func (p Places) bias(s backend.Stream, r *backend.Relative, rows int) backend.Tensor {
+	if r == nil {
+		return backend.Tensor{}
+	}
+	b := p.Bias
+	if d := len(b.Shape) - 2; d == 1 {
+		b = b.Rows(0, rows)
+	} else if b.Shape[d] != rows { // rows lie densely
+		b.Shape = b.Shape.Clone()
+		b.Shape[d] = rows
+		b.Batch = b.Shape[1] * rows * b.Row
+	}
+	s.RelativeBias(b, r, p.Tokens)
+	return b
 }
 
 // Forward enqueues y = MultiHead(x) + residual for the first R tokens, which
@@ -41,13 +83,28 @@ func (m *MultiHead) Forward(s backend.Stream, y, x, residual backend.Tensor, mem
 		s.Linear(mem.QKV.Cols(dim, 3*dim), x, m.KeyValue, backend.Epilogue{})
 	}
 	o := mem.Out.Rows(0, rows)
-	a := m.attention(dim)
+	a := m.attention(s, mem.Places, dim, rows)
 	a.Rows, a.Probs, a.Spend = c.Rows, c.Probs, !mem.Keep
-	s.Attention(o, q, mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
+	heads := o
+	if !mem.Heads.IsZero() {
+		heads = mem.Heads.Rows(0, rows)
+	}
+	s.Attention(heads, q, mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
+	if m.Norm != nil {
+		s.LayerNorm(o, heads, *m.Norm)
+	}
 	s.Linear(y, o, m.Proj, backend.Epilogue{Residual: residual})
 }
 
-// attention returns the parameters for tokens of a width.
-func (m *MultiHead) attention(dim int) backend.Attention {
-	return backend.Attention{Heads: m.Heads, Scale: float32(1 / math.Sqrt(float64(dim/m.Heads)))}
+// attention returns the parameters for the first rows tokens of a width, and
+// enqueues what they need.
+func (m *MultiHead) attention(s backend.Stream, p Places, dim, rows int) backend.Attention {
+	rope := m.Rope
+	if p.Rope != nil {
+		rope = p.Rope
+	}
+	return backend.Attention{
+		Heads: m.Heads, Scale: float32(1 / math.Sqrt(float64(dim/m.Heads))),
+		Rope: rope, Bias: p.bias(s, m.Relative, rows),
+	}
 }

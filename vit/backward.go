@@ -278,6 +278,10 @@ func (p *backward) block(i, rows int) (err error) {
 	rows = b.attn.GradRows(rows, p.m.cfg.Tokens(), normed || deeper)
 	grad, y := m.grad.Rows(0, rows), m.y.Rows(0, rows)
 	s.LinearGrad(m.hidden.Rows(0, rows), grad, b.fc2, backend.Epilogue{})
+	if b.inner != nil {
+		h := m.hidden.Rows(0, rows)
+		s.LayerNormGrad(h, h, t.hidden.Rows(0, rows), *b.inner, backend.Tensor{})
+	}
 	s.LinearGrad(y, m.hidden.Rows(0, rows), b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre.Rows(0, rows)})
 	s.LayerNormGrad(grad, y, t.mid.Rows(0, rows), b.norm2, grad)
 
@@ -290,7 +294,7 @@ func (p *backward) block(i, rows int) (err error) {
 	if normed || deeper {
 		dx = m.y
 	}
-	b.attn.Backward(s, dx, grad, attention.Memory{QKV: t.qkv, Out: m.y}, m.gradQKV, keep)
+	b.attn.Backward(s, dx, grad, attention.Memory{QKV: t.qkv, Out: m.y, Heads: t.heads, Places: m.places}, m.gradQKV, keep)
 	p.read(i, keep)
 	if normed {
 		p.grads.Normed[i] = read(s, m.y)

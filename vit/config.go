@@ -20,6 +20,28 @@ type Config struct {
 	Act    backend.Activation
 	Eps    float32 // of every norm; never defaulted
 
+	// Rope are rotary positions of the patches: how far their queries and keys
+	// are turned tells where they are. Prefix tokens are not turned.
+	//
+	// Su et al., "RoFormer", https://arxiv.org/abs/2104.09864, section 3.2.
+	Rope Rope
+	// RopeLearned says that each head of each block has angles of its own.
+	//
+	// Heo et al., "Rotary Position Embedding for Vision Transformer",
+	// https://arxiv.org/abs/2403.13298, section 3.2 (RoPE-Mixed).
+	RopeLearned bool
+	// Relative are relative positions: each block adds a bias of its own to
+	// the scores of two tokens, by how far apart they are.
+	//
+	// Bao et al., "BEiT", https://arxiv.org/abs/2106.08254; see backend.Relative.
+	Relative bool
+	// InnerNorm is a norm of the heads, side by side, before their projection,
+	// and HiddenNorm one of the MLP's hidden layer before its second half.
+	//
+	// Wang et al., "Foundation Transformers", https://arxiv.org/abs/2210.06423,
+	// section 2.2 (Sub-LN), as BEiT-3 and EVA-02 have it.
+	InnerNorm, HiddenNorm bool
+
 	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
 	FinalNorm FinalNorm      // where the last norm stands
 	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
@@ -31,6 +53,25 @@ type Config struct {
 	// Radford et al., "Learning Transferable Visual Models From Natural Language
 	// Supervision", https://arxiv.org/abs/2103.00020, figure 3.
 	Projection int
+}
+
+// Rope says which two values of a query or a key are turned together.
+type Rope uint8
+
+// Kinds of rotary positions.
+const (
+	RopeNone   Rope = iota
+	RopeHalves      // i and i+D/2 of a head, as DINOv3 has them
+	RopePairs       // 2i and 2i+1, as EVA-02
+)
+
+// String returns "none", "halves" or "pairs".
+func (r Rope) String() string {
+	names := [...]string{"none", "halves", "pairs"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return fmt.Sprintf("Rope(%d)", r)
 }
 
 // FinalNorm is where the last norm stands.
@@ -109,6 +150,7 @@ func (c Config) Validate() error {
 	if !(c.Eps > 0 && c.Eps < 1) {
 		bad("norm epsilon %v, want over 0 and below 1", c.Eps)
 	}
+	c.checkPlaces(bad)
 	if c.FinalNorm > NormNone {
 		bad("final norm %v, want one of tokens, pooled, none", c.FinalNorm)
 	}
@@ -140,12 +182,35 @@ func (c Config) Validate() error {
 	return fmt.Errorf("vit: config: %s", strings.Join(wrong, "; "))
 }
 
+// checkPlaces says what is wrong with rotary and relative positions.
+func (c Config) checkPlaces(bad func(format string, args ...any)) {
+	if c.Rope > RopePairs {
+		bad("rotary positions %v, want one of none, halves, pairs", c.Rope)
+	}
+	if c.RopeLearned && c.Rope == RopeNone {
+		bad("learned angles without rotary positions")
+	}
+	if c.Rope != RopeNone && c.Heads > 0 && c.Dim/c.Heads%2 != 0 {
+		bad("rotary positions of heads of %d, want an even number", c.Dim/c.Heads)
+	}
+}
+
 // Grid returns the rows and columns of patches. Pixels behind the last whole
 // patch are not looked at.
 func (c Config) Grid() (rows, cols int) { return c.Image[0] / c.Patch[0], c.Image[1] / c.Patch[1] }
 
 // Tokens returns N, prefix tokens included.
 func (c Config) Tokens() int { r, k := c.Grid(); return c.Prefix + r*k }
+
+// relativeRows returns how many relative positions there are.
+func (c Config) relativeRows() int {
+	rows, cols := c.Grid()
+	n := (2*rows - 1) * (2*cols - 1)
+	if c.Prefix > 0 {
+		n += 3
+	}
+	return n
+}
 
 // outputs returns the width of the head: classes, or the projection.
 func (c Config) outputs() int { return max(c.Classes, c.Projection) }

@@ -20,6 +20,15 @@ func naiveGram(c Config, b BlockWeights, token []float64) (gram []float64) {
 	for h := range c.Heads {
 		only := make([]float64, c.Dim)
 		copy(only[h*d:(h+1)*d], value[h*d:(h+1)*d])
+		if c.InnerNorm {
+			var mean float64
+			for _, v := range only {
+				mean += v / float64(c.Dim)
+			}
+			for i, v := range only {
+				only[i] = (v - mean) * at(b.Inner.Weight, i)
+			}
+		}
 		f = append(f, naiveLinear([][]float64{only}, b.Proj, nil)[0])
 	}
 	for _, x := range f {

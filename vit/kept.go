@@ -23,6 +23,7 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 	if err := s.checkKept(pixels, keep); err != nil {
 		return nil, fmt.Errorf("vit: kept: %w", err)
 	}
+	n, tokens := len(keep), c.Prefix+len(keep[0])
 	if s.whole.IsZero() {
 		whole := s.stream.Alloc(1, c.Tokens(), c.Dim)
 		if err := s.stream.Sync(); err != nil {
@@ -30,7 +31,10 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 		}
 		s.whole = whole
 	}
-	n, tokens := len(keep), c.Prefix+len(keep[0])
+	places, err := s.keptPlaces(n, tokens)
+	if err != nil {
+		return nil, fmt.Errorf("vit: kept: memory for places: %w", err)
+	}
 	m := *s.batch(n)
 	for _, t := range []*backend.Tensor{&m.x, &m.y, &m.qkv, &m.hidden} {
 		*t = t.Rows(0, tokens)
@@ -56,10 +60,15 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 	s.stream.Gather(m.x, all, rows)
 
 	c.Pool = keptSpans(c.Pool, tokens)
+	m.places = places
+	m.places.Tokens = rows
 	for i := range s.m.blocks {
 		rows := tokens
 		if i == c.Depth-1 {
 			rows = c.pooledRows()
+		}
+		if i == 0 || c.RopeLearned {
+			s.keepRope(places.Rope, s.m.blocks[i].attn.Rope, keep)
 		}
 		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false)
 	}

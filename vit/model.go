@@ -46,11 +46,12 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 		Pos:    u.tensor(w.Pos),
 	}
 	m.preNorm = u.norm(w.PreNorm)
+	rope := u.rope(c, w.Angles)
 	for i, bw := range w.Blocks {
 		// Where the features need few tokens of the last block, its queries
 		// are projected apart from its keys and values.
 		split := i == c.Depth-1 && c.pooledRows() < c.Tokens()
-		m.blocks = append(m.blocks, u.block(c, bw, split))
+		m.blocks = append(m.blocks, u.block(c, bw, rope, split))
 	}
 	m.norm = u.norm(w.Norm)
 	m.probe = u.probe(c, w.Probe)
@@ -94,6 +95,7 @@ type uploader struct {
 
 	tensors []backend.Tensor
 	linears []backend.Linear
+	tables  map[*tensor.Dense]backend.Tensor // those of relative positions
 }
 
 func (u *uploader) tensor(t *tensor.Dense) (x backend.Tensor) {
@@ -108,6 +110,15 @@ func (u *uploader) norm(n NormWeights) backend.Norm {
 	return backend.Norm{Weight: u.tensor(n.Weight), Bias: u.tensor(n.Bias), Eps: u.eps}
 }
 
+// innerNorm uploads a norm that not every model has.
+func (u *uploader) innerNorm(n NormWeights) *backend.Norm {
+	if n.Weight == nil {
+		return nil
+	}
+	norm := u.norm(n)
+	return &norm
+}
+
 func (u *uploader) linear(weight, bias *tensor.Dense, o backend.LinearOptions) (l backend.Linear) {
 	if weight != nil && u.err == nil {
 		if l, u.err = u.b.NewLinear(weight, bias, o); u.err == nil {
@@ -117,9 +128,16 @@ func (u *uploader) linear(weight, bias *tensor.Dense, o backend.LinearOptions) (
 	return l
 }
 
-func (u *uploader) block(c Config, w BlockWeights, split bool) block {
+// block uploads a block. rope is what it has without angles of its own.
+func (u *uploader) block(c Config, w BlockWeights, rope *backend.Rope, split bool) block {
 	var o backend.LinearOptions
-	attn := attention.MultiHead{Heads: c.Heads, Proj: u.linear(w.Proj, w.ProjBias, o)}
+	if c.RopeLearned {
+		rope = u.rope(c, w.Angles)
+	}
+	attn := attention.MultiHead{
+		Heads: c.Heads, Proj: u.linear(w.Proj, w.ProjBias, o),
+		Rope: rope, Relative: u.relative(c, w.Table), Norm: u.innerNorm(w.Inner),
+	}
 	if split {
 		attn.Query = u.linear(rows(w.QKV, 0, c.Dim), rows(w.QKVBias, 0, c.Dim), o)
 		attn.KeyValue = u.linear(rows(w.QKV, c.Dim, 3*c.Dim), rows(w.QKVBias, c.Dim, 3*c.Dim), o)
@@ -131,6 +149,7 @@ func (u *uploader) block(c Config, w BlockWeights, split bool) block {
 		attn:  attn,
 		norm2: u.norm(w.Norm2),
 		fc1:   u.linear(w.FC1, w.FC1Bias, backend.LinearOptions{Gated: c.Gated()}),
+		inner: u.innerNorm(w.HiddenNorm),
 		fc2:   u.linear(w.FC2, w.FC2Bias, o),
 		act:   c.Act,
 	}

@@ -2,6 +2,7 @@ package vit
 
 import (
 	"math"
+	"slices"
 
 	"github.com/vitserve/vitserve/backend"
 	"gorgonia.org/tensor"
@@ -17,15 +18,28 @@ type naive struct {
 	probs            [][][][]float64 // [block][head][query][key]
 }
 
-func runNaive(c Config, w *Weights, image []float32) *naive {
+func runNaive(c Config, w *Weights, image []float32) *naive { return runKept(c, w, image, nil) }
+
+// runKept is runNaive of the prefix tokens and some patches; nil: of all.
+func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 	out := &naive{}
 	x := naiveEmbed(c, w, image)
+	var tokens []int // that are kept
+	for i := range x {
+		if keep == nil || i < c.Prefix || slices.Contains(keep, i-c.Prefix) {
+			x[len(tokens)] = x[i]
+			tokens = append(tokens, i)
+		}
+	}
+	x = x[:len(tokens)]
+	c.Pool = keptSpans(c.Pool, len(tokens))
 	if c.PreNorm {
 		x = naiveNorm(x, w.PreNorm, c.Eps)
 	}
 	out.tokens = append(out.tokens, x)
-	for _, b := range w.Blocks {
+	for i, b := range w.Blocks {
 		qkv := naiveLinear(naiveNorm(x, b.Norm1, c.Eps), b.QKV, b.QKVBias)
+		naiveRope(c, w, i, tokens, qkv)
 		o := make([][]float64, len(x))
 		for i := range o {
 			o[i] = make([]float64, c.Dim)
@@ -43,7 +57,7 @@ func runNaive(c Config, w *Weights, image []float32) *naive {
 						qk += qkv[i][h*d+t] * qkv[j][c.Dim+h*d+t]
 					}
 					// No maximum is taken off: the test's logits are small.
-					row[j] = math.Exp(qk / math.Sqrt(float64(d)))
+					row[j] = math.Exp(qk/math.Sqrt(float64(d)) + naiveRelative(c, b, h, tokens[i], tokens[j]))
 					sum += row[j]
 				}
 				for j := range row {
@@ -57,10 +71,16 @@ func runNaive(c Config, w *Weights, image []float32) *naive {
 			probs = append(probs, p)
 		}
 		out.probs = append(out.probs, probs)
+		if c.InnerNorm {
+			o = naiveNorm(o, b.Inner, c.Eps)
+		}
 		x = naiveAdd(x, naiveLinear(o, b.Proj, b.ProjBias))
 		hidden := naiveLinear(naiveNorm(x, b.Norm2, c.Eps), b.FC1, b.FC1Bias)
 		for i := range hidden {
 			hidden[i] = naiveAct(c, hidden[i])
+		}
+		if c.HiddenNorm {
+			hidden = naiveNorm(hidden, b.HiddenNorm, c.Eps)
 		}
 		x = naiveAdd(x, naiveLinear(hidden, b.FC2, b.FC2Bias))
 		out.tokens = append(out.tokens, x)
@@ -124,6 +144,57 @@ func naiveProbe(c Config, w ProbeWeights, x [][]float64, probs *[][]float64) []f
 	}
 	hidden := naiveLinear(naiveNorm(p, w.Norm, c.Eps), w.FC1, w.FC1Bias)[0]
 	return naiveAdd(p, naiveLinear([][]float64{naiveAct(Config{Act: c.Probe.Act}, hidden)}, w.FC2, w.FC2Bias))[0]
+}
+
+// naiveRope turns the queries and keys of the patches, in place.
+func naiveRope(c Config, w *Weights, block int, tokens []int, qkv [][]float64) {
+	if c.Rope == RopeNone {
+		return
+	}
+	d := c.Dim / c.Heads
+	for i, row := range qkv {
+		i := tokens[i] - c.Prefix
+		for h := 0; h < c.Heads && i >= 0; h++ {
+			for p := 0; p < d/2; p++ {
+				first, second := p, p+d/2
+				if c.Rope == RopePairs {
+					first, second = 2*p, 2*p+1
+				}
+				var angle float64
+				if c.RopeLearned {
+					angle = at(w.Blocks[block].Angles, i, h*d/2+p)
+				} else {
+					angle = at(w.Angles, i, p)
+				}
+				sin, cos := math.Sincos(angle)
+				for _, of := range []int{h * d, c.Dim + h*d} { // query, key
+					a, b := row[of+first], row[of+second]
+					row[of+first], row[of+second] = a*cos-b*sin, b*cos+a*sin
+				}
+			}
+		}
+	}
+}
+
+// naiveRelative is the bias between tokens i and j, by the distance of their
+// patches.
+func naiveRelative(c Config, b BlockWeights, h, i, j int) float64 {
+	if !c.Relative {
+		return 0
+	}
+	rows, cols := c.Grid()
+	distances := (2*rows - 1) * (2*cols - 1)
+	i, j = i-c.Prefix, j-c.Prefix
+	switch {
+	case i < 0 && j < 0:
+		return at(b.Table, distances+2, h)
+	case j < 0:
+		return at(b.Table, distances+1, h)
+	case i < 0:
+		return at(b.Table, distances, h)
+	}
+	down, right := i/cols-j/cols, i%cols-j%cols
+	return at(b.Table, (down+rows-1)*(2*cols-1)+right+cols-1, h)
 }
 
 // naiveEmbed is the patch projection as the convolution that it is.

@@ -37,6 +37,8 @@ type Output struct {
 	// the heads would add where it alone is attended to:
 	//
 	//	fʰ(x) = (x Wᵥʰ + bᵥʰ) Wₒʰ (C)
+	//
+	// With an inner norm Wₒ is of its centred and scaled input.
 	Gram []*tensor.Dense
 }
 

@@ -34,6 +34,8 @@ type Session struct {
 	first  []*memory          // [n]: views of the first n, made when first asked for
 	kept   attention.Captures // of one layer
 	whole  backend.Tensor     // (1, N, C) the image of Kept, made when first asked for
+	angles attention.Growing  // of the tokens of Kept
+	biases attention.Growing  // of the same
 	tracer *tracer            // memory of Trace, made when first asked for
 	parts  []*attention.Parts // of Wants.Gram, made when first asked for
 }
@@ -48,6 +50,7 @@ type memory struct {
 	pooled backend.Tensor // (B, 1, len(Pool)·C)
 	probed probed
 	logits backend.Tensor // (B, 1, K); zero without a head
+	places attention.Places
 }
 
 // NewSession allocates activation memory once, for the largest batch.
@@ -76,6 +79,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		pooled: stream.Alloc(b, 1, c.pooledWidth()),
 		probed: newProbed(stream, c, b, false),
 	}
+	s.all.places.Bias = c.bias(stream)
 	if c.outputs() > 0 {
 		s.all.logits = stream.Alloc(b, 1, c.outputs())
 	}

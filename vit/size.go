@@ -5,7 +5,7 @@ package vit
 func Params(c Config) (n int64) {
 	w := &Weights{Blocks: make([]BlockWeights, c.Depth)}
 	for _, s := range w.slots(c) {
-		if s.shape != nil {
+		if s.shape != nil && s.kind != angle {
 			n += int64(s.shape.TotalSize())
 		}
 	}

@@ -45,6 +45,7 @@ type taps struct {
 	probed  probed
 	probeKV backend.Tensor // (B, N, 2C) zero without a probe
 	logits  backend.Tensor // (B, 1, K), and their gradient; zero without a head
+	places  attention.Places
 }
 
 // tap is what is kept of a block.
@@ -53,6 +54,9 @@ type tap struct {
 	mid backend.Tensor // (B, N, C) the residual stream between attention and MLP
 	qkv backend.Tensor // (B, N, 3C)
 	pre backend.Tensor // (B, N, M or 2M) the MLP before its activation
+
+	heads  backend.Tensor // (B, N, C) before their norm; zero without one
+	hidden backend.Tensor // (B, N, M) the hidden layer before its norm; zero without one
 }
 
 // TraceBytes returns the memory that a Trace of one image keeps on the
@@ -60,10 +64,17 @@ type tap struct {
 // 4C. That is 65 MB of ViT-B/16 at 224 pixels.
 func TraceBytes(c Config) int64 {
 	n, dim, hidden := int64(c.Tokens()), int64(c.Dim), int64(c.Hidden)
+	var inner int64
+	if c.InnerNorm {
+		inner += dim
+	}
+	if c.HiddenNorm {
+		inner += hidden
+	}
 	if c.Gated() {
 		hidden *= 2
 	}
-	each := int64(c.Depth) * (5*dim + hidden)
+	each := int64(c.Depth) * (5*dim + hidden + inner)
 	if c.Probe.Heads > 0 {
 		each += 2 * dim
 	}
@@ -122,10 +133,17 @@ func (b *block) trace(s backend.Stream, m *taps, i int, keep attention.Capture, 
 	t := m.blocks[i]
 	s.LayerNorm(m.y, t.x, b.norm1)
 	o.normed(i, m.y)
-	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y, Keep: true}, keep)
+	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y, Heads: t.heads, Keep: true, Places: m.places}, keep)
 
 	s.LayerNorm(m.y, t.mid, b.norm2)
-	s.Linear(m.hidden, m.y, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre})
+	h := m.hidden
+	if b.inner != nil {
+		h = t.hidden
+	}
+	s.Linear(h, m.y, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre})
+	if b.inner != nil {
+		s.LayerNorm(m.hidden, h, *b.inner)
+	}
 	s.Linear(m.input(i+1), m.hidden, b.fc2, backend.Epilogue{Residual: t.mid})
 }
 
@@ -148,7 +166,7 @@ func (m *taps) first(n int) *taps {
 	tensors = append(append(tensors, &f.probeKV), f.probed.tensors()...)
 	for i := range f.blocks {
 		t := &f.blocks[i]
-		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre)
+		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre, &t.heads, &t.hidden)
 	}
 	for _, t := range tensors {
 		if !t.IsZero() {
@@ -183,12 +201,20 @@ func (s *Session) trace(n int) (*tracer, error) {
 		hidden *= 2
 	}
 	for range c.Depth {
-		t.all.blocks = append(t.all.blocks, tap{
+		kept := tap{
 			x: tokens(), mid: tokens(),
 			qkv: stream.Alloc(n, c.Tokens(), 3*c.Dim),
 			pre: stream.Alloc(n, c.Tokens(), hidden),
-		})
+		}
+		if c.InnerNorm {
+			kept.heads = tokens()
+		}
+		if c.HiddenNorm {
+			kept.hidden = stream.Alloc(n, c.Tokens(), c.Hidden)
+		}
+		t.all.blocks = append(t.all.blocks, kept)
 	}
+	t.all.places.Bias = c.bias(stream)
 	a := &t.all
 	a.pixels = stream.Alloc(n, 3, c.Image[0], c.Image[1])
 	if c.PreNorm {

@@ -47,6 +47,16 @@ var families = map[string]func(c *Config){
 	},
 	"probe without MLP": func(c *Config) { c.Pool, c.Probe = []backend.Span{{Lo: 0, Hi: 25}}, Probe{Heads: 1} },
 	"one head, D 80":    func(c *Config) { c.Dim, c.Heads = 80, 1 },
+	"rotary halves":     func(c *Config) { c.Prefix, c.Rope = 5, RopeHalves },
+	"rotary pairs, inner norms": func(c *Config) {
+		c.Rope, c.Act, c.InnerNorm, c.HiddenNorm = RopePairs, backend.SwiGLU, true, true
+		c.Pool, c.FinalNorm = []backend.Span{{Lo: 1, Hi: 25}}, NormPooled
+	},
+	"learned rotary pairs": func(c *Config) { c.Rope, c.RopeLearned = RopePairs, true },
+	"relative positions":   func(c *Config) { c.Relative = true },
+	"relative, no prefix": func(c *Config) {
+		c.Relative, c.Prefix, c.Pool, c.InnerNorm = true, 0, []backend.Span{{Lo: 0, Hi: 24}}, true
+	},
 }
 
 func family(name string) Config {

@@ -17,6 +17,7 @@ type Weights struct {
 	PatchProj, PatchBias *tensor.Dense  // (C, 3·ph·pw), inputs ordered channel, row, column; (C) or nil
 	Prefix               *tensor.Dense  // (P, C) with positions added; nil if P is 0
 	Pos                  *tensor.Dense  // (N-P, C) patch positions; nil: none
+	Angles               *tensor.Dense  // (N-P, D/2) rotary positions, radians, of all heads of all blocks
 	PreNorm, Norm        NormWeights    // as Config says; unused ones are nil
 	Blocks               []BlockWeights // L
 	Probe                ProbeWeights   // nil without one
@@ -33,6 +34,10 @@ type BlockWeights struct {
 	Proj, ProjBias *tensor.Dense // (C, C), (C)
 	FC1, FC1Bias   *tensor.Dense // (M, C) or (2M, C) gated: gate then value
 	FC2, FC2Bias   *tensor.Dense // (C, M)
+
+	Angles            *tensor.Dense // (N-P, C/2) where they are learned: heads side by side
+	Table             *tensor.Dense // relative positions: ((2h-1)(2w-1), H), with prefix tokens three rows more
+	Inner, HiddenNorm NormWeights   // (C), (M)
 }
 
 // slot is one tensor of Weights and what Config wants of it.
@@ -52,6 +57,7 @@ const (
 	matrix kind = iota // keeps the variance of what it is applied to
 	offset             // around zero
 	gain               // around one
+	angle              // radians; no weight
 )
 
 // slots lists every tensor of w that c speaks of: the one place that knows
@@ -68,11 +74,15 @@ func (w *Weights) slots(c Config) []slot {
 		}
 		return shape
 	}
-	norm := func(name string, n *NormWeights, has bool) []slot {
+	normOf := func(name string, n *NormWeights, dim int, has bool) []slot {
 		return []slot{
-			{name: name + ".weight", at: &n.Weight, shape: only(has, c.Dim), kind: gain},
-			{name: name + ".bias", at: &n.Bias, shape: only(has, c.Dim), kind: offset},
+			{name: name + ".weight", at: &n.Weight, shape: only(has, dim), kind: gain},
+			{name: name + ".bias", at: &n.Bias, shape: only(has, dim), kind: offset},
 		}
+	}
+	norm := func(name string, n *NormWeights, has bool) []slot { return normOf(name, n, c.Dim, has) }
+	angles := func(name string, at **tensor.Dense, pairs int, has bool) []slot {
+		return []slot{{name: name, at: at, shape: only(has, rows*cols, pairs), kind: angle}}
 	}
 	linear := func(name string, weight, bias **tensor.Dense, out, in int, has bool) []slot {
 		return []slot{
@@ -93,6 +103,7 @@ func (w *Weights) slots(c Config) []slot {
 			{name: "prefix tokens", at: &w.Prefix, shape: only(c.Prefix > 0, c.Prefix, c.Dim), kind: offset},
 			{name: "patch positions", at: &w.Pos, shape: tensor.Shape{rows * cols, c.Dim}, optional: true, kind: offset},
 		},
+		angles("angles", &w.Angles, c.Dim/c.Heads/2, c.Rope != RopeNone && !c.RopeLearned),
 		norm("pre-norm", &w.PreNorm, c.PreNorm),
 	)
 	for i := range w.Blocks {
@@ -104,6 +115,10 @@ func (w *Weights) slots(c Config) []slot {
 			norm(name+"norm2", &b.Norm2, true),
 			linear(name+"fc1", &b.FC1, &b.FC1Bias, hidden, c.Dim, true),
 			linear(name+"fc2", &b.FC2, &b.FC2Bias, c.Dim, c.Hidden, true),
+			angles(name+"angles", &b.Angles, c.Dim/2, c.RopeLearned),
+			[]slot{{name: name + "relative positions", at: &b.Table, shape: only(c.Relative, c.relativeRows(), c.Heads), kind: offset}},
+			norm(name+"inner norm", &b.Inner, c.InnerNorm),
+			normOf(name+"hidden norm", &b.HiddenNorm, c.Hidden, c.HiddenNorm),
 		)...)
 	}
 	p, has, mlp := &w.Probe, c.Probe.Heads > 0, c.Probe.Hidden > 0
@@ -174,6 +189,8 @@ func Random(c Config, seed uint64) *Weights {
 			std = 1 / math.Sqrt(float64(s.shape[1]))
 		case gain:
 			mean = 1
+		case angle:
+			std = 1
 		}
 		values := make([]float32, s.shape.TotalSize())
 		for i := range values {
@@ -193,7 +210,7 @@ func (w *Weights) Shuffled(c Config, from int, seed uint64) *Weights {
 	out := *w
 	out.Blocks = slices.Clone(w.Blocks)
 	for i, s := range out.slots(c) {
-		if s.block < from || *s.at == nil {
+		if s.block < from || *s.at == nil || s.kind == angle {
 			continue
 		}
 		values := slices.Clone((*s.at).Float32s()[:(*s.at).Shape().TotalSize()])
