@@ -69,8 +69,8 @@ func (m *Model) Explain(ctx context.Context, s Source, questions ...Question) (*
 	return x, nil
 }
 
-// Ask holds a question to the model: it finds the classes, and says what is
-// impossible. The errors have focus.ErrOption, models.ErrClass or ErrHead in
+// Ask holds a question to the model: it finds the classes, names the method
+// where none is named, and says what is impossible. The errors have focus.ErrOption, models.ErrClass or ErrHead in
 // their chain.
 func (m *Model) Ask(asked Question) (focus.Question, error) {
 	q := asked.Question
@@ -89,6 +89,9 @@ func (m *Model) Ask(asked Question) (focus.Question, error) {
 	}
 	if err != nil {
 		return q, err
+	}
+	if q.Method == "" {
+		q.Method = q.Default(m.config.Classes > 0)
 	}
 	return q, q.Check(m.shape)
 }
@@ -111,6 +114,20 @@ func (m *Model) ExplainPrepared(ctx context.Context, p *Prepared, q focus.Questi
 	return x, err
 }
 
+// NoteOf is what one must know of an answer to q, which Ask has returned: the
+// checkpoint's note, and where the gradients of a map come from if the layers
+// compute in another arithmetic. "": nothing.
+func (m *Model) NoteOf(q focus.Question) string {
+	note := m.Checkpoint.Note
+	if p := m.backend.Info().Precision; q.Derives() && p != backend.F32 {
+		if note != "" {
+			note += "; "
+		}
+		note += fmt.Sprintf("the gradients of %s maps are computed in f32 from the %s weights", q.Method, p)
+	}
+	return note
+}
+
 // Inquiry is a prepared photo with a question that Ask has returned.
 type Inquiry struct {
 	Context  context.Context // asking the model takes long: it ends when nobody waits
@@ -123,6 +140,23 @@ type Finding struct {
 	*focus.Explanation
 	Err  error         // of the photo
 	Took time.Duration // the maps of the whole batch
+}
+
+// Warm does once what the first default map of the model would do for all that
+// follow it: it allocates the lane's memory, and has the backend make the
+// weights that the map's gradients need. The picture is grey; whether a map can
+// be painted of it says nothing of the model.
+func (l *Lane) Warm(ctx context.Context) error {
+	c := l.m.config
+	if c.Classes == 0 {
+		return l.Ready()
+	}
+	pixels := l.m.newPixels()
+	for i := range pixels.Float32s() {
+		pixels.Float32s()[i] = 0.5
+	}
+	_, err := l.Explain(0, []Inquiry{{ctx, pixels, focus.Question{Method: focus.DefaultMethod}}})
+	return err
 }
 
 // Explain answers a batch of inquiries on so many threads; 0: all. Photos that

@@ -183,6 +183,8 @@ func TestHeadless(t *testing.T) {
 	require.Zero(t, card.Classes)
 	require.Equal(t, []string{"explain", "embed", "preprocess"}, card.Operations)
 	require.Equal(t, []string{"raw", "rollout", "normrollout"}, card.Methods)
+	require.Equal(t, "rollout", card.DefaultMethod)
+	require.Equal(t, "rollout", c.post("/v1/explain", bus).explained(t).Results[0].Maps[0].Method)
 	for _, method := range card.Methods { // whatever a card lists is answered
 		require.Equal(t, http.StatusOK, c.post("/v1/explain?method="+method, bus).status, method)
 	}

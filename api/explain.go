@@ -14,9 +14,14 @@ import (
 // Explain implements op.Call.
 func (c *call) Explain(ctx context.Context, a op.Explain, pictures []op.Picture) (*op.Answer[op.Explained], error) {
 	j := c.job("explain", a.Options)
-	return answer(ctx, j, pictures, func() error { return j.aim(&a) }, func(ctx context.Context, i int, p op.Picture) (op.Explained, error) {
+	x, err := answer(ctx, j, pictures, func() error { return j.aim(&a) }, func(ctx context.Context, i int, p op.Picture) (op.Explained, error) {
 		return j.explain(ctx, &a, i, p)
 	})
+	if err != nil {
+		return nil, err
+	}
+	x.Note = j.model.model.NoteOf(a.Question)
+	return x, nil
 }
 
 // aim says what of a is impossible for the model, and completes its question.

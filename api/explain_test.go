@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
@@ -50,8 +51,8 @@ func direct(t testing.TB, data []byte, method string, o focus.Options) (*focus.M
 	rows, cols := ck.Config.Grid()
 	m, err := focus.Find(method)
 	require.NoError(t, err)
-	f, err := m.Map(t.Context(), focus.Subject{Record: &focus.Record{
-		Shape: focus.Shape{Grid: [2]int{rows, cols}, Prefix: ck.Config.Prefix}, Attn: out.Attn, Gram: out.Gram,
+	f, err := m.Map(t.Context(), focus.Subject{Model: vitserve.View{Session: s}, Pixels: x, Record: &focus.Record{
+		Shape: focus.Shape{Grid: [2]int{rows, cols}, Patch: ck.Config.Patch, Prefix: ck.Config.Prefix, Depth: ck.Config.Depth}, Attn: out.Attn, Gram: out.Gram,
 	}}, o)
 	require.NoError(t, err)
 	return f, out.Logits.Float32s()
@@ -65,9 +66,11 @@ func TestExplain(t *testing.T) {
 		method string
 		o      focus.Options
 	}{
-		{"", "rollout", focus.Options{}},
+		{"", "legrad", focus.Options{}},
+		{"?method=rollout", "rollout", focus.Options{}},
 		{"?fusion=max&discard=0.5", "rollout", focus.Options{Fusion: focus.Max, Discard: 0.5}},
-		{"?start=3", "rollout", focus.Options{Start: 3}},
+		{"?start=3", "legrad", focus.Options{Start: 3}},
+		{"?queries=3,4", "rollout", focus.Options{Query: []int{3, 4}}},
 		{"?method=raw", "raw", focus.Options{}},
 		{"?method=raw&layer=2&head=3", "raw", focus.Options{Layer: 2, Head: 3}},
 		{"?method=raw&queries=3,4", "raw", focus.Options{Query: []int{3, 4}}},
@@ -156,7 +159,7 @@ func TestOverlay(t *testing.T) {
 
 		got, err := png.Decode(bytes.NewReader(r.body))
 		require.NoError(t, err)
-		m, _ := direct(t, bus, "rollout", focus.Options{})
+		m, _ := direct(t, bus, focus.DefaultMethod, focus.Options{})
 		p, err := patch.Decode(t.Context(), bus, patch.Options{})
 		require.NoError(t, err)
 		want, err := focus.Overlay(p, patch.Geometry{
@@ -220,7 +223,7 @@ func TestAsking(t *testing.T) {
 		{"?method=rise&masks=40&keep=0.4&seed=3&class=13", "rise", "school bus", false},
 		{"?method=raw&evidence=true", "raw", "school bus", true},
 		{"?method=occlusion&evidence=true&class=Pizza", "occlusion", "pizza", true},
-		{"?class=school+bus", "relevance", "school bus", false},
+		{"?class=school+bus", "legrad", "school bus", false},
 		{"?method=relevance&start=2", "relevance", "school bus", false},
 		{"?method=relevance&class=13&versus=pizza", "relevance", "school bus", false},
 		{"?method=gradcam&layer=5&class=beacon&evidence=true", "gradcam", "beacon", true},
@@ -246,7 +249,8 @@ func TestAsking(t *testing.T) {
 	require.NotEmpty(t, best.Maps[0].Paper)
 	require.Len(t, best.Maps[0].Evidence.InsertionCurve, focus.EvidenceSteps+1)
 	plain := c.post("/v1/explain", bus).explained(t).Results[0]
-	require.Zero(t, plain.Maps[0].Class, "nobody asked about a class")
+	require.Equal(t, "school bus", plain.Maps[0].Class.Label, "the best one, where nobody asked about a class")
+	require.Zero(t, c.post("/v1/explain?method=rollout", bus).explained(t).Results[0].Maps[0].Class, "attention is of none")
 	require.Zero(t, plain.Maps[0].Evidence)
 	require.Equal(t, http.StatusOK, c.post("/v1/explain?method=occlusion", bus, "Accept", "image/png").status)
 

@@ -1,17 +1,29 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/attention/focus"
+	"github.com/vitserve/vitserve/backend"
 	_ "github.com/vitserve/vitserve/backend/cpu"
+	"github.com/vitserve/vitserve/vit"
 )
 
 func TestCgroupLimit(t *testing.T) {
@@ -67,4 +79,44 @@ func TestMemoryLimit(t *testing.T) {
 	stop()
 	require.NoError(t, <-ended)
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
+}
+
+// TestGradientsAreLoaded: the weights that the default map derives are made
+// with the model and not by the first who asks, and those of all methods are in
+// what the model is said to take.
+func TestGradientsAreLoaded(t *testing.T) {
+	bus, err := os.ReadFile(filepath.Join("..", "testdata", "images", "school_bus.png"))
+	require.NoError(t, err)
+	for _, precision := range []string{"f32", "int8"} {
+		cfg := DefaultConfig()
+		cfg.Threads, cfg.Precision = 2, precision
+		s, err := New(cfg)
+		if errors.Is(err, backend.ErrUnsupported) {
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, s.Preload(t.Context()))
+		b := s.backend.(interface {
+			Bytes() int
+			GradientBytes() int
+		})
+		explain := func(query string) (a v1.ExplainAnswer) {
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/explain"+query, bytes.NewReader(bus)))
+			require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &a))
+			return a
+		}
+		loaded, all := b.GradientBytes(), b.Bytes()
+		require.Positive(t, loaded)
+		a := explain("")
+		require.Equal(t, focus.DefaultMethod, a.Results[0].Maps[0].Method)
+		require.Equal(t, precision != "f32", strings.Contains(a.Note, "gradients of legrad maps are computed in f32 from the int8 weights"), a.Note)
+		require.Equal(t, loaded, b.GradientBytes())
+		require.LessOrEqual(t, b.Bytes(), all+all/100, "memory that the first answer took")
+		r := s.models.resident()[0]
+		c := r.model.Config()
+		require.Greater(t, r.bytes, 2*4*vit.Params(c)+vit.TraceBytes(c), "weights, those of gradients, and what a pass keeps")
+		require.NoError(t, s.Close())
+	}
 }

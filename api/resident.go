@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -64,7 +65,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
 		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Operations: operationsOf(c), Methods: methodsOf(c), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
@@ -73,7 +74,9 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		r.passes = append(r.passes, model.NewLane(vit.SessionOptions{MaxBatch: perLane, Priority: 1}))
 	}
 	r.probes = model.NewLane(vit.SessionOptions{MaxBatch: max(cfg.ExplainMaxBatch, vitserve.ProbeBatch)})
-	if err := errors.Join(r.passes[0].Ready(), r.probes.Ready()); err != nil { // the others when there is work for them
+	// The other lanes are allocated when there is work for them. Who explains
+	// first does not wait for the weights of gradients.
+	if err := errors.Join(r.passes[0].Ready(), r.probes.Warm(context.Background())); err != nil {
 		return nil, errors.Join(err, r.free())
 	}
 	memory.add(r.bytes)
@@ -164,14 +167,21 @@ func (r *resident) free() (err error) {
 	return errors.Join(err, r.model.Close())
 }
 
-// footprint estimates the bytes that a model takes: its weights in f32, the
-// activations of sessions for so many pictures, one batch of embeddings and
-// one of full attention.
+// footprint estimates the bytes that a model takes: its weights in f32, as much
+// again for those of gradients, the activations of sessions for so many
+// pictures, one batch of embeddings and one of full attention, and what a pass
+// that is derived keeps of one picture. The weights of gradients that the
+// default map needs are made with the model, the others when a map asks for
+// them.
 func footprint(c vit.Config, classify, explain, attended int) int64 {
 	n := int64(c.Tokens())
 	tokens := int64(classify+explain)*n*int64(6*c.Dim+c.Hidden) + int64(classify)*n*int64(c.Dim)
 	attn := int64(attended) * int64(c.Depth) * int64(c.Heads) * n * n
-	return 4 * (vit.Params(c) + tokens + attn)
+	gradients := int64(0)
+	if c.Classes > 0 {
+		gradients = 4*vit.Params(c) + vit.TraceBytes(c)
+	}
+	return 4*(vit.Params(c)+tokens+attn) + gradients
 }
 
 // operationsOf returns what a model can be asked for, by the names of the

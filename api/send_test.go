@@ -271,7 +271,7 @@ func TestSummary(t *testing.T) {
 	c := start(t, nil)
 	r := c.post("/v1/explain?method=auto", photo(t, "school_bus.png")).explained(t).Results[0]
 	m := r.Maps[0]
-	require.Len(t, m.Trials, 8)
+	require.Len(t, m.Trials, 10)
 	best := m.Trials[0]
 	for _, trial := range m.Trials {
 		require.Contains(t, focus.Names(), trial.Method)
@@ -286,7 +286,7 @@ func TestSummary(t *testing.T) {
 	require.Len(t, m.Evidence.NegativeCurve, focus.PerturbationSteps)
 	require.NotNil(t, r.Outliers)
 
-	plain := c.post("/v1/explain", photo(t, "school_bus.png")).explained(t).Results[0]
+	plain := c.post("/v1/explain?method=rollout", photo(t, "school_bus.png")).explained(t).Results[0]
 	require.Nil(t, plain.Outliers, "nobody looked for them")
 	m = plain.Maps[0]
 	require.True(t, 0 < m.Entropy && m.Entropy <= 1)

@@ -53,6 +53,8 @@ type Options struct {
 type Info struct {
 	Device  string // what Options.Device opens it by
 	Threads int    // how many passes it computes side by side for its full speed; at least 1
+
+	Precision Precision // of the layers; gradients are in float32 in all of them
 }
 
 // ErrUnsupported is in the chain of the error of Open when the machine lacks

@@ -282,6 +282,9 @@ type Model struct {
 	// Transform How a photo becomes the model's input. Pairs are height, width.
 	Transform Transform `json:"transform,omitempty,omitzero"`
 
+	// DefaultMethod The one that answers where method is left out.
+	DefaultMethod string `json:"default_method,omitempty,omitzero"`
+
 	// Methods Focus maps of /v1/explain that it can be asked for.
 	Methods []string `json:"methods,omitempty,omitzero"`
 

@@ -12,15 +12,17 @@ type candidate struct {
 	options Options
 }
 
-// candidates are cheap, so that what auto costs is its evidence: they read
-// one record, or derive the class once or twice.
+// candidates are every method that is cheap, so that what auto costs is its
+// evidence: they read one record, or derive the class once or twice.
 func candidates() []candidate {
 	return []candidate{
 		{"raw", Options{}},
 		{"raw", Options{Fusion: Max}},
 		{"rollout", Options{}},
 		{"rollout", Options{Fusion: Max, Discard: 0.9}},
+		{"normrollout", Options{}},
 		{"relevance", Options{}},
+		{"gradrollout", Options{}},
 		{"gradcam", Options{}},
 		{"legrad", Options{}},
 		{"inputgradient", Options{}},
@@ -67,6 +69,9 @@ func (x Subject) tried(ctx context.Context, t Target) (trials []Focus, err error
 		m, err := Find(c.method)
 		if err != nil {
 			return nil, err
+		}
+		if m.Gram && x.Gram == nil {
+			continue // a record of another program need not have it
 		}
 		x.Targets = []Target{{Class: t.Class}}
 		f := Focus{Method: m, Options: c.options}

@@ -248,7 +248,7 @@ func TestAutoDerives(t *testing.T) {
 	x, c := goldenImages(t, "timm_deit3")
 	one := tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(x.Pixels.Float32s()[:3*c.Image[0]*c.Image[1]]))
 	model := x.Model.(vitserve.View)
-	out, err := model.Session.Forward(one, vit.Wants{AttnFull: true})
+	out, err := model.Session.Forward(one, vit.Wants{AttnFull: true, Gram: true})
 	require.NoError(t, err)
 	x.Record, x.Pixels, x.Targets = vitserve.RecordOf(x.Shape, out), one, []focus.Target{{Class: 2}}
 	m, err := focus.Find(focus.AutoMethod)
@@ -272,4 +272,5 @@ func TestAutoDerives(t *testing.T) {
 		require.Equal(t, want.Values.Float32s(), trial.Map.Values.Float32s())
 	}
 	require.GreaterOrEqual(t, derived, 3)
+	require.Len(t, shown.Trials, 10)
 }

@@ -44,11 +44,14 @@ const (
 	FromMaps                    // of other methods
 )
 
-// Methods that are taken where none is named: the second where a class is.
-const (
-	DefaultMethod      = "rollout"
-	DefaultClassMethod = "relevance"
-)
+// DefaultMethod is taken where no method is named. It has the best evidence of
+// those that cost little more than a forward pass: see docs/focus-maps.md.
+const DefaultMethod = "legrad"
+
+// AttentionMethod is taken in its place where the model knows no classes, or
+// where no class is named and an option is given that only AttentionMethod
+// understands.
+const AttentionMethod = "rollout"
 
 // AutoMethod is the name of the method that shows the map of the best
 // evidence: see auto.
@@ -127,7 +130,7 @@ func makeMethods() []Method {
 				"Σ over a patch of x ∫ ∂y(αx)/∂(αx) dα, from black",
 		},
 		{
-			Name: AutoMethod, From: FromMaps, Full: true, maps: auto, passes: autoPasses,
+			Name: AutoMethod, From: FromMaps, Full: true, Gram: true, maps: auto, passes: autoPasses,
 			Paper: "the map of the best insertion - deletion (Petsiuk et al., RISE, https://arxiv.org/abs/1806.07421, section 4.1) of several methods",
 		},
 	}

@@ -12,7 +12,7 @@ const MaxMaps = 32
 // Question is what is asked about an image. The zero value asks for the
 // default map.
 type Question struct {
-	Method   string   // one of Names; "": DefaultMethod, or DefaultClassMethod where classes are asked for
+	Method   string   // one of Names; "": see Default
 	Options  Options  // of the method; without Query, for which there is Queries
 	Queries  [][]int  // row, column of patches that ask, a map each; none: the class token
 	Targets  []Target // a map each; none: the Best classes of the image
@@ -21,15 +21,33 @@ type Question struct {
 	Keep     *Part    // of the attention that is returned itself; nil: none. See OfSheet, OfAttention
 }
 
-// method returns the method that is asked for.
-func (q Question) method() (Method, error) {
-	switch {
-	case q.Method != "":
-		return Find(q.Method)
-	case q.ofClass():
-		return Find(DefaultClassMethod)
+// Default returns the name of the method that answers q where it names none:
+// DefaultMethod or AttentionMethod. knows says whether the model knows classes.
+func (q Question) Default(knows bool) string {
+	if q.ofClass() {
+		return DefaultMethod
 	}
-	return Find(DefaultMethod)
+	given := q.Options.given()
+	if len(q.Queries) > 0 {
+		given = append(given, "query")
+	}
+	all := func(name string) bool {
+		m, err := Find(name)
+		return err == nil && !slices.ContainsFunc(given, func(option string) bool { return !m.understands(option) })
+	}
+	if !knows || !all(DefaultMethod) && all(AttentionMethod) {
+		return AttentionMethod
+	}
+	return DefaultMethod
+}
+
+// method returns the method that is asked for, of a model that knows classes
+// where none is named.
+func (q Question) method() (Method, error) {
+	if q.Method == "" {
+		return Find(q.Default(true))
+	}
+	return Find(q.Method)
 }
 
 func (q Question) ofClass() bool { return len(q.Targets) > 0 || q.Best > 0 }
@@ -40,8 +58,12 @@ func (q Question) asks(m Method) bool {
 }
 
 // AsksModel reports whether a map of q, or its evidence, is about a class, so
-// that the model needs a head. What Aim has still to find is not looked at.
+// that the model needs a head. What Aim has still to find is not looked at. A
+// default map is of attention where there is no head.
 func (q Question) AsksModel() bool {
+	if q.Method == "" {
+		return q.ofClass() || q.Evidence
+	}
 	m, err := q.method()
 	return err == nil && (q.ofClass() || q.asks(m))
 }

@@ -30,10 +30,14 @@ func shared(t testing.TB) string {
 
 // deitTiny opens a session of the real DeiT-tiny.
 func deitTiny(t testing.TB, dir string, batch int) (*models.Checkpoint, *vit.Session) {
+	return deitTinyIn(t, dir, batch, backend.F32)
+}
+
+func deitTinyIn(t testing.TB, dir string, batch int, p backend.Precision) (*models.Checkpoint, *vit.Session) {
 	c, err := models.Open(filepath.Join(dir, "models", "deit_tiny_patch16_224"), models.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	b, err := backend.Open("cpu", backend.Options{})
+	b, err := backend.Open("cpu", backend.Options{Precision: p})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	m, err := vit.New(b, c.Config, c.Weights)

@@ -92,7 +92,7 @@ func (b *Backend) Name() string {
 
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Device: device, Threads: len(b.pool.workers)}
+	return backend.Info{Device: device, Threads: len(b.pool.workers), Precision: b.precision}
 }
 
 // Peak implements backend.Backend: the best of the vector widths that the

@@ -62,7 +62,7 @@ auto makes several maps and shows the one with the best evidence.
 	f.remoteFlags.register(cmd)
 	// What a server can be asked for, too, has the name that it has there.
 	flags, q := cmd.Flags(), &f.question
-	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s, or %s where a class is named)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.DefaultClassMethod))
+	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s; %s of a model without classes, or where no class is named and an option that only it has)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.AttentionMethod))
 	for _, o := range focus.OptionTable() {
 		if o.List != "" {
 			flags.StringArrayVar(&f.queries, o.List, nil, usageOf(o))
@@ -130,11 +130,14 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if note := m.NoteOf(q); note != m.Checkpoint.Note {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", printable(strings.TrimPrefix(note, m.Checkpoint.Note+"; ")))
+	}
 	x, err := f.explain(cmd.Context(), m, sources[0], look, q)
 	if err != nil {
 		return fmt.Errorf("%s: %w", arg, err)
 	}
-	shown, err := f.present(m, arg, x)
+	shown, err := f.present(m, arg, q, x)
 	if err != nil {
 		return fmt.Errorf("%s: %w", arg, err)
 	}

@@ -88,7 +88,7 @@ func TestExplainDerives(t *testing.T) {
 		require.Equal(t, (*a.Predictions)[1], against.Maps[0].Versus)
 		require.NotEqual(t, a.Maps[0].Values, against.Maps[0].Values, method)
 	}
-	require.Equal(t, focus.DefaultClassMethod, explainJSON(t, "--class", "0", file).Maps[0].Method)
+	require.Equal(t, focus.DefaultMethod, explainJSON(t, "--class", "0", file).Maps[0].Method)
 }
 
 // npy is the file that a command line writes.

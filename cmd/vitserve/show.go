@@ -52,7 +52,7 @@ func (f *explainFlags) checkOutput() error {
 }
 
 // present is what was found out in the words of the contract, and as pictures.
-func (f *explainFlags) present(m *lib.Model, name string, x *explanation) (*shown, error) {
+func (f *explainFlags) present(m *lib.Model, name string, q focus.Question, x *explanation) (*shown, error) {
 	c := m.Checkpoint
 	s := &shown{depth: m.Config().Depth, heads: m.Config().Heads, sanity: x.sanity}
 	if f.values == focus.ValuesAttention {
@@ -72,7 +72,7 @@ func (f *explainFlags) present(m *lib.Model, name string, x *explanation) (*show
 		top := api.PredictionsOf(classes[:min(5, len(classes))])
 		r.Predictions = &top
 	}
-	s.answer = &v1.ExplainAnswer{Model: c.Name, Note: c.Note, Results: []v1.ExplainResult{r}}
+	s.answer = &v1.ExplainAnswer{Model: c.Name, Note: m.NoteOf(q), Results: []v1.ExplainResult{r}}
 	if f.json {
 		s.answer.Revision = c.Revision()
 	}
