@@ -30,7 +30,7 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*",
+		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
@@ -46,7 +46,7 @@ var rooms = []room{
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "api/op", may: []string{"api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
 	{folder: "api/*", may: []string{"api/v1", "api/op"}}, // dialects, and the client
-	{folder: "robust", may: []string{"patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust", may: []string{"patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: ".", may: []string{
 		"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
 		"backend/cpu", // registered, so that one import is enough for an answer
@@ -73,6 +73,7 @@ var rooms = []room{
 	{folder: "backend/*/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
 	{folder: "backend", may: []string{"gorgonia.org/tensor"}},
 	{folder: "internal/batch", may: []string{}},
+	{folder: "internal/chart", may: []string{}},                        // reports
 	{folder: "internal/hostile", may: []string{}},                      // files for tests
 	{folder: "internal/fence", may: []string{"golang.org/x/sys/unix"}}, // memory for tests
 	{folder: "internal/jpegtest", may: []string{}},                     // files for tests
