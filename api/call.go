@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type call struct {
 	s     *Server
 	c     echo.Context
 	began time.Time
+	until time.Time // when the time of its operations is over; zero: none has begun
 	body  body
 	room  room
 }
@@ -57,6 +59,9 @@ func (c *call) unread(err error) error {
 	return err
 }
 
+// Charge implements op.Call.
+func (c *call) Charge(n int64) error { return c.body.charge(n) }
+
 // Take implements op.Call.
 func (c *call) Take(n int64) error { return c.room.take(n) }
 
@@ -70,6 +75,18 @@ func (c *call) Models() []v1.Model { return c.s.models.cards() }
 
 // Model implements op.Call.
 func (c *call) Model(id string) (v1.Model, error) { return c.s.models.one(id) }
+
+// Resident implements op.Call.
+func (c *call) Resident(ctx context.Context, o op.Options) (v1.Model, error) {
+	ctx, cancel := c.within(ctx, o)
+	defer cancel()
+	m, err := c.s.models.get(ctx, o.Model, o.Wait)
+	if err != nil {
+		return v1.Model{}, err
+	}
+	defer m.held.Done()
+	return m.card, nil
+}
 
 // Load implements op.Call.
 func (c *call) Load(ctx context.Context, id string) error {
@@ -94,7 +111,16 @@ func (c *call) Limits() op.Limits {
 }
 
 // Param implements op.Call.
-func (c *call) Param(name string) string { return c.c.Param(name) }
+func (c *call) Param(name string) string {
+	v := c.c.Param(name)
+	if c.c.Request().URL.RawPath == "" {
+		return v
+	}
+	if plain, err := url.PathUnescape(v); err == nil { // which it has been read as before
+		return plain
+	}
+	return v
+}
 
 // room is what the pictures and values of one answer may take. They are
 // charged to its request's body, so that those of all requests together are
@@ -131,20 +157,31 @@ func (c *call) job(operation string, o op.Options) *job {
 	return &job{call: c, o: o, operation: operation, look: look}
 }
 
+// within bounds the time of a call, from the first of its operations on.
+func (c *call) within(ctx context.Context, o op.Options) (context.Context, context.CancelFunc) {
+	limit := c.s.cfg.RequestTimeout.std()
+	if o.Timeout > 0 {
+		limit = min(limit, o.Timeout)
+	}
+	if c.until.IsZero() {
+		c.until = time.Now().Add(limit)
+	}
+	return context.WithDeadline(ctx, c.until)
+}
+
 // answer is what one answers of each picture, a few at a time. check says what
 // is impossible for the model, and may change how it sees pictures. Of many
 // pictures a broken one is an error of its own; whatever else fails, fails the
 // call. The context of one ends when its answer is of no use.
 func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, op.Picture) (R, error)) (*op.Answer[R], error) {
 	s := j.s
-	limit := s.cfg.RequestTimeout.std()
-	if j.o.Timeout > 0 {
-		limit = min(limit, j.o.Timeout)
+	if len(pictures) > s.cfg.MaxImages {
+		return nil, fmt.Errorf("%w: %d pictures, the limit is %d", errTooLarge, len(pictures), s.cfg.MaxImages)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := j.within(ctx, j.o)
 	defer cancel()
 	var err error
-	if j.model, err = s.models.get(ctx, j.o.Model); err != nil {
+	if j.model, err = s.models.get(ctx, j.o.Model, j.o.Wait); err != nil {
 		return nil, err
 	}
 	defer j.model.held.Done()

@@ -232,8 +232,8 @@ func (c Config) Validate() error {
 		if m.ID != "" && ids[m.ID] {
 			bad("models: id %q twice", m.ID)
 		}
-		if strings.Contains(m.ID, "/") {
-			bad("models: id %q, want no slash", m.ID)
+		if strings.Count(m.ID, "/") > 1 || strings.HasPrefix(m.ID, "/") || strings.HasSuffix(m.ID, "/") {
+			bad("models: id %q, want at most one slash, between two names", m.ID)
 		}
 		if m.ID == "" && m.Lazy {
 			bad("models: number %d is lazy and has no id", i+1)

@@ -156,7 +156,7 @@ func (j *job) label(s op.Seen, which op.Labels, logits []float32) (x op.Classifi
 	if err := vit.CheckFinite("logits", logits); err != nil {
 		return x, err
 	}
-	x = op.Classified{Seen: s, Predictions: j.model.model.Checkpoint.Top(logits, which.TopK, which.MinScore), Logits: logits}
+	x = op.Classified{Seen: s, Predictions: j.model.model.Checkpoint.TopBy(which.Scoring, logits, which.TopK, which.MinScore), Logits: logits}
 	x.Timings.Encode = ms(time.Since(start))
 	return x, nil
 }

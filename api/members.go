@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/vitserve/vitserve/api/op"
 )
@@ -103,10 +102,10 @@ func (m *members) image() error {
 	}
 	var err error
 	var p struct {
-		Name  string `json:"name"`
-		B64   file64 `json:"b64"`
-		Image file64 `json:"image"` // as b64
-		URL   file64 `json:"url"`
+		Name  string    `json:"name"`
+		B64   op.File64 `json:"b64"`
+		Image op.File64 `json:"image"` // as b64
+		URL   op.File64 `json:"url"`
 	}
 	switch m.next() {
 	case '"':
@@ -126,9 +125,9 @@ func (m *members) image() error {
 	}
 	up := op.Picture{Name: p.Name}
 	found := 0
-	for _, f := range []*file64{&p.B64, &p.Image, &p.URL} {
-		if f.data != nil || f.address != "" {
-			up.Data, up.URL = f.data, f.address
+	for _, f := range []*op.File64{&p.B64, &p.Image, &p.URL} {
+		if f.Data != nil || f.Address != "" {
+			up.Data, up.URL = f.Data, f.Address
 			found++
 		}
 	}
@@ -156,47 +155,3 @@ type skipped struct{}
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (*skipped) UnmarshalJSON([]byte) error { return nil }
-
-// file64 is a picture as a text: its file in base64, with or without a data:
-// URL's head, or its address.
-type file64 struct {
-	data    []byte
-	address string
-}
-
-// UnmarshalJSON implements json.Unmarshaler. What it reads is not copied
-// where it has no escapes.
-func (f *file64) UnmarshalJSON(raw []byte) error {
-	if string(raw) == "null" {
-		return nil
-	}
-	if len(raw) < 2 || raw[0] != '"' {
-		return fmt.Errorf("%s, want a text", op.Clip(string(raw[:min(len(raw), 65)])))
-	}
-	text := raw[1 : len(raw)-1]
-	if bytes.IndexByte(text, '\\') >= 0 {
-		var s string
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return err
-		}
-		text = []byte(s)
-	}
-	if len(text) == 0 {
-		return nil
-	}
-	const longest = 64 // of a scheme
-	scheme, rest, found := bytes.Cut(text[:min(len(text), longest)], []byte(":"))
-	switch {
-	case found && bytes.HasPrefix(rest, []byte("//")):
-		f.address = string(text)
-		return nil
-	case found && strings.EqualFold(string(scheme), "data"):
-		var err error
-		if text, err = dataURL(text); err != nil {
-			return err
-		}
-	}
-	var err error
-	f.data, err = base64Of(text)
-	return err
-}

@@ -104,7 +104,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 		Skipper:       func(echo.Context) bool { return len(s.cfg.CORSOrigins) == 0 },
 		AllowOrigins:  s.cfg.CORSOrigins,
 		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost},
-		AllowHeaders:  []string{echo.HeaderAuthorization, "X-API-Key", echo.HeaderContentType, echo.HeaderAccept, echo.HeaderXRequestID},
+		AllowHeaders:  []string{echo.HeaderAuthorization, "X-API-Key", echo.HeaderContentType, echo.HeaderAccept, echo.HeaderXRequestID, "User-Agent"},
 		ExposeHeaders: []string{echo.HeaderXRequestID, echo.HeaderRetryAfter, "Server-Timing", "X-Model", "X-Model-Revision", "X-Geometry"},
 		MaxAge:        3600,
 	})
@@ -114,7 +114,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 // each address, to its rate.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if s.open[c.Path()] {
+		if s.way(c).open {
 			return next(c)
 		}
 		who, rate := sender(c.RealIP()), s.cfg.RateLimit

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -91,14 +92,18 @@ func (r *registry) find(id string) (*slot, error) {
 
 // get returns a model in memory, which stays there until it is released. The
 // first request for a model that is not there loads it and waits; others are
-// told to come back.
-func (r *registry) get(ctx context.Context, id string) (*resident, error) {
+// told to come back, unless they are patient: then they wait, too, and are
+// told to come back when their time is over.
+func (r *registry) get(ctx context.Context, id string, patient bool) (*resident, error) {
 	for {
-		live, l, err := r.hold(id)
+		live, l, err := r.hold(id, patient)
 		if live != nil || err != nil {
 			return live, err
 		}
 		if _, err := l.wait(ctx); err != nil {
+			if patient && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, hint{fmt.Errorf("%w: %s", errLoading, op.Clip(id)), again}
+			}
 			if ctx.Err() != nil {
 				return nil, err
 			}
@@ -109,8 +114,9 @@ func (r *registry) get(ctx context.Context, id string) (*resident, error) {
 	}
 }
 
-// hold returns the model held, or the load that it has begun.
-func (r *registry) hold(id string) (*resident, *loading, error) {
+// hold returns the model held, or the load that it has begun or, if patient,
+// found.
+func (r *registry) hold(id string, patient bool) (*resident, *loading, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, err := r.find(id)
@@ -122,6 +128,8 @@ func (r *registry) hold(id string) (*resident, *loading, error) {
 	case s.live != nil:
 		s.live.held.Add(1)
 		return s.live, nil, nil
+	case s.load != nil && patient:
+		return nil, s.load, nil
 	case s.load != nil:
 		return nil, nil, fmt.Errorf("%w: %s", errLoading, s.model.ID)
 	case time.Since(s.failed) < again:

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/op"
 )
 
 // endpoint is one way into the server.
@@ -38,8 +39,38 @@ var endpoints = []endpoint{
 	{method: http.MethodGet, path: "/", open: true, handle: func(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }},
 }
 
+// way is what is known of a route when its request is answered.
+type way struct {
+	open    bool
+	dialect *op.Dialect // nil: none
+}
+
+// way returns that of a request. One of another method than its path's routes
+// have is as all of them are.
+func (s *Server) way(c echo.Context) way {
+	ways := s.ways[c.Path()]
+	method := c.Request().Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if w, ok := ways[method]; ok {
+		return w
+	}
+	all := way{open: len(ways) > 0}
+	for _, w := range ways {
+		all.open = all.open && w.open
+		all.dialect = w.dialect
+	}
+	for _, w := range ways {
+		if w.dialect != all.dialect {
+			all.dialect = nil
+		}
+	}
+	return all
+}
+
 // routes builds the handler: every endpoint, and every route of the dialects
-// beside them.
+// beside them, which may take an endpoint's place.
 func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.fail
@@ -47,17 +78,27 @@ func (s *Server) routes() *echo.Echo {
 	e.Pre(withoutSlash)
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
-		s.open[at.path] = at.open
+		s.ways.set(at.method, at.path, way{open: at.open})
 		add(e, at.method, at.path, func(c echo.Context) error { return at.handle(s, c) })
 	}
 	for _, d := range s.cfg.Dialects {
 		for _, at := range d.Routes {
-			s.open[at.Path], s.dialects[at.Path] = at.Open, d
+			s.ways.set(at.Method, at.Path, way{at.Open, &d})
 			handle := calling(func(c *call) error { return at.Handle(c, c.c.Response(), c.c.Request()) })
 			add(e, at.Method, at.Path, func(c echo.Context) error { return handle(s, c) })
 		}
 	}
 	return e
+}
+
+// ways are those of all routes, by path and method.
+type ways map[string]map[string]way
+
+func (all ways) set(method, path string, w way) {
+	if all[path] == nil {
+		all[path] = map[string]way{}
+	}
+	all[path][method] = w
 }
 
 // add adds a route. HEAD is answered wherever GET is: RFC 9110, 9.1. net/http

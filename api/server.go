@@ -38,8 +38,7 @@ type Server struct {
 	fetch   *http.Client
 	cores   int // that this process may use
 
-	open     map[string]bool       // by path: needs no key and has no limit
-	dialects map[string]op.Dialect // by path, of the routes that are a dialect's
+	ways ways
 
 	bodies   budget // bytes of request bodies
 	decoders *decoders
@@ -84,7 +83,7 @@ func New(cfg Config) (*Server, error) {
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)
 	s.met = newMetrics(s)
 	s.models = newRegistry(cfg, b, s.met, s.device, s.memory, log)
-	s.open, s.dialects = map[string]bool{}, map[string]op.Dialect{}
+	s.ways = ways{}
 	s.echo = s.routes()
 	return s, nil
 }

@@ -146,6 +146,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	}
 	h := c.Response().Header()
 	f := failure(err, h.Get(echo.HeaderXRequestID))
+	f.Ending = s.draining.Load()
 	if f.Kind == op.Internal {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
 	}
@@ -163,7 +164,7 @@ func (s *Server) fail(err error, c echo.Context) {
 		c.Response().WriteHeader(f.Kind.HTTP())
 		return
 	}
-	if d, ok := s.dialects[c.Path()]; ok {
+	if d := s.way(c).dialect; d != nil {
 		d.Fail(c.Response(), c.Request(), f)
 		return
 	}

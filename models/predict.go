@@ -21,13 +21,19 @@ type Prediction struct {
 // Top returns the k best labels whose score is at least min, best first; ties
 // go to the lower index. k ≤ 0 means all.
 func (c *Checkpoint) Top(logits []float32, k int, min float64) []Prediction {
+	return c.TopBy("", logits, k, min)
+}
+
+// TopBy is Top with scores of another kind than the checkpoint's own, which
+// the empty one is. It does not change which label is better.
+func (c *Checkpoint) TopBy(how vit.Scoring, logits []float32, k int, min float64) []Prediction {
 	if len(logits) != len(c.Labels) {
 		panic(fmt.Sprintf("models: %d logits, %d labels", len(logits), len(c.Labels)))
 	}
 	// By logit: float64 scores of different logits may round together.
 	order := func(a, b Prediction) int { return cmp.Compare(logits[b.Index], logits[a.Index]) }
 	var best []Prediction
-	for i, s := range vit.Scores(logits, c.Scoring) {
+	for i, s := range vit.Scores(logits, cmp.Or(how, c.Scoring)) {
 		if min > 0 && s < min { // a regression has outputs below 0, too
 			continue
 		}

@@ -15,6 +15,10 @@ const (
 	PoolClass = "class" // the class token
 	PoolMean  = "mean"  // the mean of the patches
 	PoolGrid  = "grid"  // every patch
+
+	// PoolTokens is every token, those before the patches first: transformers'
+	// last_hidden_state. It is none of Pools, for nobody compares it.
+	PoolTokens = "tokens"
 )
 
 // Embedding is which vectors of an image are wanted, of those that the model
@@ -35,7 +39,7 @@ func (c Config) Pools() []string {
 
 // Check says that there is no such embedding of a model, and which there are.
 func (e Embedding) Check(c Config) error {
-	if all := c.Pools(); !slices.Contains(all, e.Pool) {
+	if all := c.Pools(); e.Pool != PoolTokens && !slices.Contains(all, e.Pool) {
 		return fmt.Errorf("pool %q, want %s", e.Pool, strings.Join(all, " or "))
 	}
 	return nil
@@ -46,7 +50,8 @@ func (e Embedding) Wants() Wants {
 	return Wants{Features: e.Pool == PoolModel, Final: e.Pool != PoolModel}
 }
 
-// Shape returns that of Of: (D), or (rows, columns, C) of a grid.
+// Shape returns that of Of: (D), or (rows, columns, C) of a grid, or (N, C) of
+// every token.
 func (e Embedding) Shape(c Config) tensor.Shape {
 	switch e.Pool {
 	case PoolModel:
@@ -54,6 +59,8 @@ func (e Embedding) Shape(c Config) tensor.Shape {
 	case PoolGrid:
 		rows, cols := c.Grid()
 		return tensor.Shape{rows, cols, c.Dim}
+	case PoolTokens:
+		return tensor.Shape{c.Tokens(), c.Dim}
 	}
 	return tensor.Shape{c.Dim}
 }
@@ -76,6 +83,8 @@ func (e Embedding) Of(out *Output, b int, c Config) *tensor.Dense {
 			x = mean(patches, c.Dim)
 		case PoolGrid:
 			x = slices.Clone(patches)
+		case PoolTokens:
+			x = slices.Clone(tokens)
 		}
 	}
 	shape := e.Shape(c)

@@ -17,6 +17,10 @@ type Call interface {
 	// the call ends.
 	Read(r io.Reader, size int64) ([]byte, error)
 
+	// Charge charges n bytes that reading takes beside what is read, until the
+	// call ends.
+	Charge(n int64) error
+
 	// Take charges n bytes that an answer needs until the call ends.
 	Take(n int64) error
 
@@ -35,6 +39,9 @@ type Call interface {
 	// them, with its labels.
 	Models() []v1.Model
 	Model(id string) (v1.Model, error)
+
+	// Resident describes a model that is in memory: it is loaded if it is not.
+	Resident(context.Context, Options) (v1.Model, error)
 
 	// Load loads a model, anew if it is there, and Unload takes it out of
 	// memory. They are for administrators.
@@ -72,6 +79,7 @@ type Failure struct {
 	Detail     string
 	RetryAfter time.Duration // 0: trying again does not help
 	RequestID  string        // that the log repeats
+	Ending     bool          // the server is: it answers nothing better later
 }
 
 // Dialect is a way of speaking with the server.

@@ -59,6 +59,16 @@ var kinds = [...]row{
 // HTTP returns the status code.
 func (k Kind) HTTP() int { return kinds[k].http }
 
+// Few returns the status code for clients that know few of them: whatever is
+// wrong with what was asked is 400.
+func (k Kind) Few() int {
+	switch k {
+	case Format, Value, Unacceptable:
+		return http.StatusBadRequest
+	}
+	return k.HTTP()
+}
+
 // GRPC returns the status code of gRPC.
 func (k Kind) GRPC() uint32 { return kinds[k].grpc }
 

@@ -40,6 +40,7 @@ type Options struct {
 	Preprocess patch.Preprocess
 	Priority   batch.Priority
 	Timeout    time.Duration // 0: the server's
+	Wait       bool          // for a model that another request is loading, in place of an error
 
 	// Check says what else is impossible, once the model is there and what is
 	// asked of it is possible; nil: nothing is.
@@ -48,8 +49,9 @@ type Options struct {
 
 // Labels is which labels of a picture are answered.
 type Labels struct {
-	TopK     int     // best first; 0: all
-	MinScore float64 // those below are left out
+	TopK     int         // best first; 0: all
+	MinScore float64     // those below are left out
+	Scoring  vit.Scoring // of logits; "": the model's own
 }
 
 // Classify asks what is in pictures.
@@ -122,7 +124,8 @@ type Explained struct {
 	Photo  *patch.Photo        // nil unless Each draws on it
 }
 
-// Embedded is a picture's vector (D), or grid (rows, columns, C).
+// Embedded is a picture's vector (D), or grid (rows, columns, C), or tokens
+// (N, C).
 type Embedded struct {
 	Seen
 	Vectors *tensor.Dense

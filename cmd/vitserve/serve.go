@@ -181,7 +181,7 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 }
 
 // named is a --model that brings its own name.
-var named = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*=`)
+var named = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?=`)
 
 // parseModel reads a --model: a path, an embedded model, or either with a
 // name before it. A path that is there goes before a name.

@@ -1,4 +1,4 @@
-package api
+package op
 
 import (
 	"bytes"
@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-
-	"github.com/vitserve/vitserve/api/op"
 )
 
 // dataURL returns what a data: URL holds, in base64: RFC 2397.
@@ -19,7 +17,7 @@ func dataURL(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("a data: URL without a comma in its first %d characters", longest)
 	}
 	if !strings.HasSuffix(strings.ToLower(strings.TrimSpace(string(head))), ";base64") {
-		return nil, fmt.Errorf("a data: URL %s, want one in base64", op.Clip(string(head)))
+		return nil, fmt.Errorf("a data: URL %s, want one in base64", Clip(string(head)))
 	}
 	text = text[len(head)+1:]
 	if bytes.IndexByte(text, '%') < 0 {
