@@ -101,7 +101,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if passed := api.PassedOver(os.Environ()); len(passed) > 0 {
 		log.Info("environment passed over, it is of Kubernetes", "names", strings.Join(passed, " "))
 	}
-	cfg.Logger, cfg.Logs = log, logs
+	cfg.Logger, cfg.Logs, cfg.Dialects = log, logs, dialects()
 	cfg.Version, _ = buildVersion()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}

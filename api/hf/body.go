@@ -1,0 +1,203 @@
+package hf
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/vitserve/vitserve/api/op"
+)
+
+// body is what was sent: pictures, and what is asked of them.
+type body struct {
+	pictures []op.Picture
+	list     bool                       // of pictures, so that a list is answered
+	given    map[string]json.RawMessage // parameters
+	root     map[string]json.RawMessage // members beside inputs, parameters and options
+}
+
+// read reads a request. It is JSON where the type says so, or where no type
+// that means anything does and it begins as an object; a text that is base64 or
+// a data: URL is a picture, and so is everything else.
+func read(c op.Call, w http.ResponseWriter, r *http.Request) (body, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		return body{}, fmt.Errorf("%w: content coding %s, want identity: send the bytes as they are", op.ErrValue, op.Clip(coding))
+	}
+	said := r.Header.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(said)
+	if err != nil && said != "" {
+		return body{}, fmt.Errorf("%w: content type %s: %v", op.ErrSyntax, op.Clip(said), err)
+	}
+	if strings.HasPrefix(media, "multipart/") {
+		return body{}, fmt.Errorf("%w: content type %s, want a picture's bytes, or JSON with the picture in base64 as inputs; /v1/classify takes forms", op.ErrSyntax, media)
+	}
+	data, err := c.Read(r.Body, r.ContentLength)
+	if err != nil {
+		return body{}, err
+	}
+	text := bytes.TrimLeft(data, " \t\r\n")
+	switch {
+	case len(text) == 0:
+		return body{}, fmt.Errorf("%w: no picture in the request", op.ErrSyntax)
+	case media == "application/json", vague(media) && text[0] == '{':
+		return readJSON(c, data)
+	case !written(text):
+		return body{pictures: []op.Picture{{Data: data}}}, nil
+	}
+	if err := c.Charge(int64(len(text))); err != nil {
+		return body{}, err
+	}
+	var f op.File64
+	if err := f.UnmarshalText(bytes.TrimRight(text, " \t\r\n")); err != nil {
+		return body{}, fmt.Errorf("%w: a text that is no picture: %v", op.ErrSyntax, err)
+	}
+	return body{pictures: []op.Picture{f.Picture()}}, nil
+}
+
+// vague reports whether a content type is what clients say when they say
+// nothing: curl's default of -d and --data-binary is a form's.
+func vague(media string) bool {
+	switch media {
+	case "", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream":
+		return true
+	}
+	return false
+}
+
+// written reports whether a picture is written as text. No format of pictures
+// begins with so many characters that base64 or a data: URL may have.
+func written(data []byte) bool {
+	const enough = 64
+	return !bytes.ContainsFunc(data[:min(len(data), enough)], func(c rune) bool {
+		return c > '~' || c < ' ' && c != '\t' && c != '\r' && c != '\n'
+	})
+}
+
+// readJSON reads {"inputs": …, "parameters": {…}, "options": {…}} and what
+// stands beside them. Members, and what is decoded, are copies of what was
+// read, and no larger.
+func readJSON(c op.Call, data []byte) (b body, err error) {
+	if err := c.Charge(2 * int64(len(data))); err != nil {
+		return b, err
+	}
+	b.root, b.given = map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	inputs := json.RawMessage(nil)
+	err = object(data, func(name string, v json.RawMessage) error {
+		switch name {
+		case "inputs":
+			inputs = v
+		case "parameters":
+			if string(v) == "null" {
+				return nil
+			}
+			return object(v, func(name string, v json.RawMessage) error { b.given[name] = v; return nil })
+		case "options": // wait_for_model and use_cache, of the hosted API
+			if string(v) == "null" {
+				return nil
+			}
+			return object(v, func(string, json.RawMessage) error { return nil })
+		default:
+			b.root[name] = v
+		}
+		return nil
+	})
+	if err != nil {
+		return b, err
+	}
+	if inputs == nil || string(inputs) == "null" {
+		return b, fmt.Errorf("%w: no member inputs, want a picture in base64", op.ErrSyntax)
+	}
+	if inputs[0] != '[' {
+		p, err := picture("inputs", inputs)
+		b.pictures = []op.Picture{p}
+		return b, err
+	}
+	b.list = true
+	most := c.Limits().Images
+	d := json.NewDecoder(bytes.NewReader(inputs))
+	if _, err := d.Token(); err != nil {
+		return b, fmt.Errorf("%w: inputs: %v", op.ErrSyntax, err)
+	}
+	for d.More() {
+		if len(b.pictures) == most {
+			return b, fmt.Errorf("%w: more than %d pictures", op.ErrTooLarge, most)
+		}
+		var v json.RawMessage
+		if err := d.Decode(&v); err != nil {
+			return b, fmt.Errorf("%w: inputs: %v", op.ErrSyntax, err)
+		}
+		p, err := picture(fmt.Sprintf("inputs[%d]", len(b.pictures)), v)
+		if err != nil {
+			return b, err
+		}
+		b.pictures = append(b.pictures, p)
+	}
+	if len(b.pictures) == 0 {
+		return b, fmt.Errorf("%w: inputs is an empty list, want pictures in base64", op.ErrSyntax)
+	}
+	return b, nil
+}
+
+// object hands the members of a JSON object to each, one by one; a name that
+// stands twice is refused.
+func object(data []byte, each func(name string, v json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("%w: JSON: want an object", op.ErrSyntax)
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return fmt.Errorf("%w: JSON: %v", op.ErrSyntax, err)
+		}
+		name, _ := t.(string)
+		if seen[name] {
+			return fmt.Errorf("%w: JSON: member %s twice", op.ErrSyntax, op.Clip(name))
+		}
+		seen[name] = true
+		var v json.RawMessage
+		if err := d.Decode(&v); err != nil {
+			return fmt.Errorf("%w: JSON: %s: %v", op.ErrSyntax, op.Clip(name), err)
+		}
+		if err := each(name, v); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return fmt.Errorf("%w: JSON: %v", op.ErrSyntax, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: JSON: more than one value", op.ErrSyntax)
+	}
+	return nil
+}
+
+// picture reads one of inputs: a text, or an object whose image is one.
+func picture(name string, v json.RawMessage) (op.Picture, error) {
+	var f op.File64
+	var err error
+	if v[0] == '{' {
+		err = object(v, func(member string, v json.RawMessage) error {
+			if member != "image" {
+				return fmt.Errorf("%w: member %s, want image", op.ErrSyntax, op.Clip(member))
+			}
+			return f.UnmarshalJSON(v)
+		})
+	} else {
+		err = f.UnmarshalJSON(v)
+	}
+	if err == nil && f.Data == nil && f.Address == "" {
+		err = errors.New("no picture")
+	}
+	if err != nil {
+		return op.Picture{}, fmt.Errorf("%w: %s: %v, want a picture in base64", op.ErrSyntax, name, err)
+	}
+	return f.Picture(), nil
+}
