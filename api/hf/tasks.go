@@ -23,7 +23,7 @@ type task struct {
 // table is all of them, by the names that clients and pipelines have.
 var table = []task{
 	{"image-classification", without("classify", "classification head"), classify},
-	{"image-feature-extraction", without("embed", "features"), features},
+	{"image-feature-extraction", lacksHidden, features},
 	{"feature-extraction", without("embed", "features"), vector},
 	{"zero-shot-image-classification", without("words", "text tower to compare words with"), nil},
 }
@@ -55,7 +55,24 @@ func taskOf(m v1.Model) string {
 	if slices.Contains(m.Operations, "classify") {
 		return "image-classification"
 	}
+	if clip(m) {
+		return "feature-extraction"
+	}
 	return "image-feature-extraction"
+}
+
+// clip reports whether a model is an image tower of CLIP or its kin in
+// transformers. Their last hidden state is that before the last norm, which
+// nothing here gives: modeling_clip.py.
+func clip(m v1.Model) bool {
+	return m.Layout == "huggingface" && strings.Contains(strings.ToLower(m.Architecture), "clip")
+}
+
+func lacksHidden(m v1.Model) string {
+	if clip(m) {
+		return "last hidden state here; feature-extraction gives its embedding"
+	}
+	return without("embed", "features")(m)
 }
 
 func without(operation, what string) func(v1.Model) string {
