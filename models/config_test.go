@@ -46,7 +46,7 @@ func TestTimmFacts(t *testing.T) {
 		t.Run(row[0], func(t *testing.T) {
 			// By name, and by the facts where the table does not have it.
 			for _, name := range []string{row[0], row[0] + "_of_the_future"} {
-				l := &loader{config: &config{Architecture: name}}
+				l := &loader{Reader: &Reader{}, config: &config{Architecture: name}}
 				l.cfg.Dim, err = strconv.Atoi(row[1])
 				require.NoError(t, err)
 				l.cfg.Depth, err = strconv.Atoi(row[3])

@@ -30,6 +30,9 @@ type unfoldedBlock struct {
 	qBias, kBias     *tensor.Dense // (C)
 	vBias            *tensor.Dense // (C)
 	scale1, scale2   *tensor.Dense // (C) LayerScale after attention and after the MLP
+
+	gate, value         *tensor.Dense // (M, C) in place of FC1
+	gateBias, valueBias *tensor.Dense // (M)
 }
 
 // fold removes what a forward pass need not know. Each fold is exact up to
@@ -42,7 +45,12 @@ func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
 		folded := b.BlockWeights
 		if folded.QKV == nil {
 			folded.QKV = stack(b.q, b.k, b.v)
+		}
+		if folded.QKVBias == nil {
 			folded.QKVBias = stackBias(b.qBias, b.kBias, b.vBias)
+		}
+		if folded.FC1 == nil {
+			folded.FC1, folded.FC1Bias = stack(b.gate, b.value), stackBias(b.gateBias, b.valueBias)
 		}
 		folded.Proj, folded.ProjBias = foldScale(folded.Proj, folded.ProjBias, b.scale1)
 		folded.FC2, folded.FC2Bias = foldScale(folded.FC2, folded.FC2Bias, b.scale2)
@@ -160,7 +168,7 @@ func foldHeads(cls, clsBias, dist, distBias *tensor.Dense) (*tensor.Dense, *tens
 	return dense(both, classes, 2*dim), dense(bias, classes)
 }
 
-// stack joins q, k and v (C, C) into (3C, C).
+// stack joins q, k and v (C, C) into (3C, C), or gate and value.
 func stack(parts ...*tensor.Dense) *tensor.Dense {
 	var rows []float32
 	for _, p := range parts {
@@ -190,6 +198,9 @@ func stackBias(parts ...*tensor.Dense) *tensor.Dense {
 	}
 	return dense(joined, len(joined))
 }
+
+// rowsOf returns values lo to hi of a vector.
+func rowsOf(t *tensor.Dense, lo, hi int) *tensor.Dense { return dense(t.Float32s()[lo:hi], hi-lo) }
 
 func dense(values []float32, shape ...int) *tensor.Dense {
 	if n := tensor.Shape(shape).TotalSize(); n != len(values) {

@@ -11,6 +11,7 @@ import (
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
 )
 
 // Decision is a value of the resolved configuration and what decided it.
@@ -35,6 +36,10 @@ type loader struct {
 	posGrid   [2]int // rows and columns of the stored positions
 	anySize   bool   // see layout
 	photos    [2]int // size of the input where the family's own differs from the one it was saved at; zero: it does not
+
+	rope      rope
+	shared    *tensor.Dense // relative positions of all blocks; nil: none
+	tableRule tableRule     // nil: timm's
 
 	rule      patch.PosRule // see layout
 	decisions []Decision
@@ -122,7 +127,7 @@ func (l *loader) prefixToken(name string) {
 		n = s[len(s)-2]
 	}
 	l.raw.prefix = append(l.raw.prefix, l.GetRows(name, n, l.cfg.Dim))
-	if strings.HasPrefix(name[strings.LastIndexByte(name, '.')+1:], "reg") {
+	if last := name[strings.LastIndexByte(name, '.')+1:]; strings.HasPrefix(last, "reg") || last == "storage_tokens" {
 		l.registers += n
 	}
 	l.cfg.Prefix += n
@@ -241,10 +246,15 @@ func (l *loader) mlp(b *unfoldedBlock, fc1, fc2 string) {
 	}
 	b.FC1, b.FC1Bias = l.Get(fc1+".weight", rows, l.cfg.Dim), l.Maybe(fc1+".bias", rows)
 	b.FC2, b.FC2Bias = l.Get(fc2+".weight", l.cfg.Dim, hidden), l.Maybe(fc2+".bias", l.cfg.Dim)
+	l.hidden(hidden, fc2, rows == 2*hidden)
+}
+
+// hidden settles the width of the MLPs, once.
+func (l *loader) hidden(width int, fc2 string, gated bool) {
 	if l.cfg.Hidden == 0 {
-		l.cfg.Hidden = hidden
-		l.decide("MLP width", hidden, "shape of %s.weight", fc2)
-		if rows == 2*hidden {
+		l.cfg.Hidden = width
+		l.decide("MLP width", width, "shape of %s.weight", fc2)
+		if gated {
 			l.cfg.Act = backend.SwiGLU
 		}
 	}

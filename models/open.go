@@ -256,7 +256,8 @@ func (l *loader) weights(rule patch.PosRule, t patch.Transform) (*vit.Weights, e
 		w.Pos = patch.ResamplePos(w.Pos, l.posGrid, grid, rule)
 		l.decide("positions resampled", sizeText(grid), "the input size, by the rule of %s", rule)
 	}
-	return w, nil
+	l.turnPatches(w)
+	return w, l.placeTables(w)
 }
 
 // arch returns the architecture that the configuration names.

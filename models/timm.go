@@ -30,6 +30,7 @@ func readTimm(l *loader) error {
 	l.prefixToken("dist_token")
 	l.prefixToken("reg_token")
 	l.prefixToken("register_tokens") // DINOv2's own name
+	l.prefixToken("storage_tokens")  // DINOv3's
 	image, by, err := l.timmImage()
 	if err != nil {
 		return err
@@ -53,17 +54,7 @@ func readTimm(l *loader) error {
 	l.decide("depth", l.cfg.Depth, "indices of blocks")
 	for i := range l.cfg.Depth {
 		at := fmt.Sprintf("blocks.%d.", i)
-		var b unfoldedBlock
-		b.Norm1, b.Norm2 = l.norm(at+"norm1"), l.norm(at+"norm2")
-		b.QKV, b.QKVBias = l.Get(at+"attn.qkv.weight", 3*c, c), l.Maybe(at+"attn.qkv.bias", 3*c)
-		b.Proj, b.ProjBias = l.Get(at+"attn.proj.weight", c, c), l.Maybe(at+"attn.proj.bias", c)
-		b.scale1, b.scale2 = l.Maybe(at+"ls1.gamma", c), l.Maybe(at+"ls2.gamma", c)
-		if l.Has(at + "mlp.w12.weight") { // DINOv2's own names
-			l.mlp(&b, at+"mlp.w12", at+"mlp.w3")
-		} else {
-			l.mlp(&b, at+"mlp.fc1", at+"mlp.fc2")
-		}
-		l.raw.blocks = append(l.raw.blocks, b)
+		l.raw.blocks = append(l.raw.blocks, l.timmBlock(at))
 	}
 
 	if err := l.timmPool(); err != nil {
@@ -77,10 +68,22 @@ func readTimm(l *loader) error {
 		l.raw.distHead = l.Get("head_dist.weight", l.cfg.Classes, c)
 		l.raw.distHeadBias = l.Maybe("head_dist.bias", l.cfg.Classes)
 	}
-	l.Skip(append(beside, "mask_token")...)
+	l.Skip(append(beside, "mask_token", "local_cls_norm.", "projectors.", "rope.freqs_cos", "rope.freqs_sin", "rel_pos_bias.relative_position_index")...)
 	err = errors.Join(l.timmFacts(), l.timmCompare())
+	if err == nil {
+		err = l.timmRope()
+	}
 	l.timmProjection()
 	return err
+}
+
+// timmNormless reports whether the architecture has no last norm.
+func (l *loader) timmNormless() bool {
+	if l.config == nil {
+		return false
+	}
+	a, known := timmArchs()[l.config.Architecture]
+	return known && a.normless
 }
 
 // timmImage returns the input size that the configuration says.
@@ -143,6 +146,9 @@ func (l *loader) timmPool() error {
 	case l.Has("norm.weight"):
 		l.cfg.FinalNorm, l.raw.norm = vit.NormTokens, l.norm("norm")
 		l.decide("last norm", "over the tokens", "tensor norm.weight")
+	case l.timmNormless():
+		l.cfg.FinalNorm = vit.NormNone
+		l.decide("last norm", "none", "architecture %s", l.config.Architecture)
 	default:
 		// A file whose last norm was lost is far likelier than a model
 		// without one: timm has none that classifies.

@@ -20,6 +20,7 @@ type timmArch struct {
 	dim, heads, depth, hidden, patch int
 	eps                              float32
 	act                              backend.Activation // 0: SwiGLU, which shapes tell
+	normless                         bool               // there is no last norm
 }
 
 // timmArchTable is written by testdata/make_archs.py.
@@ -46,6 +47,7 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 			panic(fmt.Sprintf("models: timm_archs.csv: %v", err))
 		}
 		a.eps, a.act = float32(eps), activations[row[8]]
+		a.normless = row[11] == "none"
 		all[row[0]] = a
 	}
 	return all

@@ -27,6 +27,7 @@ type timmFact struct {
 const (
 	timmEntries = "models/vision_transformer.py: entrypoint of the name"
 	timmClip    = "models/vision_transformer.py: vit_*_clip_*, nn.LayerNorm in place of timm's"
+	timmEva     = "models/eva.py: entrypoint of the name"
 	timmInit    = "models/vision_transformer.py: VisionTransformer.__init__"
 	timmBlock   = "models/vision_transformer.py: Block, Attention"
 )
@@ -39,6 +40,9 @@ var timmFacts = []timmFact{
 	{arch: "test_vit", dim: 64, heads: 2, source: timmEntries},
 	{arch: "test_vit", dim: 96, heads: 3, source: timmEntries},
 	{arch: "vit_base_patch16_gap_", dim: 768, heads: 16, source: timmEntries},
+	{arch: "_dinov3", dim: 1280, heads: 20, source: timmEva},
+	{arch: "_dinov3", dim: 4096, heads: 32, source: timmEva},
+	{arch: "_pe_", dim: 1536, heads: 16, source: timmEva},
 	{arch: "", dim: 1152, heads: 16, source: timmEntries}, // so400m
 	{arch: "", dim: 1280, heads: 16, source: timmEntries}, // huge
 	{arch: "", dim: 1408, heads: 16, source: timmEntries}, // giant
@@ -52,7 +56,12 @@ var timmFacts = []timmFact{
 	{arch: "vit_large_patch16_siglip_gap_512", act: backend.GELUTanh, source: timmEntries},
 	{arch: "vit_so400m_patch16_siglip", act: backend.GELUTanh, source: timmEntries},
 
+	{arch: "eva", eps: 1e-6, source: timmEva},
 	{arch: "_clip_", eps: 1e-5, source: timmClip}, // PyTorch's default
+	{arch: "beit3_", eps: 1e-5, source: timmEntries},
+	{arch: "_dinov3", eps: 1e-5, source: timmEva},
+	{arch: "_lingbot", eps: 1e-5, source: timmEva},
+	{arch: "_pe_", eps: 1e-5, source: timmEva},
 
 	// What changes the arithmetic and leaves no trace in the tensors.
 	{arch: "_rpn_", refused: "norms after its blocks", source: "models/vision_transformer.py: ResPostBlock"},
@@ -108,6 +117,9 @@ func (l *loader) timmHeads(arch string) error {
 		// The architecture's own number, also where model_args gives another dim.
 		heads, by = a.heads, "architecture "+arch
 	}
+	if n, name := l.headsByShape(); n > 0 && by == "" {
+		heads, by = n, "shape of "+name
+	}
 	if by == "" && l.config != nil && l.config.ModelArgs["embed_dim"] != nil && arch != "" {
 		return fmt.Errorf("the number of heads is not known: model_args.embed_dim changes the dim of architecture %s and not its heads; num_heads in config.json's model_args would decide it", arch)
 	}
@@ -129,6 +141,23 @@ func (l *loader) timmHeads(arch string) error {
 	l.cfg.Heads = heads
 	l.decide("heads", heads, "%s", by)
 	return nil
+}
+
+// headsByShape returns the number of heads where positions of each, or the
+// periods of one, are among the tensors.
+func (l *loader) headsByShape() (int, string) {
+	const table, shared, freqs, periods = "blocks.0.attn.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table", "rope.freqs", "rope_embed.periods"
+	switch {
+	case l.Has(table):
+		return l.Dim(table, 1, 2), table
+	case l.Has(shared):
+		return l.Dim(shared, 1, 2), shared
+	case l.Has(freqs):
+		return l.Dim(freqs, 2, 4), freqs
+	case l.Has(periods):
+		return l.cfg.Dim / (4 * l.Dim(periods, 0, 1)), periods
+	}
+	return 0, ""
 }
 
 func (l *loader) timmAct(arch string) error {

@@ -46,6 +46,7 @@ def cases():
 
 def build(name, seed, folder):
     """Saves the model of a case and returns it."""
+    torch.manual_seed(seed)  # learned frequencies are scaled from where they begin
     with uninitialised():
         model = timm.create_model(name, pretrained=False, depth=2).eval()
     randomise(model, seed)
