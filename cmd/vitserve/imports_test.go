@@ -46,7 +46,8 @@ var rooms = []room{
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "api/op", may: []string{"api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
 	{folder: "api/*", may: []string{"api/v1", "api/op"}}, // dialects, and the client
-	{folder: "robust", may: []string{"patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust/*", may: []string{"robust/*", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
 	{folder: ".", may: []string{
 		"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
 		"backend/cpu", // registered, so that one import is enough for an answer
