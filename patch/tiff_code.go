@@ -1,7 +1,6 @@
 package patch
 
 import (
-	"bytes"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -10,8 +9,7 @@ import (
 	"io"
 	"math/bits"
 
-	"github.com/vitserve/vitserve/patch/jpeg"
-	"golang.org/x/image/ccitt"
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/image/tiff/lzw"
 )
 
@@ -24,43 +22,71 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 		return nil, err
 	}
 	m := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
-	across, down := f.blocks()
 	t := tiffReader{tiffFile: f, ctx: ctx, convert: f.rower()}
-	for n := range across * down * f.present {
-		b := f.block(n%across, n/across%down, n/across/down)
+	defer t.close()
+	for n := range f.present {
+		b := f.block(n)
 		read := t.readBlock
-		if f.compression == jpegCode {
+		switch {
+		case f.compression == jpegCode:
 			read = t.readJPEG
+		case f.colors != nil && f.planes == 1:
+			read = t.readShared
 		}
 		if err := read(m, b); err != nil {
 			return nil, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
 		}
 	}
-	return m, nil
+	return m, t.finish(m)
 }
 
 // tiffReader reads blocks one after the other, in the same memory.
 type tiffReader struct {
 	*tiffFile
 	ctx     context.Context
-	convert func(dst, src []byte, plane int) error
+	convert func(dst, src []byte, plane int)
 	row     []byte
 	code    []byte // mirrored
 	inflate io.ReadCloser
+	zstd    *zstd.Decoder
 	unpack  unpacker
+	floats  []byte // a row of them, by bytes
 }
 
 var errNoPixels = errors.New("not enough pixel data")
 
+// finish makes pixels of what was there in planes only, and opaque what has no
+// block.
+func (f *tiffReader) finish(m *image.NRGBA) error {
+	across, down := f.blocks()
+	whole := f.present == across*down*f.read
+	if whole && (f.planes == 1 || f.photometric != inks && f.photometric != ycbcr && f.photometric != cielab) {
+		return nil
+	}
+	empty := f.empty()
+	for y := range f.height {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
+		row := m.Pix[y*m.Stride:][:m.Stride]
+		if f.planes > 1 {
+			f.mix(row)
+			continue
+		}
+		if whole {
+			continue
+		}
+		for i := 0; i < len(row); i += 4 {
+			if row[i+3] == 0 {
+				copy(row[i:i+4], empty[:])
+			}
+		}
+	}
+	return nil
+}
+
 // readBlock reads a block; what its code has beyond its pixels does not matter.
 func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
-	if f.mirrored {
-		f.code = grow(f.code, len(b.code))
-		for i, v := range b.code {
-			f.code[i] = bits.Reverse8(v)
-		}
-		b.code = f.code
-	}
 	code, err := f.open(b)
 	if err != nil {
 		return err
@@ -79,80 +105,27 @@ func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 			}
 			return fmt.Errorf("truncated TIFF: row %d of %d bytes, found %d: %w", y, b.need, n, errNoPixels)
 		}
-		if f.predict {
-			f.undoDifferences(row)
-		}
-		if err := f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row, b.plane); err != nil {
-			return err
-		}
+		f.undoDifferences(row)
+		f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row, b.plane)
 	}
 	return nil
 }
 
-// jpeg is the file that a block's JPEG is with the tables of all, and with a
-// segment that says what its colours are.
-func (f *tiffFile) jpeg(b tiffBlock) []byte {
-	out := []byte("\xff\xd8")
-	if f.samples == 3 {
-		transform := byte(0)
-		if f.photometric == ycbcr {
-			transform = 1
-		}
-		out = append(out, "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"...)
-		out = append(out, transform)
-	}
-	if t := f.tables; len(t) > 4 {
-		out = append(out, bytes.TrimSuffix(t[2:], []byte("\xff\xd9"))...)
-	}
-	return append(out, b.code[min(2, len(b.code)):]...)
-}
-
-// readJPEG reads a block that is a JPEG (TIFF Technical Note 2).
-func (f *tiffReader) readJPEG(m *image.NRGBA, b tiffBlock) error {
-	r, err := jpeg.Open(f.ctx, f.jpeg(b))
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if r.Width < b.seenW || r.Height < b.seenH {
-		return fmt.Errorf("a JPEG of %d×%d pixels, want %d×%d", r.Width, r.Height, b.seenW, b.seenH)
-	}
-	for y := range b.seenH {
-		if err := f.ctx.Err(); err != nil {
-			return err
-		}
-		dst := m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW]
-		r.Row(dst, y, 0, b.seenW)
-		if f.photometric == whiteIsZero {
-			for i := range dst {
-				dst[i] ^= 255 * byte(min(1, 3-i&3))
-			}
-		}
-	}
-	return r.Finish()
-}
-
-// undoDifferences adds to each sample that of the pixel on its left (TIFF 6.0,
-// section 14).
-func (f *tiffFile) undoDifferences(row []byte) {
-	if f.bits == 8 {
-		n := f.samples / f.planes
-		for i := n; i < len(row); i++ {
-			row[i] += row[i-n]
-		}
-		return
-	}
-	n := 2 * (f.samples / f.planes)
-	for i := n; i+2 <= len(row); i += 2 {
-		f.order.PutUint16(row[i:], f.order.Uint16(row[i:])+f.order.Uint16(row[i-n:]))
-	}
-}
-
 // open returns the bytes that a block's code stands for.
 func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
+	if f.mirrored {
+		f.code = grow(f.code, len(b.code))
+		for i, v := range b.code {
+			f.code[i] = bits.Reverse8(v)
+		}
+		b.code = f.code
+	}
 	src := newReader(f.ctx, b.code)
 	switch f.compression {
 	case lzwCode:
+		if len(b.code) > 1 && b.code[0] == 0 && b.code[1]&1 == 1 {
+			return newOldLZW(f.ctx, b.code), nil
+		}
 		return lzw.NewReader(src, lzw.MSB, 8), nil
 	case deflate, deflateOld:
 		if f.inflate != nil {
@@ -164,15 +137,14 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 	case packBits:
 		f.unpack = unpacker{ctx: f.ctx, src: b.code, left: b.largest}
 		return &f.unpack, nil
-	case group3, group4:
-		order, kind := ccitt.MSB, ccitt.Group3
-		if f.number(tiffFillOrder, 1) == lowBitsFirst {
-			order = ccitt.LSB
-		}
-		if f.compression == group4 {
-			kind = ccitt.Group4
-		}
-		return ccitt.NewReader(src, order, kind, b.w, b.h, &ccitt.Options{Invert: f.photometric == whiteIsZero}), nil
+	case zstdCode:
+		return f.openZstd(b, src)
+	case thunderScan:
+		return &thunder{ctx: f.ctx, src: b.code, width: b.w}, nil
+	case faxRows, faxWords, group3, group4:
+		x := newFax(f.ctx, b.code, f.compression, b.w, f.compression == group3 && f.number(tiffT4Options, 0)&1 == 1)
+		x.odd = b.odd
+		return x, nil
 	}
 	return src, nil
 }

@@ -7,18 +7,19 @@ import (
 
 // rower returns the conversion of a row of samples to opaque RGBA, as Pillow's
 // convert("RGB") has it, or of one plane's to its channel.
-func (f *tiffFile) rower() func(dst, src []byte, plane int) error {
+func (f *tiffFile) rower() func(dst, src []byte, plane int) {
 	high, sample := 0, max(f.bits/8, 1) // the high byte comes second
-	if f.bits == 16 && f.order == binary.ByteOrder(binary.LittleEndian) {
+	switch {
+	case f.halved():
+		sample = 1
+	case f.bits == 16 && f.order == binary.ByteOrder(binary.LittleEndian):
 		high = 1
 	}
 	pixel := sample * f.samples / f.planes
 	switch {
 	case f.photometric == paletted:
-		return func(dst, src []byte, plane int) error {
+		return func(dst, src []byte, plane int) {
 			switch {
-			case plane > 0:
-				return nil
 			case f.bits == 16: // an index of its second byte
 				for i := range len(dst) / 4 {
 					src[i] = src[2*i+1]
@@ -29,19 +30,26 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) error {
 				}
 			}
 			paletteRow(dst, src, min(f.bits, 8), &f.palette, 256) // black beyond its end
-			return nil
+		}
+	case f.planes > 1 && (f.photometric == inks || f.photometric == ycbcr || f.photometric == cielab):
+		return func(dst, src []byte, plane int) { // finish makes pixels of them
+			for i, j := 0, high; i < len(dst); i, j = i+4, j+sample {
+				dst[i+plane] = src[j]
+			}
 		}
 	case f.planes > 1 && f.photometric == rgb:
-		return func(dst, src []byte, plane int) error {
-			if plane < 3 {
-				for i, j := 0, high; i < len(dst); i, j = i+4, j+sample {
+		return func(dst, src []byte, plane int) {
+			for i, j := 0, high; i < len(dst); i, j = i+4, j+sample {
+				if plane < 3 {
 					dst[i+plane], dst[i+3] = src[j], 255
+					continue
 				}
+				a := src[j]
+				dst[i], dst[i+1], dst[i+2] = divideAlpha(dst[i], a), divideAlpha(dst[i+1], a), divideAlpha(dst[i+2], a)
 			}
-			return nil
 		}
 	case f.photometric == rgb:
-		return func(dst, src []byte, _ int) error {
+		return func(dst, src []byte, _ int) {
 			for i := 0; i < len(dst); i += 4 {
 				d := dst[i : i+4 : i+4]
 				s := src[high:]
@@ -52,33 +60,74 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) error {
 				}
 				src = src[pixel:]
 			}
-			return nil
 		}
 	case f.photometric == inks:
-		return func(dst, src []byte, _ int) error {
+		return func(dst, src []byte, _ int) {
 			for i := 0; i < len(dst); i += 4 {
 				s := src[high:]
-				k := 255 - int(s[3*sample])
-				for c := range 3 {
-					v := int(s[c*sample])*k + 128
-					dst[i+c] = clip(k - (v>>8+v)>>8)
-				}
-				dst[i+3] = 255
+				inkPixel(dst[i:i+4], s[0], s[sample], s[2*sample], s[3*sample])
 				src = src[pixel:]
 			}
-			return nil
 		}
 	case f.photometric == ycbcr:
-		return func(dst, src []byte, _ int) error {
+		return func(dst, src []byte, _ int) {
 			for i := 0; i < len(dst); i += 4 {
 				dst[i], dst[i+1], dst[i+2] = fullRange(src[0], src[1], src[2])
 				dst[i+3] = 255
 				src = src[pixel:]
 			}
-			return nil
+		}
+	case f.photometric == cielab:
+		return func(dst, src []byte, _ int) {
+			for i := 0; i < len(dst); i += 4 {
+				labPixel(dst[i:i+4], src[0], src[1]^0x80, src[2]^0x80)
+				src = src[pixel:]
+			}
 		}
 	}
 	return f.grayRower(pixel, high)
+}
+
+// inkPixel is Pillow's way from inks to RGB.
+func inkPixel(dst []byte, c, m, y, k byte) {
+	white := 255 - int(k)
+	for i, ink := range [3]byte{c, m, y} {
+		v := int(ink)*white + 128
+		dst[i] = clip(white - (v>>8+v)>>8)
+	}
+	dst[3] = 255
+}
+
+// mix makes pixels of samples that came in planes and lie side by side.
+func (f *tiffReader) mix(row []byte) {
+	for i := 0; i < len(row); i += 4 {
+		d := row[i : i+4 : i+4]
+		switch f.photometric {
+		case inks:
+			inkPixel(d, d[0], d[1], d[2], d[3])
+		case ycbcr:
+			d[0], d[1], d[2] = f.colors.rgb(d[0], d[1], d[2])
+		case cielab:
+			labPixel(d, d[0], d[1], d[2])
+		}
+		d[3] = 255
+	}
+}
+
+// empty is a pixel of a block that has no place.
+func (f *tiffReader) empty() (d [4]byte) {
+	switch f.photometric {
+	case paletted:
+		copy(d[:], f.palette[0][:])
+	case inks:
+		inkPixel(d[:], 0, 0, 0, 0)
+	case ycbcr:
+		d[0], d[1], d[2] = fullRange(0, 0, 0)
+	case cielab:
+		labPixel(d[:], 0, 0, 0)
+	}
+	d[3] = 255
+	return d
 }
 
 // fullRange is JPEG's conversion, rounded as Pillow rounds it.
@@ -91,13 +140,10 @@ func fullRange(y, cb, cr byte) (r, g, b byte) {
 
 // grayRower is rower of gray. Sixteen bits, and twelve, become eight by their
 // highest; other wide samples are clipped.
-func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) error {
-	// The codes of faxes speak of white and black runs. Written as numbers white
-	// is 0, whatever the file says of 0 (libtiff, tif_fax3.c); the decoder makes
-	// white 1 where the file says that 0 is black, which would be a negative.
-	fax := f.compression == group3 || f.compression == group4
+func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) {
+	// Faxes have white as 0, whatever the file says of 0 (libtiff, tif_fax3.c).
 	flip := byte(0)
-	if f.photometric == whiteIsZero || fax && f.photometric == blackIsZero {
+	if f.photometric == whiteIsZero && f.bits <= 8 {
 		flip = 255
 	}
 	if f.bits < 8 {
@@ -106,16 +152,18 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) e
 			v := byte(i*255/(1<<f.bits-1)) ^ flip
 			table[i] = [3]uint8{v, v, v}
 		}
-		return func(dst, src []byte, _ int) error {
+		return func(dst, src []byte, _ int) {
 			paletteRow(dst, src, f.bits, &table, 256)
-			return nil
 		}
 	}
 	value := func(src []byte) byte { return src[high] ^ flip }
 	order := f.order
+	if f.compression != uncompressed && f.predictor != floatDifferences {
+		order = binary.LittleEndian // libtiff has made them so, but Pillow still takes those of the other order for it
+	}
 	switch {
 	case f.bits == 12:
-		return func(dst, src []byte, _ int) error {
+		return func(dst, src []byte, _ int) {
 			for i := range len(dst) / 4 {
 				at := i * 3 / 2
 				v := src[at]
@@ -125,7 +173,6 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) e
 				d := dst[4*i:][:4]
 				d[0], d[1], d[2], d[3] = v^flip, v^flip, v^flip, 255
 			}
-			return nil
 		}
 	case f.bits == 16 && f.format == signed:
 		value = func(src []byte) byte { return clip(int(int16(order.Uint16(src)))) }
@@ -139,9 +186,8 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) e
 	case f.bits == 8 && f.premultiplied && f.planes == 1:
 		value = func(src []byte) byte { return divideAlpha(src[0]^flip, src[1]) }
 	}
-	return func(dst, src []byte, plane int) error {
+	return func(dst, src []byte, plane int) {
 		if plane > 0 {
-			return nil
 		}
 		for i := 0; i < len(dst); i += 4 {
 			v := value(src)
@@ -149,6 +195,5 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) e
 			d[0], d[1], d[2], d[3] = v, v, v, 255
 			src = src[pixel:]
 		}
-		return nil
 	}
 }

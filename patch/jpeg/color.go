@@ -15,6 +15,7 @@ const (
 	rgb
 	cmyk
 	ycck // the YCbCr of three inks, inverted, and black
+	samples
 )
 
 // choose tells the colours as libjpeg does (jdapimin.c): JFIF is YCbCr, then
@@ -44,6 +45,12 @@ func (r *Reader) pixels(dst []byte, y, x, n int) {
 		lines[i] = r.up.line(&r.up.lines[i], &r.comps[i], r.size, r.ring, y, x, n)
 	}
 	switch r.color.kind {
+	case samples:
+		for i := range r.Components {
+			for j, v := range lines[i][:n] {
+				dst[4*j+i] = v
+			}
+		}
 	case gray:
 		Gray(dst, lines[0][:n])
 	case ycc:

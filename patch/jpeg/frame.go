@@ -155,7 +155,7 @@ func (r *Reader) readFrame(b []byte, progressive bool) error {
 	if w == 0 || h == 0 {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
-	if n != 1 && n != 3 && n != 4 {
+	if n < 1 || n > 4 || n == 2 && r.as < AsSamples {
 		return fmt.Errorf("%d components: %w", n, ErrUnsupported)
 	}
 	if len(b) != 6+3*n {
@@ -232,7 +232,15 @@ func (r *Reader) setup() error {
 	}
 	r.blocks = base
 	r.Scans = r.Progressive || len(r.scan.comps) < r.Components
-	r.color.choose(r.Components, comps)
+	switch {
+	case r.as >= AsSamples:
+		r.color.kind = samples
+	case r.as == AsYCbCr && r.Components == 3:
+		r.color.kind = ycc
+	default:
+		r.color.choose(r.Components, comps)
+	}
+	r.up.repeat = r.as == AsRepeated
 	r.visits, r.ring, r.done, r.picture = 0, 0, 0, nil
 	r.need.x0, r.need.y0, r.need.x1, r.need.y1 = 0, 0, r.across, r.down
 	if !r.Progressive {

@@ -29,7 +29,7 @@ const MaxVisits = 100 * 3 * 12_000_000 / 64
 // Header is what a file says of itself before its first scan.
 type Header struct {
 	Width, Height int
-	Components    int       // 1, 3 or 4
+	Components    int       // 1, 3 or 4; of samples as they are 2, too
 	Sampling      [4][2]int // of each component, across and down
 	Progressive   bool
 	Scans         bool // coefficients come in more than one scan
@@ -47,6 +47,7 @@ type Reader struct {
 	dc, ac  [4]huffman
 	restart int // MCUs between restart markers; 0: none
 	color   colors
+	as      Colors
 	maxH    int
 	maxV    int
 	across  int // MCUs in a row of all components
@@ -111,7 +112,24 @@ var readers = sync.Pool{New: func() any { return new(Reader) }}
 
 // Open reads a file's header. Close gives the reader's memory back.
 func Open(ctx context.Context, data []byte) (*Reader, error) {
+	return OpenAs(ctx, data, AsSaid)
+}
+
+// Colors say what the components of a file are.
+type Colors int
+
+// A JPEG in a TIFF is not asked what its colours are.
+const (
+	AsSaid     Colors = iota // by the file
+	AsYCbCr                  // if there are three
+	AsSamples                // whatever they mean: Row leaves component i in byte i of a pixel
+	AsRepeated               // the same, and a sample of fewer is repeated, not interpolated
+)
+
+// OpenAs is Open for a file whose colours are known.
+func OpenAs(ctx context.Context, data []byte, as Colors) (*Reader, error) {
 	r := readers.Get().(*Reader)
+	r.as = as
 	if err := r.open(ctx, data); err != nil {
 		r.Close()
 		return nil, err
@@ -133,8 +151,11 @@ func (r *Reader) Close() {
 }
 
 // ReadHeader is the header of a file, read without taking memory.
-func ReadHeader(data []byte) (Header, error) {
-	r, err := Open(context.Background(), data)
+func ReadHeader(data []byte) (Header, error) { return ReadHeaderAs(data, AsSaid) }
+
+// ReadHeaderAs is ReadHeader for a file whose colours are known.
+func ReadHeaderAs(data []byte, as Colors) (Header, error) {
+	r, err := OpenAs(context.Background(), data, as)
 	if err != nil {
 		return Header{}, err
 	}

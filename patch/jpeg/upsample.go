@@ -5,6 +5,8 @@ package jpeg
 type upsampler struct {
 	sums  []uint16 // weighted sums of two rows, one more on either side
 	lines [4][]byte
+
+	repeat bool // by no filter
 }
 
 // rowSlack is how far vector code reads beyond the last sample of a row.
@@ -32,6 +34,8 @@ func (u *upsampler) line(to *[]byte, c *component, size, ring, y, x, n int) []by
 		far = c.samples(size, ring, cy-1+2*(y&1))
 	}
 	switch {
+	case u.repeat:
+		repeat(dst, near[first:end], c.hs)
 	case c.hs == 2 && c.vs <= 2 && c.width > 2: // libjpeg leaves the triangle filter out for planes of up to two columns
 		lo, hi := max(first-1, 0), min(end+1, c.width)
 		u.sums = grow(u.sums, end-first+2+rowSlack)
@@ -54,13 +58,18 @@ func (u *upsampler) line(to *[]byte, c *component, size, ring, y, x, n int) []by
 			dst[i] = uint8((3*int(v) + int(far[first+i]) + bias) >> 2)
 		}
 	default:
-		for i, v := range near[first:end] {
-			for j := range c.hs {
-				dst[i*c.hs+j] = v
-			}
-		}
+		repeat(dst, near[first:end], c.hs)
 	}
 	return dst[x%c.hs:]
+}
+
+// repeat writes each sample n times.
+func repeat(dst, src []byte, n int) {
+	for i, v := range src {
+		for j := range n {
+			dst[i*n+j] = v
+		}
+	}
 }
 
 // addRowsGo is the vertical step of a triangle filter.
