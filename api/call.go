@@ -88,6 +88,19 @@ func (c *call) Resident(ctx context.Context, o op.Options) (v1.Model, error) {
 	return m.card, nil
 }
 
+// Network implements op.Call.
+func (c *call) Network(ctx context.Context, o op.Options) (*op.Network, error) {
+	ctx, cancel := c.within(ctx, o)
+	defer cancel()
+	m, err := c.s.models.get(ctx, o.Model, o.Wait)
+	if err != nil {
+		return nil, err
+	}
+	defer m.held.Done()
+	c.c.Set(keyModel, m.id)
+	return &op.Network{Config: m.model.Config(), Transform: m.model.Checkpoint.Transform, Labels: m.card.Labels}, nil
+}
+
 // Load implements op.Call.
 func (c *call) Load(ctx context.Context, id string) error {
 	return c.s.administer(ctx, c.c, id, c.s.models.reload)

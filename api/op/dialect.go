@@ -7,6 +7,8 @@ import (
 	"time"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 )
 
 // Call is one request of a client, with what the server grants it. It ends
@@ -43,6 +45,9 @@ type Call interface {
 	// Resident describes a model that is in memory: it is loaded if it is not.
 	Resident(context.Context, Options) (v1.Model, error)
 
+	// Network is what computes a model, which is loaded if it is not in memory.
+	Network(context.Context, Options) (*Network, error)
+
 	// Load loads a model, anew if it is there, and Unload takes it out of
 	// memory. They are for administrators.
 	Load(ctx context.Context, id string) error
@@ -55,6 +60,13 @@ type Call interface {
 
 	// Param returns what stands in the path for a name of the Route.
 	Param(name string) string
+}
+
+// Network is what a dialect that speaks of tensors must know of a model.
+type Network struct {
+	Config    vit.Config
+	Transform patch.Transform // of a photo to the model's pixels
+	Labels    []string        // by class index
 }
 
 // Limits are what one request may hold, and what becomes of several.
@@ -70,6 +82,7 @@ type Route struct {
 	Method string
 	Path   string // as echo has it: "/models/:id", "/models/*"
 	Open   bool   // needs no key and has no limit
+	Probe  bool   // is asked all the time, under names of its own, and says nothing that is a secret
 	Handle func(Call, http.ResponseWriter, *http.Request) error
 }
 
