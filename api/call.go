@@ -70,6 +70,16 @@ func (c *call) Draw(ctx context.Context, paint func() error) error {
 	return c.s.decoders.draw(ctx, paint)
 }
 
+// Result implements op.Call.
+func (c *call) Result(x *op.Explained) (v1.ExplainResult, error) {
+	r, _, err := ExplainedOf(x.Found, x.Geometry, x.Scored)
+	if err == nil {
+		predictions := PredictionsOf(x.Predictions)
+		r.Predictions, r.Batch, r.TimingsMs = &predictions, x.Batch, v1.Timings(x.Timings)
+	}
+	return r, err
+}
+
 // Models implements op.Call.
 func (c *call) Models() []v1.Model { return c.s.models.cards() }
 

@@ -55,6 +55,7 @@ var kinds = []struct {
 	{op.TooLarge, []error{errTooLarge}},
 	{op.Key, []error{errKey}},
 	{op.Forbidden, []error{errForbidden}},
+	{op.Method, []error{op.ErrMethod}},
 	{op.NotFound, []error{models.ErrNotFound}},
 	{op.Unacceptable, []error{errAccept}},
 	{op.Busy, []error{batch.ErrBusy, errRate, errBodies}},

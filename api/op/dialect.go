@@ -37,6 +37,10 @@ type Call interface {
 	Embed(context.Context, Embed, []Picture) (*Answer[Embedded], error)
 	Preprocess(context.Context, Preprocess, []Picture) (*Answer[Prepared], error)
 
+	// Result is what an explanation says, in the words of /v1/explain. An error
+	// is that of the first map where there is none.
+	Result(*Explained) (v1.ExplainResult, error)
+
 	// Models describes the server's models, the default first; Model one of
 	// them, with its labels.
 	Models() []v1.Model

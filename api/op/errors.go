@@ -14,5 +14,6 @@ var (
 	ErrTooLarge    = errors.New("request too large")      // TooLarge
 	ErrUnsupported = errors.New("not supported")          // Unsupported
 	ErrUnavailable = errors.New("model is not available") // Unavailable
+	ErrMethod      = errors.New("method not allowed")     // Method
 	ErrNotFound    = models.ErrNotFound                   // NotFound
 )

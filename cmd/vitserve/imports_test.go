@@ -49,7 +49,8 @@ var rooms = []room{
 		"api/v1", "api/op", "vit", "attention/focus", "internal/batch", "gorgonia.org/tensor",
 		"github.com/x448/float16", // tensors of FP16
 	}},
-	{folder: "api/*", may: []string{"api/v1", "api/op"}}, // dialects, and the client
+	{folder: "api/kserve", may: []string{"api/v1", "api/op", "attention/focus"}}, // options of maps
+	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
 	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: "robust/*", may: []string{"robust/*", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
 	{folder: ".", may: []string{
