@@ -59,7 +59,7 @@ func TestKinds(t *testing.T) {
 		{"bmp with a header of 41 bytes", patched(bmp, 14, 41), ErrImage, "header of 41 bytes"},
 		{"bmp of negative width", patched(bmp, 21, 0x80), ErrImage, "-2147483608×30 pixels"},
 		{"jpeg of 12 bits", patched(files["420.jpg"], frame+4, 12), ErrFormat, "precision"},
-		{"jpeg in arithmetic code", patched(files["420.jpg"], frame+1, 0xc9), ErrFormat, "marker"},
+		{"jpeg in lossless arithmetic code", patched(files["420.jpg"], frame+1, 0xcb), ErrFormat, "marker"},
 		{"jpeg of no such sampling", patched(files["420.jpg"], frame+11, 0x55), ErrImage, "subsampling"},
 		{"png of no such depth", patched(files["gray8.png"], 24, 3), ErrImage, "bit depth 3"},
 	} {

@@ -23,7 +23,7 @@ const (
 //
 // Adobe, "Supporting the DCT Filters in PostScript Level 2", Technical Note
 // 5116, section 18.
-func (c *colors) choose(n int, comps []component) {
+func (c *colors) choose(n int, comps []component, lossless bool) {
 	switch {
 	case n == 1:
 		c.kind = gray
@@ -31,6 +31,8 @@ func (c *colors) choose(n int, comps []component) {
 		c.kind = ycck
 	case n == 4:
 		c.kind = cmyk
+	case lossless && !c.jfif && c.adobe < 0: // whatever the names are
+		c.kind = rgb
 	case !c.jfif && (c.adobe == 0 || c.adobe < 0 && comps[0].id == 'R' && comps[1].id == 'G' && comps[2].id == 'B'):
 		c.kind = rgb
 	default:
@@ -44,6 +46,11 @@ func (r *Reader) pixels(dst []byte, y, x, n int) {
 	for i := range r.Components {
 		lines[i] = r.up.line(&r.up.lines[i], &r.comps[i], r.size, r.ring, y, x, n)
 	}
+	r.convert(dst, lines, n)
+}
+
+// convert makes RGBA of rows of components.
+func (r *Reader) convert(dst []byte, lines [4][]byte, n int) {
 	switch r.color.kind {
 	case samples:
 		for i := range r.Components {

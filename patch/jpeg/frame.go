@@ -30,6 +30,7 @@ func (r *Reader) open(ctx context.Context, data []byte) error {
 		}
 		r.file.at += 2
 		r.Header, r.restart, r.color = Header{}, 0, colors{adobe: -1}
+		r.arith.standard()
 		marker, err := r.markers(true)
 		if err != nil {
 			return err
@@ -93,13 +94,11 @@ var errCut = fmt.Errorf("the file is cut off")
 // stand between segments.
 func named(marker byte) error {
 	switch marker {
-	case sof3, sof3 + 4, sof9 + 2, sof15:
-		return fmt.Errorf("lossless coding (marker %#x): %w", marker, ErrUnsupported)
-	case sof9, sof9 + 1, sof9 + 4, sof9 + 5:
-		return fmt.Errorf("arithmetic coding (marker %#x): %w", marker, ErrUnsupported)
-	case sof3 + 2, sof3 + 3:
+	case sof9 + 2:
+		return fmt.Errorf("lossless arithmetic coding (marker %#x): %w", marker, ErrUnsupported)
+	case sof3 + 2, sof3 + 3, sof3 + 4, sof9 + 4, sof9 + 5, sof15:
 		return fmt.Errorf("hierarchical coding (marker %#x): %w", marker, ErrUnsupported)
-	case sof0, sof1, sof2, dht, sos, dqt, dri:
+	case sof0, sof1, sof2, sof3, sof9, sof10, dht, sos, dqt, dri:
 		return nil
 	}
 	if skipped(marker) {
@@ -111,8 +110,8 @@ func named(marker byte) error {
 // segment reads one segment.
 func (r *Reader) segment(marker byte, b []byte) error {
 	switch marker {
-	case sof0, sof1, sof2:
-		return r.readFrame(b, marker == sof2)
+	case sof0, sof1, sof2, sof3, sof9, sof10:
+		return r.readFrame(b, marker)
 	case dht:
 		return r.readHuffman(b)
 	case dqt:
@@ -128,6 +127,7 @@ func (r *Reader) segment(marker byte, b []byte) error {
 		if !conditions(b) {
 			return fmt.Errorf("conditioning of arithmetic coding % x", b[:min(len(b), 32)])
 		}
+		r.arith.condition(b)
 	case app0:
 		if len(b) >= 14 && string(b[:5]) == "JFIF\x00" {
 			r.color.jfif = true
@@ -141,7 +141,7 @@ func (r *Reader) segment(marker byte, b []byte) error {
 }
 
 // readFrame reads a frame header (B.2.2).
-func (r *Reader) readFrame(b []byte, progressive bool) error {
+func (r *Reader) readFrame(b []byte, marker byte) error {
 	if r.Width > 0 {
 		return fmt.Errorf("a second frame")
 	}
@@ -161,7 +161,7 @@ func (r *Reader) readFrame(b []byte, progressive bool) error {
 	if len(b) != 6+3*n {
 		return fmt.Errorf("a frame header of %d bytes for %d components, want %d", len(b), n, 6+3*n)
 	}
-	r.Header = Header{Width: w, Height: h, Components: n, Progressive: progressive}
+	r.Header = Header{Width: w, Height: h, Components: n, Progressive: marker == sof2 || marker == sof10, Arithmetic: marker >= sof9, Lossless: marker == sof3}
 	for i := range n {
 		c := &r.comps[i]
 		c.id, c.h, c.v, c.tq = int(b[6+3*i]), int(b[7+3*i]>>4), int(b[7+3*i]&15), int(b[8+3*i])
@@ -238,13 +238,16 @@ func (r *Reader) setup() error {
 	case r.as == AsYCbCr && r.Components == 3:
 		r.color.kind = ycc
 	default:
-		r.color.choose(r.Components, comps)
+		r.color.choose(r.Components, comps, r.Lossless)
 	}
 	r.up.repeat = r.as == AsRepeated
 	r.visits, r.ring, r.done, r.picture = 0, 0, 0, nil
 	r.need.x0, r.need.y0, r.need.x1, r.need.y1 = 0, 0, r.across, r.down
-	if !r.Progressive {
+	if !r.Progressive && !r.Arithmetic {
 		r.standardTables()
+	}
+	if r.Lossless {
+		return r.setupLossless()
 	}
 	return nil
 }
@@ -267,6 +270,10 @@ func (h Header) Cost(n int) Cost {
 	blocks := int64(0) // of a row of MCUs
 	for _, s := range h.Sampling[:h.Components] {
 		blocks += across * int64(s[0]*s[1])
+	}
+	if h.Lossless { // differences, two lines of samples and bytes, of a row of MCUs
+		rows := int64(n) + 4*9*int64(h.Width+4)*int64(maxV)
+		return Cost{Rows: rows, Planes: rows, Picture: rows + 4*int64(h.Width)*int64(h.Height)}
 	}
 	const samples, coefficients, masks = 64, 128, 11 // of a block; and the means of those that are guessed
 	file := int64(n)

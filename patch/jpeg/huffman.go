@@ -67,6 +67,7 @@ type huffman struct {
 	counts  [16]byte  // of codes of each length
 	symbols [256]uint8
 	isAC    bool
+	wide    bool // of differences of sixteen bits
 	state   tableState
 	longest int // bits of a symbol and its value
 }
@@ -105,7 +106,7 @@ func (r *Reader) readHuffman(b []byte) error {
 }
 
 func (h *huffman) give(counts, symbols []byte, isAC bool) {
-	h.isAC, h.state = isAC, given
+	h.isAC, h.wide, h.state = isAC, false, given
 	copy(h.counts[:], counts)
 	clear(h.symbols[copy(h.symbols[:], symbols):])
 }
@@ -126,7 +127,7 @@ func (h *huffman) prepare() error {
 		h.offset[n] = int32(k) - code
 		for range h.counts[n-1] {
 			s := h.symbols[k]
-			if !h.isAC && s > 15 {
+			if !h.isAC && s > 15 && (!h.wide || s > 16) {
 				return fmt.Errorf("a DC difference of %d bits", s)
 			}
 			h.longest = max(h.longest, n+int(s&15))
@@ -155,6 +156,8 @@ func (h *huffman) prepare() error {
 // advance is how far a symbol moves on in the block.
 func (h *huffman) advance(s uint8) uint32 {
 	switch {
+	case !h.isAC && s == 16:
+		return oddDifference
 	case !h.isAC:
 		return 1
 	case s == 0xf0: // sixteen zeros
@@ -164,6 +167,9 @@ func (h *huffman) advance(s uint8) uint32 {
 	}
 	return uint32(s>>4) + 1
 }
+
+// oddDifference is the advance of a lossless difference that has no bits: 32768.
+const oddDifference = 2
 
 // runLength is how many bits of a run of blocks follow a symbol of no value
 // (G.1.2.2).

@@ -1,5 +1,5 @@
 // Package jpeg decodes JPEG files as libjpeg-turbo 3 does when Pillow calls
-// it: the same pixels, bit for bit, from sequential and progressive files of
+// it: the same pixels, bit for bit, from sequential, progressive and lossless files of
 // eight bits, of any sampling, in one or many scans, and from most of those
 // that are damaged. Section numbers are those of ITU-T T.81.
 //
@@ -32,6 +32,8 @@ type Header struct {
 	Components    int       // 1, 3 or 4; of samples as they are 2, too
 	Sampling      [4][2]int // of each component, across and down
 	Progressive   bool
+	Arithmetic    bool // coding, not Huffman's
+	Lossless      bool
 	Scans         bool // coefficients come in more than one scan
 }
 
@@ -55,6 +57,8 @@ type Reader struct {
 	size    int // samples a block has on each edge: 8, or 4, 2, 1 when scaled down
 
 	scan    scan
+	arith   arith
+	plain   lossless
 	visits  int
 	bits    []byte // entropy-coded bytes of a segment without stuffing
 	dirty   int    // bytes of bits that may not be zero
@@ -91,6 +95,7 @@ type component struct {
 	stride     int
 	plane      []byte // ring·v·size × stride
 	predicted  int    // DC
+	context    int    // of the next one in arithmetic code
 	q          *quantizer
 	latched    quantizer
 	bits       [64]int8    // of each coefficient by how many bits its last scan was shifted; -1: no scan had it
@@ -168,6 +173,8 @@ func ReadHeaderAs(data []byte, as Colors) (Header, error) {
 // luma.
 func (r *Reader) Chroma() (hs, vs int, ok bool) {
 	switch {
+	case r.Lossless:
+		return 0, 0, false
 	case r.color.kind == gray:
 		return 1, 1, true
 	case r.color.kind == ycc && r.comps[0].hs == 1 && r.comps[0].vs == 1:
@@ -193,7 +200,11 @@ func (r *Reader) Row(buf []byte, y, x, n int) []byte {
 	if r.err == nil {
 		r.err = r.until(y)
 	}
-	if r.err == nil {
+	switch {
+	case r.err != nil:
+	case r.Lossless:
+		r.losslessPixels(buf[:4*n], y, x, n)
+	default:
 		r.pixels(buf[:4*n], y, x, n)
 	}
 	return buf
@@ -201,7 +212,9 @@ func (r *Reader) Row(buf []byte, y, x, n int) []byte {
 
 // Finish reads the rest of the file and says whether it was whole.
 func (r *Reader) Finish() error {
-	if r.err == nil {
+	if r.err == nil && r.Lossless {
+		r.err = r.until(r.Height - 1)
+	} else if r.err == nil {
 		r.need.y0, r.need.y1 = 0, 0
 		r.err = r.rows(r.down)
 	}
@@ -262,6 +275,14 @@ func (r *Reader) decode() (*image.NRGBA, error) {
 
 // until decodes what row y of the picture needs.
 func (r *Reader) until(y int) error {
+	if r.Lossless {
+		for r.plain.rows <= y/r.maxV {
+			if err := r.losslessRow(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if r.ring == 0 {
 		r.size, r.ring = 8, min(2, r.down)
 		if err := r.begin(); err != nil {

@@ -8,7 +8,8 @@ const (
 	sof0, sof1, sof2 = 0xc0, 0xc1, 0xc2
 	sof3             = 0xc3
 	dht, jpg, dac    = 0xc4, 0xc8, 0xcc
-	sof9, sof15      = 0xc9, 0xcf
+	sof9, sof10      = 0xc9, 0xca
+	sof15            = 0xcf
 	rst0, rst7       = 0xd0, 0xd7
 	soi, eoi, sos    = 0xd8, 0xd9, 0xda
 	dqt, dnl, dri    = 0xdb, 0xdc, 0xdd
@@ -21,6 +22,7 @@ type stream struct {
 	data   []byte
 	at     int
 	marker byte // found and not dealt with; 0: none
+	ended  bool // the file did before arithmetic code
 }
 
 // next finds the next marker and passes over what lies before it, as libjpeg
@@ -51,7 +53,7 @@ func (s *stream) next() bool {
 // torn reports whether what there is of a segment that the file's end cuts off
 // is wrong already, which libjpeg finds before it waits for more.
 func (r *Reader) torn(marker byte, b []byte) bool {
-	if marker >= sof0 && marker <= sof2 {
+	if marker >= sof0 && marker <= sof3 || marker == sof9 || marker == sof10 {
 		return r.Width > 0 // a second frame
 	}
 	if len(b) < 3 {
@@ -101,8 +103,7 @@ func tables(b []byte) bool {
 	return false
 }
 
-// conditions reports whether b is conditioning of arithmetic coding (B.2.4.3),
-// which is of no use here, but has to be right.
+// conditions reports whether b is conditioning of arithmetic coding (B.2.4.3).
 func conditions(b []byte) bool {
 	for ; len(b) > 1; b = b[2:] {
 		if b[0] > 31 || b[0] < 16 && b[1]&15 > b[1]>>4 {

@@ -84,6 +84,9 @@ func (r *Reader) readScanData() error {
 			read = r.refine
 		}
 	}
+	if r.Arithmetic {
+		read = r.arithMCUs
+	}
 	r.seen = 0
 	defer func() { r.goodRow = r.rowOf(r.seen, wide) }()
 	for at, end := 0, wide*high; at < end; {

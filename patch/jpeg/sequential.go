@@ -79,6 +79,9 @@ func (r *Reader) startScan() error {
 			c.latched = r.quant[c.tq]
 			c.q = &c.latched
 		}
+		if r.Arithmetic {
+			continue
+		}
 		if err := r.prepareTables(c); err != nil {
 			return err
 		}
@@ -110,6 +113,9 @@ func (r *Reader) prepareTables(c *component) error {
 // load copies entropy-coded bytes up to the next marker into r.bits, with the
 // zero after each 0xff taken out (B.1.1.5) and zeros behind.
 func (r *Reader) load() error {
+	if r.Arithmetic {
+		return r.startArithmetic() // which reads bytes where they are
+	}
 	f := &r.file
 	data := f.data[f.at:]
 	if need := len(data) + bitSlack; cap(r.bits) < need {
@@ -210,6 +216,9 @@ func (r *Reader) resync() error {
 				return errCut
 			}
 		default:
+			if r.Arithmetic {
+				return r.startArithmetic()
+			}
 			r.segmentOf(0)
 			return nil
 		}
@@ -235,7 +244,11 @@ func (r *Reader) sequentialRow(y int, wanted bool) error {
 		if err != nil {
 			return err
 		}
-		if err := r.interval(x, y, n, wanted); err != nil {
+		read := r.interval
+		if r.Arithmetic {
+			read = r.arithInterval
+		}
+		if err := read(x, y, n, wanted); err != nil {
 			return err
 		}
 		x += n
@@ -317,7 +330,7 @@ func (r *Reader) ending() error {
 		return nil // readScans has seen it
 	}
 	f := &r.file
-	if f.marker == 0 {
+	if f.marker == 0 && !r.Arithmetic {
 		if f.at == len(f.data) && 8*r.scan.n-r.scan.r.consumed() < lookahead {
 			return errCut
 		}

@@ -40,9 +40,9 @@ func reasons(format string) []reason {
 			}},
 		)
 	}
-	both[0] = reason{"arithmetic, lossless or hierarchical coding, 12 bits (415)", func(f finding) bool {
+	both[0] = reason{"hierarchical coding, lossless arithmetic coding, 12 bits (415)", func(f finding) bool {
 		kind := func(text string) bool { return strings.Contains(f.ours, text) }
-		return lacks(f) && slices.ContainsFunc([]string{"arithmetic coding", "lossless coding", "hierarchical coding", "precision of"}, kind)
+		return lacks(f) && slices.ContainsFunc([]string{"lossless arithmetic coding", "lossless coding in several scans", "hierarchical coding", "precision of"}, kind)
 	}}
 	return append(both,
 		reason{"no marker behind the data: whether they suffice depends on how libjpeg-turbo fills its bit buffer", func(f finding) bool {
