@@ -70,6 +70,16 @@ func (c *call) Draw(ctx context.Context, paint func() error) error {
 	return c.s.decoders.draw(ctx, paint)
 }
 
+// Result implements op.Call.
+func (c *call) Result(x *op.Explained) (v1.ExplainResult, error) {
+	r, _, err := ExplainedOf(x.Found, x.Geometry, x.Scored)
+	if err == nil {
+		predictions := PredictionsOf(x.Predictions)
+		r.Predictions, r.Batch, r.TimingsMs = &predictions, x.Batch, v1.Timings(x.Timings)
+	}
+	return r, err
+}
+
 // Models implements op.Call.
 func (c *call) Models() []v1.Model { return c.s.models.cards() }
 
@@ -86,6 +96,19 @@ func (c *call) Resident(ctx context.Context, o op.Options) (v1.Model, error) {
 	}
 	defer m.held.Done()
 	return m.card, nil
+}
+
+// Network implements op.Call.
+func (c *call) Network(ctx context.Context, o op.Options) (*op.Network, error) {
+	ctx, cancel := c.within(ctx, o)
+	defer cancel()
+	m, err := c.s.models.get(ctx, o.Model, o.Wait)
+	if err != nil {
+		return nil, err
+	}
+	defer m.held.Done()
+	c.c.Set(keyModel, m.id)
+	return &op.Network{Config: m.model.Config(), Transform: m.model.Checkpoint.Transform, Labels: m.card.Labels}, nil
 }
 
 // Load implements op.Call.

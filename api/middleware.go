@@ -57,7 +57,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		s.met.request(route, w.Status, took)
 		level := slog.LevelInfo
-		if strings.HasSuffix(route, "z") || route == "/metrics" {
+		if s.way(c).probe || route == "/metrics" {
 			level = slog.LevelDebug // probes would drown the rest
 		}
 		if !s.log.Enabled(r.Context(), level) {

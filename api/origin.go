@@ -21,8 +21,8 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	anybody := slices.Contains(s.cfg.CORSOrigins, "*")
 	return func(c echo.Context) error {
 		r := c.Request()
-		if path := c.Path(); path == "/healthz" || path == "/readyz" {
-			return next(c) // probes have names of their own, and learn nothing
+		if s.way(c).probe {
+			return next(c)
 		}
 		if len(s.cfg.Keys) == 0 && onLoopback(r) && !s.local(r.Host) {
 			return fmt.Errorf("%w: host %s, want localhost, or a name of allowed_hosts", errForbidden, op.Clip(r.Host))

@@ -14,6 +14,7 @@ type endpoint struct {
 	method string
 	path   string
 	open   bool // needs no key and has no limit
+	probe  bool // see op.Route
 	handle func(*Server, echo.Context) error
 }
 
@@ -29,8 +30,8 @@ var endpoints = []endpoint{
 	{id: "loadModel", method: http.MethodPost, path: "/v1/models/:id/load", handle: (*Server).loadModel},
 	{id: "unloadModel", method: http.MethodPost, path: "/v1/models/:id/unload", handle: (*Server).unloadModel},
 
-	{id: "health", method: http.MethodGet, path: "/healthz", open: true, handle: (*Server).health},
-	{id: "ready", method: http.MethodGet, path: "/readyz", open: true, handle: (*Server).ready},
+	{id: "health", method: http.MethodGet, path: "/healthz", open: true, probe: true, handle: (*Server).health},
+	{id: "ready", method: http.MethodGet, path: "/readyz", open: true, probe: true, handle: (*Server).ready},
 	{id: "version", method: http.MethodGet, path: "/version", open: true, handle: (*Server).version},
 	{id: "metrics", method: http.MethodGet, path: "/metrics", handle: (*Server).metrics},
 	{id: "openapi", method: http.MethodGet, path: "/openapi.json", open: true, handle: (*Server).openapi},
@@ -42,6 +43,7 @@ var endpoints = []endpoint{
 // way is what is known of a route when its request is answered.
 type way struct {
 	open    bool
+	probe   bool
 	dialect *op.Dialect // nil: none
 }
 
@@ -78,12 +80,12 @@ func (s *Server) routes() *echo.Echo {
 	e.Pre(withoutSlash)
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
-		s.ways.set(at.method, at.path, way{open: at.open})
+		s.ways.set(at.method, at.path, way{open: at.open, probe: at.probe})
 		add(e, at.method, at.path, func(c echo.Context) error { return at.handle(s, c) })
 	}
 	for _, d := range s.cfg.Dialects {
 		for _, at := range d.Routes {
-			s.ways.set(at.Method, at.Path, way{at.Open, &d})
+			s.ways.set(at.Method, at.Path, way{at.Open, at.Probe, &d})
 			handle := calling(func(c *call) error { return at.Handle(c, c.c.Response(), c.c.Request()) })
 			add(e, at.Method, at.Path, func(c echo.Context) error { return handle(s, c) })
 		}

@@ -38,7 +38,7 @@ var (
 	errSender      = fmt.Errorf("%w from one address", errBodies)
 	errHead        = errors.New("no classification head")  //
 	errLoading     = errors.New("model is loading")        //
-	errUnavailable = errors.New("model is not available")  // a load failed a moment ago
+	errUnavailable = op.ErrUnavailable                     // a load failed a moment ago
 	errDraining    = errors.New("server is shutting down") //
 	errStalled     = errors.New("server stands still")     //
 	errLoad        = errors.New("model cannot be loaded")  // by the request of an administrator
@@ -55,19 +55,20 @@ var kinds = []struct {
 	{op.TooLarge, []error{errTooLarge}},
 	{op.Key, []error{errKey}},
 	{op.Forbidden, []error{errForbidden}},
+	{op.Method, []error{op.ErrMethod}},
 	{op.NotFound, []error{models.ErrNotFound}},
 	{op.Unacceptable, []error{errAccept}},
 	{op.Busy, []error{batch.ErrBusy, errRate, errBodies}},
 	{op.Unavailable, []error{errLoading, errUnavailable, errDraining, errStalled, batch.ErrClosed}},
 	{op.Deadline, []error{context.DeadlineExceeded, errLate}},
 	{op.Slow, []error{errSlow, os.ErrDeadlineExceeded}},
+	{op.Unsupported, []error{op.ErrUnsupported}},
 	{op.Format, []error{patch.ErrFormat, errCoding}},
 	{op.Value, []error{
 		patch.ErrSize, patch.ErrShape, errValue, focus.ErrOption, errFetch, focus.ErrFlat, focus.ErrNotFinite,
 		models.ErrClass, errLoad, errHead, vit.ErrNotFinite,
 	}},
 	{op.Syntax, []error{patch.ErrImage, errSyntax}},
-	{op.Unsupported, []error{op.ErrUnsupported}},
 }
 
 // kindOf returns what an error is of. What nobody foresaw is a fault of the

@@ -43,6 +43,11 @@ func TestGolden(t *testing.T) {
 				for i := range c.Config.Depth {
 					close(t, slab(attention, i), out.Attn[i], tolerance, "attention of block %d", i)
 				}
+				if c.Config.Probe.Heads > 0 {
+					close(t, npy(t, dir, "probe"), out.Probe, tolerance, "attention of the probe")
+				} else {
+					require.NoFileExists(t, filepath.Join(dir, "probe.npy"))
+				}
 				close(t, npy(t, dir, "features"), out.Features, tolerance, "features")
 				if c.Config.Classes > 0 {
 					close(t, npy(t, dir, "logits"), out.Logits, tolerance, "logits")
@@ -57,7 +62,7 @@ func TestGolden(t *testing.T) {
 
 // sizes are the inputs of goldens whose pixels have another size than the
 // model was saved at.
-var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}}
+var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}, "hf_siglip": {24, 40}}
 
 // goldens returns the folders of the golden models.
 func goldens(t *testing.T) (dirs []string) {
@@ -80,7 +85,7 @@ func forward(t *testing.T, c *models.Checkpoint, b backend.Backend, pixels *tens
 	s, err := m.NewSession(vit.SessionOptions{MaxBatch: pixels.Shape()[0]})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
-	wants := vit.Wants{Features: true, AttnFull: true}
+	wants := vit.Wants{Features: true, AttnFull: true, Probe: true}
 	for i := range c.Config.Depth + 1 {
 		wants.Tokens = append(wants.Tokens, i-1)
 	}

@@ -45,13 +45,16 @@ func TestGoldenGradients(t *testing.T) {
 					}
 					seed = vit.AtFeatures(tensor.New(tensor.WithShape(trace.Output.Features.Shape()...), tensor.WithBacking(ones)))
 				}
-				wants := vit.GradWants{Pixels: true}
+				wants := vit.GradWants{Pixels: true, Probe: c.Config.Probe.Heads > 0}
 				for i := range c.Config.Depth {
 					wants.Probs = append(wants.Probs, i)
 				}
 				grads, err := trace.Backward(seed, wants)
 				require.NoError(t, err)
 				close(t, npy(t, dir, "dpixels"), grads.Pixels, tolerance, "pixels")
+				if wants.Probe {
+					close(t, npy(t, dir, "dprobe"), grads.Probe, tolerance, "attention of the probe")
+				}
 				attention := npy(t, dir, "dattention")
 				for i := range c.Config.Depth {
 					close(t, slab(attention, i), grads.Probs[i], tolerance, "attention of block %d", i)

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
-	"github.com/vitserve/vitserve/vit"
 )
 
 // timmViT is timm's VisionTransformer.
@@ -49,6 +47,11 @@ func readTimm(l *loader) error {
 		l.decide("norm before the blocks", true, "tensor norm_pre.weight")
 	}
 
+	if l.config != nil {
+		if a, known := timmArchs()[l.config.Architecture]; known && a.refused() {
+			return fmt.Errorf("config.json: architecture %s has blocks of %s, which are not supported", l.config.Architecture, a.block)
+		}
+	}
 	c := l.cfg.Dim
 	l.cfg.Depth = l.Depth("blocks.")
 	l.decide("depth", l.cfg.Depth, "indices of blocks")
@@ -73,17 +76,9 @@ func readTimm(l *loader) error {
 	if err == nil {
 		err = l.timmRope()
 	}
+	l.probeFacts()
 	l.timmProjection()
 	return err
-}
-
-// timmNormless reports whether the architecture has no last norm.
-func (l *loader) timmNormless() bool {
-	if l.config == nil {
-		return false
-	}
-	a, known := timmArchs()[l.config.Architecture]
-	return known && a.normless
 }
 
 // timmImage returns the input size that the configuration says.
@@ -99,60 +94,4 @@ func (l *loader) timmImage() ([2]int, string, error) {
 		return [2]int{}, "", fmt.Errorf("config.json: input_size %v: %w", s, err)
 	}
 	return [2]int{s[1], s[2]}, "config.json: pretrained_cfg.input_size", nil
-}
-
-// timmPool settles where the features come from and where the last norm
-// stands.
-func (l *loader) timmPool() error {
-	pool, by := "", ""
-	if l.config != nil {
-		if _, err := l.config.arg("global_pool", &pool); err != nil {
-			return err
-		}
-		by = "config.json: model_args.global_pool"
-		if pool == "" && l.config.GlobalPool != nil {
-			pool, by = *l.config.GlobalPool, "config.json: global_pool"
-		}
-	}
-	if pool == "" {
-		switch {
-		case l.Has("fc_norm.weight"):
-			pool, by = "avg", "tensor fc_norm.weight"
-		case l.Has("cls_token"):
-			pool, by = "token", "tensor cls_token"
-		default:
-			pool, by = "avg", "no tensor cls_token"
-		}
-	}
-	switch {
-	case pool == "token" && l.Has("dist_token"):
-		l.cfg.Pool = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 2}}
-		if !l.Has("head.weight") {
-			l.cfg.Pool = []backend.Span{{Lo: 0, Hi: 2}} // timm's features are then the mean of both
-		}
-	case pool == "token" && l.cfg.Prefix > 0:
-		l.cfg.Pool = clsPool
-	case pool == "avg" && !l.Has("dist_token"):
-		l.cfg.Pool = []backend.Span{{Lo: l.cfg.Prefix, Hi: l.cfg.Tokens()}}
-	default:
-		return fmt.Errorf("%s is %q, want token or avg (with one prefix token for token)", by, pool)
-	}
-	l.decide("pool", pool, "%s", by)
-
-	switch {
-	case l.Has("fc_norm.weight"):
-		l.cfg.FinalNorm, l.raw.norm = vit.NormPooled, l.norm("fc_norm")
-		l.decide("last norm", "over the pooled features", "tensor fc_norm.weight")
-	case l.Has("norm.weight"):
-		l.cfg.FinalNorm, l.raw.norm = vit.NormTokens, l.norm("norm")
-		l.decide("last norm", "over the tokens", "tensor norm.weight")
-	case l.timmNormless():
-		l.cfg.FinalNorm = vit.NormNone
-		l.decide("last norm", "none", "architecture %s", l.config.Architecture)
-	default:
-		// A file whose last norm was lost is far likelier than a model
-		// without one: timm has none that classifies.
-		l.cfg.FinalNorm, l.raw.norm = vit.NormTokens, l.norm("norm")
-	}
-	return nil
 }

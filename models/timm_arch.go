@@ -20,7 +20,11 @@ type timmArch struct {
 	dim, heads, depth, hidden, patch int
 	eps                              float32
 	act                              backend.Activation // 0: SwiGLU, which shapes tell
-	normless                         bool               // there is no last norm
+	last                             string             // where the last norm stands: tokens, pooled or none
+	rms                              bool               // norms are root mean squares
+	block                            string             // timm's class of its blocks
+	prefixPooled                     bool               // pooling takes prefix tokens in
+	probeHeads                       int                // of attention pooling; 0: there is none
 }
 
 // timmArchTable is written by testdata/make_archs.py.
@@ -47,11 +51,19 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 			panic(fmt.Sprintf("models: timm_archs.csv: %v", err))
 		}
 		a.eps, a.act = float32(eps), activations[row[8]]
-		a.normless = row[11] == "none"
+		a.last, a.rms, a.block, a.prefixPooled = row[10], row[11] == "rmsnorm", row[12], row[13] == "True"
+		if a.probeHeads, err = strconv.Atoi(row[14]); err != nil {
+			panic(fmt.Sprintf("models: timm_archs.csv: %v", err))
+		}
 		all[row[0]] = a
 	}
 	return all
 })
+
+// refused reports whether its blocks are of a kind that is not read.
+func (a timmArch) refused() bool {
+	return a.rms || !slices.Contains([]string{"Block", "EvaBlock"}, a.block)
+}
 
 // said is a number of a configuration.
 type said struct {

@@ -47,6 +47,12 @@ var timmFacts = []timmFact{
 	{arch: "", dim: 1280, heads: 16, source: timmEntries}, // huge
 	{arch: "", dim: 1408, heads: 16, source: timmEntries}, // giant
 	{arch: "", dim: 1664, heads: 16, source: timmEntries}, // gigantic
+	{arch: "_sapiens2", dim: 2432, heads: 32, source: timmEva},
+	{arch: "eva02_", dim: 1792, heads: 16, source: timmEva},
+	{arch: "aimv2_", dim: 1024, heads: 8, eps: 1e-5, source: timmEntries},
+	{arch: "aimv2_", dim: 1536, heads: 12, source: timmEntries},
+	{arch: "aimv2_", dim: 2048, heads: 16, source: timmEntries},
+	{arch: "aimv2_", dim: 3072, heads: 24, source: timmEntries},
 	{arch: "giantopt", dim: 1536, heads: 16, act: backend.GELUTanh, source: timmEntries},
 	{arch: "vit_giant_", dim: 1536, heads: 24, source: timmEntries},
 
@@ -69,7 +75,6 @@ var timmFacts = []timmFact{
 	{arg: "block_fn", refused: "another block", source: timmInit},
 	{arg: "mlp_layer", refused: "another MLP", source: timmInit},
 	{arg: "attn_layer", refused: "another attention", source: timmInit},
-	{arg: "pool_include_prefix", refused: "prefix tokens in the mean", source: timmInit},
 	{arg: "scale_attn_norm", refused: "a norm inside attention", source: timmBlock},
 	{arg: "scale_mlp_norm", refused: "a norm inside the MLP", source: timmBlock},
 }

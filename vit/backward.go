@@ -258,6 +258,11 @@ func (p *backward) probe() error {
 	p.m.probe.backward(p.s, m.grad, m.pooled, m.probeKV, m.gradQKV.Cols(0, 2*c.Dim), m.probed, keep)
 	if p.w.Probe {
 		p.grads.Probe = read(p.s, keep.Probs)
+		p.after = append(p.after, func() { // what is hidden from the probe has none
+			for row := p.grads.Probe.Float32s(); len(row) > 0; row = row[c.Tokens():] {
+				clear(row[:c.Pool[0].Lo])
+			}
+		})
 	}
 	return nil
 }

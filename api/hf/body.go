@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -88,7 +87,7 @@ func readJSON(c op.Call, data []byte) (b body, err error) {
 	}
 	b.root, b.given = map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	inputs := json.RawMessage(nil)
-	err = object(data, func(name string, v json.RawMessage) error {
+	err = op.Object(data, func(name string, v json.RawMessage) error {
 		switch name {
 		case "inputs":
 			inputs = v
@@ -96,12 +95,12 @@ func readJSON(c op.Call, data []byte) (b body, err error) {
 			if string(v) == "null" {
 				return nil
 			}
-			return object(v, func(name string, v json.RawMessage) error { b.given[name] = v; return nil })
+			return op.Object(v, func(name string, v json.RawMessage) error { b.given[name] = v; return nil })
 		case "options": // wait_for_model and use_cache, of the hosted API
 			if string(v) == "null" {
 				return nil
 			}
-			return object(v, func(string, json.RawMessage) error { return nil })
+			return op.Object(v, func(string, json.RawMessage) error { return nil })
 		default:
 			b.root[name] = v
 		}
@@ -144,47 +143,12 @@ func readJSON(c op.Call, data []byte) (b body, err error) {
 	return b, nil
 }
 
-// object hands the members of a JSON object to each, one by one; a name that
-// stands twice is refused.
-func object(data []byte, each func(name string, v json.RawMessage) error) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return fmt.Errorf("%w: JSON: want an object", op.ErrSyntax)
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return fmt.Errorf("%w: JSON: %v", op.ErrSyntax, err)
-		}
-		name, _ := t.(string)
-		if seen[name] {
-			return fmt.Errorf("%w: JSON: member %s twice", op.ErrSyntax, op.Clip(name))
-		}
-		seen[name] = true
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return fmt.Errorf("%w: JSON: %s: %v", op.ErrSyntax, op.Clip(name), err)
-		}
-		if err := each(name, v); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return fmt.Errorf("%w: JSON: %v", op.ErrSyntax, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: JSON: more than one value", op.ErrSyntax)
-	}
-	return nil
-}
-
 // picture reads one of inputs: a text, or an object whose image is one.
 func picture(name string, v json.RawMessage) (op.Picture, error) {
 	var f op.File64
 	var err error
 	if v[0] == '{' {
-		err = object(v, func(member string, v json.RawMessage) error {
+		err = op.Object(v, func(member string, v json.RawMessage) error {
 			if member != "image" {
 				return fmt.Errorf("%w: member %s, want image", op.ErrSyntax, op.Clip(member))
 			}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	v1 "github.com/vitserve/vitserve/api/v1"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 )
 
 // Call is one request of a client, with what the server grants it. It ends
@@ -35,6 +37,10 @@ type Call interface {
 	Embed(context.Context, Embed, []Picture) (*Answer[Embedded], error)
 	Preprocess(context.Context, Preprocess, []Picture) (*Answer[Prepared], error)
 
+	// Result is what an explanation says, in the words of /v1/explain. An error
+	// is that of the first map where there is none.
+	Result(*Explained) (v1.ExplainResult, error)
+
 	// Models describes the server's models, the default first; Model one of
 	// them, with its labels.
 	Models() []v1.Model
@@ -42,6 +48,9 @@ type Call interface {
 
 	// Resident describes a model that is in memory: it is loaded if it is not.
 	Resident(context.Context, Options) (v1.Model, error)
+
+	// Network is what computes a model, which is loaded if it is not in memory.
+	Network(context.Context, Options) (*Network, error)
 
 	// Load loads a model, anew if it is there, and Unload takes it out of
 	// memory. They are for administrators.
@@ -57,6 +66,13 @@ type Call interface {
 	Param(name string) string
 }
 
+// Network is what a dialect that speaks of tensors must know of a model.
+type Network struct {
+	Config    vit.Config
+	Transform patch.Transform // of a photo to the model's pixels
+	Labels    []string        // by class index
+}
+
 // Limits are what one request may hold, and what becomes of several.
 type Limits struct {
 	Body   int64         // bytes
@@ -70,6 +86,7 @@ type Route struct {
 	Method string
 	Path   string // as echo has it: "/models/:id", "/models/*"
 	Open   bool   // needs no key and has no limit
+	Probe  bool   // is asked all the time, under names of its own, and says nothing that is a secret
 	Handle func(Call, http.ResponseWriter, *http.Request) error
 }
 

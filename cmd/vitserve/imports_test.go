@@ -45,7 +45,12 @@ var rooms = []room{
 	}},
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "api/op", may: []string{"api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
-	{folder: "api/*", may: []string{"api/v1", "api/op"}}, // dialects, and the client
+	{folder: "api/oip", may: []string{
+		"api/v1", "api/op", "vit", "attention/focus", "internal/batch", "gorgonia.org/tensor",
+		"github.com/x448/float16", // tensors of FP16
+	}},
+	{folder: "api/kserve", may: []string{"api/v1", "api/op", "attention/focus"}}, // options of maps
+	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
 	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: "robust/*", may: []string{"robust/*", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
 	{folder: ".", may: []string{

@@ -12,21 +12,49 @@ import timm
 import torch
 from timm.layers import pos_embed_sincos as rope
 from timm.models.beit import Beit
-from timm.models.beit import Block as BeitBlock
-from timm.models.eva import Eva, EvaBlock
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 
+NORMS = {"LayerNorm": "layernorm", "RmsNorm": "rmsnorm"}
 ACTS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
 
 
-def plain(m):
-    """What this project's layout covers: one kind of block, layer norms, a patch convolution."""
-    return (
-        isinstance(m, (VisionTransformer, Eva, Beit))
-        and all(type(b) in (Block, EvaBlock, BeitBlock) for b in m.blocks)
-        and type(m.patch_embed).__name__ == "PatchEmbed"
-        and {type(x).__name__ for x in m.modules() if "Norm" in type(x).__name__} == {"LayerNorm"}
-    )
+def read(m):
+    """What this project's layout covers: a patch convolution and blocks of one kind."""
+    return isinstance(m, (VisionTransformer, Eva, Beit)) and type(m.patch_embed).__name__ == "PatchEmbed"
+
+
+def last(m):
+    """Where the last norm stands."""
+    return "pooled" if hasattr(m.fc_norm, "eps") else "tokens" if hasattr(m.norm, "eps") else "none"
+
+
+def norms(m):
+    """Those that a model has of one kind, whatever else there is inside its blocks."""
+    b = m.blocks[0]
+    return [n for n in (m.norm, m.fc_norm, getattr(b, "norm1", None), getattr(b, "in_norm", None)) if hasattr(n, "eps")] or [b.attns[0].norm]
+
+
+def act(block):
+    (found,) = {type(x).__name__ for x in block.modules() if type(x).__name__ in ACTS}
+    return ACTS[found]
+
+
+def hidden(block):
+    """Inputs of the MLP's second layer."""
+    if hasattr(block, "in_split"):
+        return block.in_split[0]
+    return (block.mlp if hasattr(block, "mlp") else block.ffns[0].mlp).fc2.in_features
+
+
+def heads(block):
+    return (block.attns[0].attn if hasattr(block, "attns") else getattr(block, "attn", block)).num_heads
+
+
+def kind(block):
+    """The class of the block, and of its attention where that is another than usual."""
+    name, attn = type(block).__name__, type(getattr(block, "attn", None)).__name__
+    return name + "+" + attn if attn == "DiffAttention" else name
 
 
 def rotary(name, m):
@@ -48,19 +76,19 @@ def rotary(name, m):
 here = Path(__file__).parent.parent
 with open(here / "timm_archs.csv", "w", newline="") as f, open(here / "timm_ropes.csv", "w", newline="") as g:
     out, ropes = csv.writer(f, lineterminator="\n"), csv.writer(g, lineterminator="\n")
-    out.writerow(["arch", "dim", "heads", "depth", "hidden", "patch", "image", "eps", "act", "pool", "fc_norm", "norm"])
+    out.writerow(["arch", "dim", "heads", "depth", "hidden", "patch", "image", "eps", "act", "pool", "last_norm", "norm", "block", "prefix_pooled", "probe_heads"])
     ropes.writerow(["arch", "kind", "temperature", "offset", "indexing", "ref_h", "ref_w", "half", "section"])
-    for name in timm.list_models(["vit_*", "deit*", "test_vit*", "flexivit*", "eva*", "beit*"]):
+    for name in timm.list_models(["vit_*", "deit*", "test_vit*", "flexivit*", "eva*", "beit*", "aimv2*"]):
         with torch.device("meta"):
             m = timm.create_model(name, num_classes=5)
-        if not plain(m):
+        if not read(m):
             continue
-        b = m.blocks[0]
-        (eps,) = {x.eps for x in m.modules() if type(x).__name__ == "LayerNorm"}
+        b, probe = m.blocks[0], getattr(m, "attn_pool", None)
+        (eps,), (norm,) = {n.eps for n in norms(m)}, {NORMS[type(n).__name__] for n in norms(m)}
         out.writerow([
-            name, m.embed_dim, b.attn.num_heads, len(m.blocks), b.mlp.fc2.in_features, m.patch_embed.patch_size[0], m.patch_embed.img_size[0],
-            eps, ACTS[type(b.mlp.act).__name__], m.global_pool, type(m.fc_norm).__name__ == "LayerNorm",
-            {"Identity": "pooled" if type(m.fc_norm).__name__ == "LayerNorm" else "none"}.get(type(m.norm).__name__, "tokens"),
+            name, m.embed_dim, heads(b), len(m.blocks), hidden(b), m.patch_embed.patch_size[0], m.patch_embed.img_size[0],
+            eps, act(b), m.global_pool, last(m), norm, kind(b), getattr(m, "pool_include_prefix", isinstance(m, Eva) and probe is not None),
+            probe.num_heads if probe is not None else 0,
         ])
         if row := rotary(name, m):
             ropes.writerow(row)

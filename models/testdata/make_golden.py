@@ -9,9 +9,10 @@ writes golden/FAMILY/ beside this file: the checkpoint as its library saves it
     pixels    (B, 3, H, W) in [0, 1], before the model's normalisation
     tokens    (L+1, B, N, C) the embedding, then the output of every block
     attention (L, B, H, N, N) the probabilities of every layer
+    probe     (B, H, 1, N) the probabilities of attention pooling, where there is one
     features  (B, F) what the head is applied to
     logits    (B, K), where there is a head
-    dpixels, dattention: the gradients at pixels and at attention of the sum,
+    dpixels, dattention, dprobe: the gradients at pixels and at attention of the sum,
               over the batch, of the best class's logit, or of all features
               where there is no head
 
@@ -73,14 +74,63 @@ def write(folder, pixels, run, norm):
     pixels = pixels.clone().requires_grad_()
     arrays = dict(pixels=pixels) | run(normalise(pixels, **norm))
     attn, logits = arrays["attention"], arrays["logits"]
-    for a in attn:
+    probe = arrays.get("probe")
+    for a in [*attn, *([] if probe is None else [probe])]:
         a.retain_grad()
     best = arrays["features"].sum() if logits is None else logits.max(1).values.sum()
     best.backward()
     arrays |= dict(attention=torch.stack(attn), dpixels=pixels.grad, dattention=torch.stack([a.grad for a in attn]))
+    if probe is not None:
+        n = attn[0].shape[-1]
+        arrays |= dict(probe=whole(probe, n), dprobe=whole(probe.grad, n))
     for name, a in arrays.items():
         if a is not None:
             np.save(folder / f"{name}.npy", np.ascontiguousarray(a.detach().float().numpy()))
+
+
+def attend(q, k, v, heads):
+    """Attention of q (B, 1, C) to k and v (B, N, C), with its probabilities."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    a = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+    return (a @ v).transpose(1, 2).flatten(2), a
+
+
+def tap_timm_probe(pool, probe):
+    """Has AttentionPoolLatent tell its probabilities, which it does not by itself."""
+    asis = pool.forward
+
+    def forward(x):
+        k, v = pool.kv(x).chunk(2, -1)
+        o, a = attend(pool.q(pool.latent).expand(len(x), -1, -1), k, v, pool.num_heads)
+        o = pool.proj(o)
+        o = (o + pool.mlp(pool.norm(o)))[:, 0]
+        assert (o - asis(x)).abs().max() < 1e-5
+        probe.append(a)
+        return o
+
+    pool.forward = forward
+
+
+def tap_hf_probe(head, probe):
+    """Has SigLIP's head tell its probabilities."""
+    mha, asis = head.attention, head.forward
+
+    def forward(x):
+        w, b = mha.in_proj_weight.chunk(3), mha.in_proj_bias.chunk(3)
+        q = head.probe.expand(len(x), -1, -1) @ w[0].T + b[0]
+        o, a = attend(q, x @ w[1].T + b[1], x @ w[2].T + b[2], mha.num_heads)
+        o = mha.out_proj(o)
+        o = (o + head.mlp(head.layernorm(o)))[:, 0]
+        assert (o - asis(x)).abs().max() < 1e-5
+        probe.append(a)
+        return o
+
+    head.forward = forward
+
+
+def whole(a, tokens):
+    """Values of all tokens, some of which in front may not be pooled."""
+    return torch.cat([a.new_zeros(*a.shape[:-1], tokens - a.shape[-1]), a], -1)
 
 
 def folder_of(name):
@@ -101,12 +151,16 @@ def run_timm(model, x):
         b.attn.fused_attn = False
         hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o)))
         hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
+    probe = []
+    if getattr(model, "attn_pool", None) is not None:
+        tap_timm_probe(model.attn_pool, probe)
     y = model.forward_features(x)
     for h in hooks:
         h.remove()
     features = torch.cat([y[:, 0], y[:, 1]], 1) if hasattr(model, "head_dist") else model.forward_head(y, pre_logits=True)
-    logits = model.forward_head(y) if model.num_classes else None
-    return dict(tokens=torch.stack(tokens), attention=attn, features=features, logits=logits)
+    logits = model.head(features) if probe else model.forward_head(y) if model.num_classes else None
+    found = dict(tokens=torch.stack(tokens), attention=attn, features=features, logits=logits if model.num_classes else None)
+    return found | (dict(probe=probe[0]) if probe else {})
 
 
 def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype=torch.float32, **args):
@@ -201,6 +255,24 @@ def timm_pre_norm():
 def timm_swiglu():
     """DINOv2's giant: a gated MLP, LayerScale, the class token as the feature."""
     timm_case("timm_swiglu", "vit_giant_patch14_dinov2", 100, IMAGENET, num_classes=3, mlp_ratio=3.0)
+
+
+@family
+def timm_siglip():
+    """Attention pooling over the patches, registers left out; tanh GELU; no head."""
+    timm_case("timm_siglip", "vit_so400m_patch16_siglip_256", 260, INCEPTION, num_classes=0, mlp_ratio=3.0, reg_tokens=2)
+
+
+@family
+def timm_map():
+    """Attention pooling over the patches and a register, LayerScale, a head; at 40x24."""
+    timm_case("timm_map", "test_vit3", 270, INCEPTION, size=(40, 24), num_classes=5, mlp_ratio=2.5)
+
+
+@family
+def timm_no_norm():
+    """The mean of all tokens, prefix included, without a last norm."""
+    timm_case("timm_no_norm", "vit_tiny_patch16_224", 280, INCEPTION, num_classes=5, global_pool="avg", pool_include_prefix=True, final_norm=False)
 
 
 # --- transformers -------------------------------------------------------
@@ -352,6 +424,9 @@ def run_tower(model, x, **kw):
     hooks = [tower.encoder.layers[0].register_forward_pre_hook(lambda m, a, k: inputs.append(a[0] if a else k["hidden_states"]), with_kwargs=True)]
     for layer in tower.encoder.layers:
         hooks.append(layer.register_forward_hook(lambda m, a, o: outputs.append(o[0] if isinstance(o, tuple) else o)))
+    probe = []
+    if hasattr(tower, "head"):
+        tap_hf_probe(tower.head, probe)
     out = tower(x, output_attentions=True, **kw)
     for h in hooks:
         h.remove()
@@ -363,7 +438,8 @@ def run_tower(model, x, **kw):
         features = out.pooler_output
         if hasattr(model, "visual_projection"):
             features = model.visual_projection(features)
-    return dict(tokens=torch.stack([*inputs, *outputs]), attention=list(out.attentions), features=features, logits=logits)
+    found = dict(tokens=torch.stack([*inputs, *outputs]), attention=list(out.attentions), features=features, logits=logits)
+    return found | (dict(probe=probe[0]) if probe and logits is None else {})
 
 
 @family
@@ -409,6 +485,17 @@ def hf_siglip_head():
     hf_case(
         "hf_siglip_head", transformers.SiglipForImageClassification, config,
         processor("SiglipImageProcessor", INCEPTION, resample=3), 250, INCEPTION, size=(24, 40), run=run_tower, interpolate_pos_encoding=True,
+    )
+
+
+@family
+def hf_siglip():
+    """Pictures and words: pooling by attention, a text tower beside; positions resampled from 32x32 to 24x40."""
+    config = transformers.SiglipConfig(text_config=dict(WORDS, pad_token_id=0), vision_config=HF)
+    config.vision_config._attn_implementation = "eager"
+    hf_case(
+        "hf_siglip", transformers.SiglipModel, config,
+        processor("SiglipImageProcessor", INCEPTION, resample=3), 290, INCEPTION, size=(24, 40), run=run_tower, interpolate_pos_encoding=True,
     )
 
 

@@ -9,6 +9,7 @@ import argparse
 import collections
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -20,6 +21,8 @@ import numpy as np
 
 import pictures as drawn
 from judge import Crash, Refused, answers_digest, judge
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no case needs the hub
 
 SOURCES = ["timm", "hf", "form"]
 VERDICTS = ["exact", "wrong", "refused", "crash", "error"]

@@ -65,7 +65,7 @@ def answers(model, pictures):
         x = transform(p)
         out[f"tensor{i}"] = x.numpy()
         tokens = model.forward_features(x[None])
-        said = model.forward_head(tokens)[0] if hasattr(model, "forward_head") else model(x[None])[0]
+        said = model(x[None])[0]
         if model.num_classes > 0:
             out[f"logits{i}"] = said.numpy()
         if said.dim() > 1:
@@ -73,7 +73,7 @@ def answers(model, pictures):
             continue
         if hasattr(model, "head_dist"):
             said = torch.cat([tokens[0, 0], tokens[0, 1]])  # what its two heads look at
-        elif hasattr(model, "forward_head"):
+        elif model.num_classes > 0:
             said = model.forward_head(tokens, pre_logits=True)[0]
         out[f"features{i}"] = said.numpy()
     return out
