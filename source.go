@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"io"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -67,11 +69,51 @@ func (s Source) Err() error { return s.err }
 // bare takes the path out of an error that is reported beside it.
 func bare(err error) error {
 	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
+	if !errors.As(err, &path) {
+		return err
 	}
-	return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return missing(path.Path)
+	}
+	return path.Err
 }
+
+// missing is the error of a file or a folder that is not there. It names what
+// lies there and was meant, if something is near.
+func missing(name string) error {
+	const most = 2000 // entries that are looked through
+	what := "file or folder"
+	switch {
+	case strings.HasSuffix(name, "/") || strings.HasSuffix(name, string(filepath.Separator)):
+		what = "folder"
+	case filepath.Ext(name) != "":
+		what = "file"
+	}
+	near := ""
+	name = filepath.Clean(name)
+	if dir, err := os.Open(filepath.Dir(name)); err == nil {
+		names, _ := dir.Readdirnames(most)
+		dir.Close()
+		slices.Sort(names)
+		if found := words.Nearest(filepath.Base(name), names...); found != "" {
+			near = filepath.Join(filepath.Dir(name), found)
+		}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		what = fmt.Sprintf("file, for there is no folder %s", filepath.Dir(name))
+	}
+	if near != "" {
+		near = ", did you mean " + near + "?"
+	}
+	return &absent{fmt.Sprintf("no such %s%s", what, near)}
+}
+
+// absent is fs.ErrNotExist in words.
+type absent struct{ text string }
+
+func (e *absent) Error() string { return e.text }
+
+// Unwrap returns fs.ErrNotExist.
+func (*absent) Unwrap() error { return fs.ErrNotExist }
 
 // Sources lists what names mean, in their order: a name that ends in .tar is a
 // shard (see Tar), in .csv a table (see CSV), in .txt a list (see List), and

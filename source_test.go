@@ -50,7 +50,7 @@ func TestReaderOfSources(t *testing.T) {
 	write("set/.hidden/3.jpg", banana)
 	write("empty/notes.md", "no picture")
 	require.Equal(t, at("set/a/1.PNG=a", "set/a/unnamed=a", "set/b/2.jpg=b"), names(vitserve.Sources(filepath.Join(dir, "set"))))
-	require.Equal(t, at("empty=!no pictures in this folder", "gone.jpg=!no such file or directory"), names(vitserve.Files(filepath.Join(dir, "empty"), filepath.Join(dir, "gone.jpg"))))
+	require.Equal(t, at("empty=!no pictures in this folder", "gone.jpg=!no such file"), names(vitserve.Files(filepath.Join(dir, "empty"), filepath.Join(dir, "gone.jpg"))))
 
 	list := write("list.txt", "set/b/2.jpg\r\n\nset/a/1.PNG\n"+filepath.ToSlash(dir)+"/x.jpg")
 	require.Equal(t, at("set/b/2.jpg=b", "set/a/1.PNG=a", "x.jpg="+filepath.Base(dir)), names(vitserve.Sources(list)))

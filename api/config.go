@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,11 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -30,6 +33,7 @@ type Config struct {
 	Threads   int    `json:"threads" yaml:"threads"`     // of the backend; 0: all
 
 	Models       []ModelConfig `json:"models" yaml:"models"`               // the first is the default; none: the embedded one
+	FetchModels  string        `json:"fetch_models" yaml:"fetch_models"`   // when an ORG/NAME of the hub that is not in its cache is fetched: start, request (a lazy one, by its first request), or never
 	MemoryBudget int64         `json:"memory_budget" yaml:"memory_budget"` // bytes that resident models may take together; 0: no limit
 	MemoryLimit  int64         `json:"memory_limit" yaml:"memory_limit"`   // bytes that the process may take, for the garbage collector; 0: those of its cgroup. GOMEMLIMIT goes before both
 
@@ -71,11 +75,22 @@ type Config struct {
 	TrustedProxies []string `json:"trusted_proxies" yaml:"trusted_proxies"`
 	ImageHosts     []string `json:"image_hosts" yaml:"image_hosts"` // hosts that images may be fetched from; none: no fetching
 
+	// Fetch brings a model into the hub's cache if it is an ORG/NAME that is
+	// not there; of any other path it does nothing. nil: nothing is fetched.
+	Fetch func(ctx context.Context, path string) error `json:"-" yaml:"-"`
+
 	Logger   *slog.Logger `json:"-" yaml:"-"` // nil: slog.Default()
 	Logs     *LogWriter   `json:"-" yaml:"-"` // that Logger writes to, for /metrics; nil: another
 	Dialects []op.Dialect `json:"-" yaml:"-"` // beside /v1
 	Version  string       `json:"-" yaml:"-"` // of the program, for /version
 }
+
+// Values of Config.FetchModels.
+const (
+	FetchStart   = "start"
+	FetchRequest = "request"
+	FetchNever   = "never"
+)
 
 // ModelConfig is a model that a Server may load.
 type ModelConfig struct {
@@ -117,9 +132,11 @@ func (d Duration) std() time.Duration { return time.Duration(d) }
 // DefaultConfig serves the embedded model on the CPU to this machine.
 func DefaultConfig() Config {
 	return Config{
-		Addr:      "127.0.0.1:8080",
-		Backend:   "cpu",
-		Precision: backend.F32.String(),
+		Addr:    "127.0.0.1:8080",
+		Backend: "cpu",
+
+		FetchModels: FetchStart,
+		Precision:   backend.F32.String(),
 
 		MaxBatch:        8,
 		MaxQueue:        64,
@@ -167,6 +184,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := backend.ParsePrecision(c.Precision); err != nil {
 		bad("precision: %v", err)
+	}
+	if all := []string{FetchStart, FetchRequest, FetchNever}; !slices.Contains(all, c.FetchModels) {
+		bad("fetch_models %q, %s", c.FetchModels, words.Among(c.FetchModels, all...))
 	}
 	for _, n := range []struct {
 		name string

@@ -69,7 +69,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"kind", "max_batch: many", "", "many"},
 		{"fraction", "max_batch: 1.5", "", "max_batch: line 1: 1.5, want a whole number"},
 		{"fraction of an alias", "rate_limit: &x 2.5\nmax_queue: *x", "", "max_queue: line 1: 2.5"},
-		{"variable's fraction", "", "VITSERVE_SERVE_MAX_BODY=0.5", "max_body: line 1: 0.5, want a whole number"},
+		{"variable's fraction", "", "VITSERVE_SERVE_MAX_BODY=0.5", "VITSERVE_SERVE_MAX_BODY: 0.5, want a whole number"},
 		{"duration", "read_timeout: 5", "", "5"},
 		{"syntax", "addr: [", "", "yaml"},
 		{"two documents", "addr: a\n---\naddr: b", "", "more than one document"},

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"sort"
@@ -17,8 +15,8 @@ import (
 )
 
 // EnvPrefix begins the environment variables that LoadConfig reads:
-// VITSERVE_SERVE_MAX_BATCH is max_batch. Their values are YAML, so a list is
-// [a, b].
+// VITSERVE_SERVE_MAX_BATCH is max_batch. Their values are YAML; a list is
+// [a, b], or a,b.
 const EnvPrefix = "VITSERVE_SERVE_"
 
 // Kubernetes tells every container of the services beside it. Of one that is
@@ -55,12 +53,8 @@ func PassedOver(environ []string) (names []string) {
 func LoadConfig(path string, environ []string) (Config, error) {
 	cfg := DefaultConfig()
 	if path != "" {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return cfg, fmt.Errorf("api: config: %w", err)
-		}
-		if err := decode(b, &cfg); err != nil {
-			return cfg, fmt.Errorf("api: config %s: %w", path, err)
+		if err := loadFile(path, &cfg); err != nil {
+			return cfg, err
 		}
 	}
 	var names []string
@@ -74,82 +68,45 @@ func LoadConfig(path string, environ []string) (Config, error) {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		// A document of one member, so that a file and the environment
-		// cannot differ in what they understand.
-		key := strings.ToLower(strings.TrimPrefix(name, EnvPrefix))
-		var v yaml.Node
-		if err := yaml.Unmarshal([]byte(values[name]), &v); err != nil {
-			return cfg, fmt.Errorf("api: config: environment %s: %w", name, err)
-		}
-		if len(v.Content) == 0 {
-			v.Content = []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str"}}
-		}
-		doc := yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: key}, v.Content[0]}}
-		b, err := yaml.Marshal(&doc)
+		n, err := environmentNode(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), values[name])
 		if err == nil {
-			err = decode(b, &cfg)
+			err = decodeNode(n, &cfg, &fitting{called: environmentName})
 		}
 		if err != nil {
-			return cfg, fmt.Errorf("api: config: environment %s: %w", name, err)
+			return cfg, fmt.Errorf("api: environment: %s%w", atName(name, err), err)
 		}
 	}
 	return cfg, nil
 }
 
-// decode changes cfg by the members of a document.
-func decode(b []byte, cfg *Config) error {
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
-		return err
+// atName is the name of a variable before an error that does not have it.
+func atName(name string, err error) string {
+	if strings.Contains(err.Error(), name) {
+		return ""
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return err
-	}
-	if err := whole(&doc, reflect.TypeOf(cfg).Elem()); err != nil {
-		return err
-	}
-	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
-		return errors.New("more than one document")
-	}
-	return nil
+	return name + ": "
 }
 
-// whole refuses fractions where t has whole numbers, which the decoder cuts in
-// silence. n has been decoded into t.
-func whole(n *yaml.Node, t reflect.Type) error {
-	switch n.Kind {
-	case yaml.AliasNode:
-		return whole(n.Alias, t)
-	case yaml.DocumentNode:
-		return whole(n.Content[0], t)
-	case yaml.SequenceNode:
-		if t.Kind() == reflect.Slice {
-			t = t.Elem() // else the structs that a merge puts together
-		}
-		for _, item := range n.Content {
-			if err := whole(item, t); err != nil {
-				return err
-			}
-		}
-	case yaml.MappingNode:
-		for i := 0; i < len(n.Content); i += 2 {
-			key, of := n.Content[i].Value, t // of a merge ("<<"), the struct itself
-			for f := range t.NumField() {
-				if t.Field(f).Tag.Get("yaml") == key {
-					of = t.Field(f).Type
-				}
-			}
-			if err := whole(n.Content[i+1], of); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
-			}
-		}
-	case yaml.ScalarNode:
-		var f float64
-		if n.ShortTag() == "!!float" && reflect.Zero(t).CanInt() && n.Decode(&f) == nil && f != math.Trunc(f) {
-			return fmt.Errorf("line %d: %s, want a whole number", n.Line, n.Value)
-		}
+// loadFile changes cfg by a file of one document.
+func loadFile(path string, cfg *Config) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("api: config: %w", err)
+	}
+	var n yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	err = dec.Decode(&n)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		err = decodeNode(&n, cfg, &fitting{called: func(setting string) string { return setting }, lines: true})
+	}
+	if err == nil && !errors.Is(dec.Decode(&yaml.Node{}), io.EOF) {
+		err = errors.New("more than one document")
+	}
+	if err != nil {
+		return fmt.Errorf("api: config %s, %w", path, err)
 	}
 	return nil
 }

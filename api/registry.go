@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/vitserve/vitserve/api/op"
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
 )
 
@@ -30,7 +30,9 @@ type registry struct {
 	closed bool
 	loads  sync.WaitGroup
 
-	opening sync.Mutex // held while a model is opened
+	opening  sync.Mutex // held while a model is opened
+	fetching context.Context
+	stop     context.CancelFunc // of fetching
 }
 
 // again is how long a failed load is not tried anew by requests.
@@ -61,6 +63,7 @@ type loading struct {
 
 func newRegistry(cfg Config, b backend.Backend, met *metrics, device *pulse, memory *memory, log *slog.Logger) *registry {
 	r := &registry{cfg: cfg, backend: b, met: met, device: device, memory: memory, log: log}
+	r.fetching, r.stop = context.WithCancel(context.Background())
 	configured := cfg.Models
 	if len(configured) == 0 {
 		configured = []ModelConfig{{ID: models.Embedded()[0]}}
@@ -87,7 +90,7 @@ func (r *registry) find(id string) (*slot, error) {
 		}
 		ids = append(ids, s.model.ID)
 	}
-	return nil, fmt.Errorf("%w: %s, want one of %s", models.ErrNotFound, op.Clip(id), strings.Join(ids, ", "))
+	return nil, fmt.Errorf("%w: %s, %s", models.ErrNotFound, op.Clip(id), words.Among(id, ids...))
 }
 
 // get returns a model in memory, which stays there until it is released. The
@@ -195,7 +198,7 @@ func (r *registry) start(s *slot) (*loading, error) {
 		if l.err == nil {
 			s.live, s.loaded = l.live, true
 		} else {
-			s.reason, s.failed = l.err.Error(), time.Now()
+			s.reason, s.failed = words.Plain(l.err), time.Now()
 		}
 		r.mu.Unlock()
 		close(l.done)
@@ -223,6 +226,12 @@ func (r *registry) open(s *slot) (live *resident, evicted []*resident, err error
 			err = fmt.Errorf("api: load %s: panic: %v", s.name(), p)
 		}
 	}()
+	if r.cfg.Fetch != nil && r.cfg.FetchModels == FetchRequest {
+		// The load goes on when the request that began it has gone.
+		if err := r.cfg.Fetch(r.fetching, s.model.Path); err != nil {
+			return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
+		}
+	}
 	live, err = open(s.model, r.backend, r.cfg, r.met, r.device, r.memory)
 	if err != nil {
 		return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
@@ -310,9 +319,23 @@ func (r *registry) unload(ctx context.Context, id string) error {
 	}
 }
 
-// preload loads what the configuration does not call lazy, and returns the
-// first failure.
+// preload fetches the models that are the hub's, loads what the configuration
+// does not call lazy, and returns the first failure. A lazy model that cannot
+// be fetched is told, and fails when it is asked for.
 func (r *registry) preload(ctx context.Context) error {
+	for _, s := range slices.Clone(r.slots) {
+		if r.cfg.Fetch == nil || r.cfg.FetchModels == FetchNever || s.model.Lazy && r.cfg.FetchModels == FetchRequest {
+			continue
+		}
+		err := r.cfg.Fetch(ctx, s.model.Path)
+		switch {
+		case err == nil:
+		case s.model.Lazy && ctx.Err() == nil:
+			r.log.Warn("model not fetched", "model", s.name(), "error", words.Plain(err))
+		default:
+			return fmt.Errorf("api: load %s: %w", s.name(), err)
+		}
+	}
 	for _, s := range slices.Clone(r.slots) {
 		if s.model.Lazy {
 			continue
@@ -363,6 +386,7 @@ func (r *registry) close() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	r.stop()
 	r.loads.Wait()
 	live := r.resident()
 	r.mu.Lock()

@@ -5,6 +5,7 @@ import (
 
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 )
@@ -71,7 +72,7 @@ func mapOf(e *focus.Focus, g patch.Geometry) v1.Map {
 	for _, t := range e.Trials {
 		o := v1.Trial{Method: t.Method.Name, Fusion: string(fusionOf(t.Method, t.Options, 0)), Discard: t.Options.Discard}
 		if t.Err != nil {
-			o.Error = t.Err.Error()
+			o.Error = words.Plain(t.Err)
 		} else {
 			o.Deletion, o.Insertion = &t.Evidence.Deletion, &t.Evidence.Insertion
 		}

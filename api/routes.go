@@ -1,11 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/vitserve/vitserve/api/op"
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 // endpoint is one way into the server.
@@ -101,6 +104,42 @@ func (all ways) set(method, path string, w way) {
 		all[path] = map[string]way{}
 	}
 	all[path][method] = w
+}
+
+// wayIn says how what a request wanted is asked for: a path that no route has,
+// or a method that the path has not.
+func (s *Server) wayIn(r *http.Request, k op.Kind) string {
+	const most = 256
+	path := r.URL.Path
+	if len(path) > most {
+		path = path[:most] + "…"
+	}
+	asked := strings.Split(path, "/")
+	var methods, paths []string
+	for _, at := range s.echo.Routes() {
+		if at.Method == http.MethodHead || at.Path == "/" {
+			continue
+		}
+		paths = append(paths, at.Path)
+		if leadsTo(strings.Split(at.Path, "/"), asked) {
+			methods = append(methods, at.Method)
+		}
+	}
+	if k == op.NotFound {
+		slices.Sort(paths)
+		return fmt.Sprintf("not found: no such path: %s%s; see /docs", path, words.DidYouMean(path, slices.Compact(paths)...))
+	}
+	what := ""
+	if slices.Contains(methods, http.MethodPost) && !strings.Contains(path, "/models/") {
+		what = " a picture to"
+	}
+	slices.Sort(methods)
+	return fmt.Sprintf("method not allowed: %s%s %s; see /docs", strings.Join(slices.Compact(methods), " or "), what, path)
+}
+
+// leadsTo reports whether a route's path is that of a request, part by part.
+func leadsTo(route, asked []string) bool {
+	return slices.EqualFunc(route, asked, func(part, found string) bool { return strings.HasPrefix(part, ":") || part == found })
 }
 
 // add adds a route. HEAD is answered wherever GET is: RFC 9110, 9.1. net/http

@@ -18,6 +18,7 @@ import (
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -101,7 +102,7 @@ func kindOf(err error) op.Kind {
 // failure is err for its sender. What went wrong inside stays inside: it is
 // in the log, under the same request id.
 func failure(err error, requestID string) op.Failure {
-	f := op.Failure{Kind: kindOf(err), Detail: err.Error(), RequestID: requestID}
+	f := op.Failure{Kind: kindOf(err), Detail: words.Plain(err), RequestID: requestID}
 	var routed *echo.HTTPError
 	switch {
 	case f.Kind == op.Deadline && !errors.Is(err, errLate):
@@ -148,6 +149,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	h := c.Response().Header()
 	f := failure(err, h.Get(echo.HeaderXRequestID))
 	f.Ending = s.draining.Load()
+	var routed *echo.HTTPError
+	if errors.As(err, &routed) && (f.Kind == op.NotFound || f.Kind == op.Method) {
+		f.Detail = s.wayIn(c.Request(), f.Kind)
+	}
 	if f.Kind == op.Internal {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models/hub"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
@@ -56,8 +57,15 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 		c.Name = path.Base(repo)
 		return beside, err
 	}
+	if errors.Is(err, fs.ErrNotExist) && looksLikePath(name) {
+		what := "folder"
+		if filepath.Ext(name) != "" && !strings.HasSuffix(name, "/") {
+			what = "file"
+		}
+		return nil, fmt.Errorf("%w: no such %s: %s; %s, or one inside the program: %s", ErrNotFound, what, name, accepted, strings.Join(Embedded(), ", "))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: neither an embedded model (%s), nor a path, nor ORG/NAME; %s", ErrNotFound, strings.Join(Embedded(), ", "), accepted)
+		return nil, fmt.Errorf("%w: neither an embedded model (%s), nor a path, nor ORG/NAME%s; %s", ErrNotFound, strings.Join(Embedded(), ", "), meant(name), accepted)
 	}
 	if err != nil {
 		return nil, err
@@ -103,6 +111,20 @@ func (c *Checkpoint) find(name string) (fs.FS, error) {
 	}
 	c.files = []*file{f}
 	return beside, nil
+}
+
+// looksLikePath reports whether a name can only be meant as a path.
+func looksLikePath(name string) bool {
+	return filepath.IsAbs(name) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~") || strings.ContainsRune(name, os.PathSeparator) && !hub.IsName(name) ||
+		filepath.Ext(name) == ".safetensors"
+}
+
+// meant names the embedded model whose name is near, if one is.
+func meant(name string) string {
+	if near := words.Nearest(name, Embedded()...); near != "" {
+		return fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return ""
 }
 
 // findPulled returns the folder of a repository in the hub's cache.

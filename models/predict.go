@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -85,9 +86,23 @@ func (c *Checkpoint) Class(name string) (int, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or a label of %s", ErrClass, name, len(c.Labels)-1, c.Name)
+		near := ""
+		if meant := words.Nearest(name, c.names()...); meant != "" {
+			near = fmt.Sprintf("; did you mean %s?", meant)
+		}
+		return 0, fmt.Errorf("models: %w: %.64q, want 0 to %d or a label of %s%s", ErrClass, name, len(c.Labels)-1, c.Name, near)
 	}
 	return 0, &AmbiguousError{Name: name, Classes: found}
+}
+
+// names are those that Class finds: of a label of several, each.
+func (c *Checkpoint) names() (all []string) {
+	for _, l := range c.Labels {
+		for part := range strings.SplitSeq(l, ",") {
+			all = append(all, strings.TrimSpace(part))
+		}
+	}
+	return all
 }
 
 // AmbiguousError is of a label that several classes have.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/batch"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -164,7 +165,7 @@ func (r Asking[A]) find(name string) (Parameter[A], error) {
 			return p, nil
 		}
 	}
-	return Parameter[A]{}, fmt.Errorf("%w: unknown parameter %s, want one of %s", ErrSyntax, Clip(name), strings.Join(Names(r.Table), ", "))
+	return Parameter[A]{}, fmt.Errorf("%w: unknown parameter %s, %s", ErrSyntax, Clip(name), words.Among(name, Names(r.Table)...))
 }
 
 // Takes reports whether a parameter has that name.
@@ -297,7 +298,11 @@ func Boolean(v string) (bool, error) {
 // OneOf refuses what is not allowed.
 func OneOf(v string, allowed ...string) error {
 	if !slices.Contains(allowed, v) {
-		return fmt.Errorf("%w: %s, want %s", ErrValue, Clip(v), strings.Join(allowed, " or "))
+		near := words.Nearest(v, allowed...)
+		if near != "" {
+			near = "; did you mean " + near + "?"
+		}
+		return fmt.Errorf("%w: %s, want %s%s", ErrValue, Clip(v), strings.Join(allowed, " or "), near)
 	}
 	return nil
 }

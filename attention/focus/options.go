@@ -3,7 +3,10 @@ package focus
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 // Options choose a map. The zero value is the default of each method; an
@@ -236,5 +239,12 @@ func (o Options) check(s Shape) error {
 
 // badOption is the error of an option whose value is not among the allowed.
 func badOption(what string, found any, allowed ...string) error {
-	return fmt.Errorf("attention: %w: %s %v, want %s", ErrOption, what, found, strings.Join(allowed, ", "))
+	text, near := fmt.Sprint(found), ""
+	if quoted, err := strconv.Unquote(text); err == nil {
+		text = quoted
+	}
+	if name := words.Nearest(text, allowed...); name != "" {
+		near = "; did you mean " + name + "?"
+	}
+	return fmt.Errorf("attention: %w: %s %v, want %s%s", ErrOption, what, found, strings.Join(allowed, ", "), near)
 }

@@ -17,6 +17,7 @@ import (
 )
 
 type benchFlags struct {
+	fetchFlags
 	photoFlags
 	model      string
 	preset     string
@@ -59,7 +60,8 @@ Presets have random weights and need no download:
 	}
 	f.photoFlags.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&f.model, "model", "m", "", "folder, file or embedded model, in place of a preset")
+	flags.StringVarP(&f.model, "model", "m", "", "folder, file, ORG/NAME or embedded model, in place of a preset")
+	f.fetchFlags.register(flags)
 	flags.StringVar(&f.preset, "preset", defaultPreset, "architecture with random weights")
 	flags.StringSliceVar(&f.precisions, "precision", []string{"f32"}, "f32, bf16, int8, auto; several are measured in turn")
 	flags.IntSliceVar(&f.threads, "threads", []int{0}, "threads that compute; 0 is one a core")
@@ -169,7 +171,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	ckpt, err := f.open(cmd.ErrOrStderr())
+	ckpt, err := f.open(cmd.Context(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -208,8 +210,11 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 
 // open returns the model that is measured; a preset is one with random
 // weights.
-func (f *benchFlags) open(stderr io.Writer) (*models.Checkpoint, error) {
+func (f *benchFlags) open(ctx context.Context, stderr io.Writer) (*models.Checkpoint, error) {
 	if f.model != "" {
+		if err := f.fetchFor(ctx, f.model, stderr); err != nil {
+			return nil, fmt.Errorf("model %s: %w", f.model, err)
+		}
 		return models.Open(f.model, models.Options{})
 	}
 	p, err := models.FindPreset(f.preset)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
 )
 
@@ -16,9 +16,9 @@ type classifyFlags struct {
 	modelFlags
 	photoFlags
 	remoteFlags
+	tableFlags
 	top      int
 	minScore float64
-	json     bool
 	batch    int
 }
 
@@ -33,6 +33,8 @@ error, the others go on, and the exit code is 1.`,
 		Example: `  vitserve classify photo.jpg
   vitserve classify --top 1 holiday/
   vitserve classify --json --model ./deit_tiny_patch16_224 holiday/ > labels.jsonl
+  vitserve classify --format csv --output labels.csv holiday/
+  vitserve classify --min-score 0.5 --sort-into sorted holiday/
   curl -s https://example.org/cat.jpg | vitserve classify -
   vitserve classify --url http://127.0.0.1:8080 holiday/`,
 		Args: atLeast(1, "image"),
@@ -41,10 +43,10 @@ error, the others go on, and the exit code is 1.`,
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
 	f.remoteFlags.register(cmd)
+	f.tableFlags.register(cmd)
 	flags := cmd.Flags()
-	flags.IntVarP(&f.top, "top", "k", 5, "labels shown for each picture; 0 is all")
+	flags.IntVarP(&f.top, "top", "k", 5, "labels shown for each picture, also --top-k; 0 is all")
 	flags.Float64Var(&f.minScore, "min-score", 0, "leave out labels below this score, 0 to 1")
-	flags.BoolVar(&f.json, "json", false, "write a JSON object a line for each picture")
 	flags.IntVar(&f.batch, "batch", 8, "pictures that go through the model together")
 	return cmd
 }
@@ -62,6 +64,9 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 	case f.batch < 1 || f.batch > 1024:
 		return usageError{fmt.Errorf("--batch %d, want 1 to 1024", f.batch)}
 	}
+	if err := f.tableFlags.check(cmd, f.top); err != nil {
+		return err
+	}
 	sources, err := findSources(args, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 		return f.runRemote(cmd, sources)
 	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	m, err := f.modelFlags.open(stderr, look)
+	m, err := f.modelFlags.open(cmd.Context(), stderr, look)
 	if err != nil {
 		return err
 	}
@@ -79,23 +84,26 @@ func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("model %s has no classification head: %s; vitserve embed answers with it", m.Checkpoint.Name, m.Checkpoint.Headless())
 	}
 
-	out := bufio.NewWriter(stdout)
-	show := f.showTable
-	if f.json {
-		show = showJSON
+	out, err := f.writer(stdout, f.top)
+	if err != nil {
+		return err
 	}
 	c := collector{stdout: stdout, stderr: stderr, total: len(sources), what: "classify"}
 	c.start()
 	err = c.stream(cmd.Context(), m, sources, lib.StreamOptions{Batch: f.batch}, func(r lib.Result) error {
 		a := answer{Image: r.Source.Name}
 		if r.Err != nil {
-			a.Error = r.Err.Error()
+			a.Error = words.Plain(r.Err)
 		} else {
 			a.Predictions = append([]models.Prediction{}, m.Checkpoint.Top(r.Logits, f.top, f.minScore)...)
 		}
-		return errors.Join(show(out, a), out.Flush())
+		wrong, err := out.show(a)
+		if wrong != nil {
+			c.fault(a.Image, wrong)
+		}
+		return err
 	})
-	return c.end(err)
+	return c.end(errors.Join(err, out.close()))
 }
 
 // answer is what is said of one picture: predictions, or why there are none.
@@ -105,17 +113,15 @@ type answer struct {
 	Error       string              `json:"error,omitempty"`
 }
 
-func showJSON(w io.Writer, a answer) error { return writeJSON(w, a) }
-
 // showTable writes for people: one line for a picture where one label was
 // asked for, else the picture's name and its labels below. Errors are on
 // stderr already.
-func (f *classifyFlags) showTable(w io.Writer, a answer) error {
+func showTable(w io.Writer, a answer, top int) error {
 	if a.Error != "" {
 		return nil
 	}
 	image := printable(a.Image)
-	if f.top == 1 {
+	if top == 1 {
 		score, label := "     –  ", "(nothing reaches the score)"
 		if len(a.Predictions) > 0 {
 			score, label = percent(a.Predictions[0].Score), printable(a.Predictions[0].Label)

@@ -27,18 +27,23 @@ func (c *collector) start() { c.bar = newProgress(c.stdout, c.stderr, c.total, c
 // done takes note of a picture, and of what is wrong with it.
 func (c *collector) done(name string, err error) {
 	if err != nil {
-		c.failed++
-		var none *patch.NoDecoderError
-		if errors.As(err, &none) {
-			if c.lacking == nil {
-				c.lacking = map[string]int{}
-			}
-			c.lacking[none.Format]++
-		}
-		c.bar.clear()
-		fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(name), printableError(err))
+		c.fault(name, err)
 	}
 	c.bar.add()
+}
+
+// fault tells what is wrong with a picture, and counts it.
+func (c *collector) fault(name string, err error) {
+	c.failed++
+	var none *patch.NoDecoderError
+	if errors.As(err, &none) {
+		if c.lacking == nil {
+			c.lacking = map[string]int{}
+		}
+		c.lacking[none.Format]++
+	}
+	c.bar.clear()
+	fmt.Fprintf(c.stderr, "vitserve: %s: %s\n", printable(name), printableError(err))
 }
 
 // stream sends sources through a model and has show say what it makes of each.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/api"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -75,7 +76,7 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 		return f.runRemote(cmd, sources)
 	}
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()
-	m, err := f.modelFlags.open(stderr, look)
+	m, err := f.modelFlags.open(cmd.Context(), stderr, look)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
 	err = c.stream(cmd.Context(), m, sources, lib.StreamOptions{Batch: f.batch, Embedding: &f.Embedding}, func(r lib.Result) error {
 		a := embedAnswer{Image: r.Source.Name}
 		if r.Err != nil {
-			a.Error = r.Err.Error()
+			a.Error = words.Plain(r.Err)
 		} else {
 			a.Embedding, a.Grid = api.EmbeddingOf(r.Embedding.Float32s(), r.Embedding.Shape())
 		}

@@ -70,7 +70,7 @@ func (f *evalFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	stderr := cmd.ErrOrStderr()
-	m, err := f.modelFlags.open(stderr, look)
+	m, err := f.modelFlags.open(cmd.Context(), stderr, look)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 // label gives sources the labels of --truth: by their path as far as a line
@@ -105,7 +106,7 @@ func (r *rows) add(x lib.Result) {
 	class, _ := r.m.ClassOf(x.Source.Label)
 	o := row{File: x.Source.Name, Label: x.Source.Label, Class: class, Predicted: -1}
 	if x.Err != nil {
-		o.Error = x.Err.Error()
+		o.Error = words.Plain(x.Err)
 	} else {
 		best := r.m.Checkpoint.Top(x.Logits, 1, 0)[0]
 		o.Predicted, o.Name, o.Score, o.Rank = best.Index, best.Label, best.Score, r.m.Rank(x.Logits, class)+1

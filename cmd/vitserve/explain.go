@@ -121,7 +121,7 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if f.url != "" {
 		return f.runRemote(cmd, sources[0])
 	}
-	m, err := f.modelFlags.open(cmd.ErrOrStderr(), look)
+	m, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), look)
 	if err != nil {
 		return err
 	}

@@ -30,13 +30,13 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart",
+		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart", "internal/words",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		".", "api/*", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch",
+		".", "api/*", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch", "internal/words",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
@@ -44,28 +44,28 @@ var rooms = []room{
 		"golang.org/x/sys/unix", // a listener that ends
 	}},
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
-	{folder: "api/op", may: []string{"api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
+	{folder: "api/op", may: []string{"internal/words", "api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
 	{folder: "api/oip", may: []string{
 		"api/v1", "api/op", "vit", "attention/focus", "internal/batch", "gorgonia.org/tensor",
 		"github.com/x448/float16", // tensors of FP16
 	}},
 	{folder: "api/kserve", may: []string{"api/v1", "api/op", "attention/focus"}}, // options of maps
 	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
-	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: "robust/*", may: []string{"robust/*", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
 	{folder: ".", may: []string{
-		"models", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
+		"models", "internal/words", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
 		"backend/cpu", // registered, so that one import is enough for an answer
 	}},
 	{folder: "models", may: []string{
-		"vit", "patch", "backend", "models/*", "gorgonia.org/tensor",
+		"vit", "internal/words", "patch", "backend", "models/*", "gorgonia.org/tensor",
 		"github.com/x448/float16", "golang.org/x/sys/*",
 	}},
 	{folder: "models/*", may: []string{"models/*", "gorgonia.org/tensor", "github.com/x448/float16", "golang.org/x/sys/*"}},
 	{folder: "vit", may: []string{"attention", "backend", "gorgonia.org/tensor"}},
 	{folder: "attention", may: []string{"backend", "gorgonia.org/tensor"}},
 	{folder: "attention/focus", may: []string{
-		"patch", "gorgonia.org/tensor", "github.com/disintegration/imaging",
+		"patch", "internal/words", "gorgonia.org/tensor", "github.com/disintegration/imaging",
 		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/math/fixed", // captions of contact sheets
 	}},
 	{folder: "patch", may: []string{
@@ -80,6 +80,7 @@ var rooms = []room{
 	{folder: "backend/*/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
 	{folder: "backend", may: []string{"gorgonia.org/tensor"}},
 	{folder: "internal/batch", may: []string{}},
+	{folder: "internal/words", may: []string{}},                        // of errors
 	{folder: "internal/chart", may: []string{}},                        // reports
 	{folder: "internal/hostile", may: []string{}},                      // files for tests
 	{folder: "internal/fence", may: []string{"golang.org/x/sys/unix"}}, // memory for tests

@@ -15,6 +15,7 @@ import (
 )
 
 type inspectFlags struct {
+	fetchFlags
 	photoFlags
 	labels  string
 	size    imageSize
@@ -45,6 +46,7 @@ transformers would make of it, which --npy writes.`,
 	}
 	f.photoFlags.register(cmd)
 	flags := cmd.Flags()
+	f.fetchFlags.register(flags)
 	flags.StringVar(&f.labels, "labels", "", "file of class names, one a line, in place of the model's own")
 	flags.Var(&f.size, "image-size", "input size other than the model's own, 384 or 480x640 (height, width)")
 	flags.BoolVar(&f.tensors, "tensors", false, "list every tensor")
@@ -67,6 +69,9 @@ func (f *inspectFlags) run(cmd *cobra.Command, name string) error {
 	look, err := f.look()
 	if err != nil {
 		return err
+	}
+	if err := f.fetchFor(cmd.Context(), name, cmd.ErrOrStderr()); err != nil {
+		return fmt.Errorf("model %s: %w", name, err)
 	}
 	report, err := models.Inspect(name, models.Options{Labels: f.labels, ImageSize: f.size})
 	if err != nil {

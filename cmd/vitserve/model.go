@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -60,6 +61,7 @@ func (f *machineFlags) resolve() (o backend.Options, err error) {
 // modelFlags choose the model that answers.
 type modelFlags struct {
 	machineFlags
+	fetchFlags
 	model  string
 	labels string
 	size   imageSize
@@ -67,17 +69,21 @@ type modelFlags struct {
 
 func (f *modelFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.model, "model", "m", "", "folder, file, ORG/NAME that pull has fetched, or embedded model; default "+models.Embedded()[0])
+	flags.StringVarP(&f.model, "model", "m", "", "folder, file, ORG/NAME of the Hugging Face hub, fetched if it is not in its cache, or embedded model; default "+models.Embedded()[0])
 	flags.StringVar(&f.labels, "labels", "", "file of class names, one a line, in place of the model's own")
 	flags.Var(&f.size, "image-size", "input size other than the model's own, 384 or 480x640 (height, width)")
+	f.fetchFlags.register(flags)
 	f.machineFlags.register(cmd)
 }
 
 // open opens the model that the flags name, on the backend that they name, to
 // look at photos so, and tells stderr what a user must know of its answers.
-func (f *modelFlags) open(stderr io.Writer, look lib.Look) (*lib.Model, error) {
+func (f *modelFlags) open(ctx context.Context, stderr io.Writer, look lib.Look) (*lib.Model, error) {
 	if err := f.check(); err != nil {
 		return nil, err
+	}
+	if err := f.fetchFor(ctx, f.model, stderr); err != nil {
+		return nil, fmt.Errorf("model %s: %w", f.model, err)
 	}
 	o := f.options()
 	o.Labels, o.ImageSize, o.Look = f.labels, f.size, look

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 // printable returns what a stranger wrote, a file's name or a tensor's, so that
@@ -30,7 +32,7 @@ func printable(s string) string {
 
 // printableError is printable for an error, which may have several lines.
 func printableError(err error) string {
-	lines := strings.Split(err.Error(), "\n")
+	lines := strings.Split(words.Plain(err), "\n")
 	for i, l := range lines {
 		lines[i] = printable(l)
 	}

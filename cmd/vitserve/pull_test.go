@@ -57,7 +57,7 @@ func TestPull(t *testing.T) {
 	t.Setenv("HF_HUB_OFFLINE", "")
 	image := writeFile(t, t.TempDir(), "x.png", pngBytes(t, picture(1, 64, 64)))
 
-	got := vitserve(t, "classify", "--model", name, image)
+	got := vitserve(t, "classify", "--offline", "--model", name, image)
 	require.Equal(t, exitFailed, got.code)
 	require.Contains(t, got.stderr, "vitserve pull "+name, "says how to get it")
 

@@ -21,6 +21,7 @@ import (
 	"github.com/vitserve/vitserve/api/client"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
 	"golang.org/x/sync/errgroup"
 	"gorgonia.org/tensor"
@@ -164,17 +165,16 @@ func askEach[A any](cmd *cobra.Command, what string, sources []lib.Source, batch
 
 // runRemote is run over a server.
 func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []lib.Source) error {
-	c, err := f.remoteFlags.open(cmd, "top", "min-score", "batch")
+	c, err := f.remoteFlags.open(cmd, "top", "min-score", "batch", "format", "output", "sort-into")
 	if err != nil {
 		return err
 	}
 	params := f.params(cmd)
 	params.Set("top_k", strconv.Itoa(f.top))
 	params.Set("min_score", strconv.FormatFloat(f.minScore, 'g', -1, 64))
-	out := bufio.NewWriter(cmd.OutOrStdout())
-	show := f.showTable
-	if f.json {
-		show = showJSON
+	out, err := f.writer(cmd.OutOrStdout(), f.top)
+	if err != nil {
+		return err
 	}
 	ask := func(ctx context.Context, photo client.Picture) ([]models.Prediction, error) {
 		got, err := c.Classify(ctx, params, photo)
@@ -190,13 +190,15 @@ func (f *classifyFlags) runRemote(cmd *cobra.Command, sources []lib.Source) erro
 		}
 		return ps, nil
 	}
-	return askEach(cmd, "classify", sources, f.batch, ask, func(name string, ps []models.Prediction, wrong error) error {
+	err = askEach(cmd, "classify", sources, f.batch, ask, func(name string, ps []models.Prediction, wrong error) error {
 		a := answer{Image: name, Predictions: ps}
 		if wrong != nil {
-			a.Error = wrong.Error()
+			a.Error = words.Plain(wrong)
 		}
-		return errors.Join(show(out, a), out.Flush())
+		unsorted, err := out.show(a)
+		return errors.Join(unsorted, err)
 	})
+	return errors.Join(err, out.close())
 }
 
 // runRemote is run over a server.
@@ -220,7 +222,7 @@ func (f *embedFlags) runRemote(cmd *cobra.Command, sources []lib.Source) error {
 	return askEach(cmd, "embed", sources, f.batch, ask, func(name string, a embedAnswer, wrong error) error {
 		a.Image = name
 		if wrong != nil {
-			a.Error = wrong.Error()
+			a.Error = words.Plain(wrong)
 		}
 		return errors.Join(writeJSON(out, a), out.Flush())
 	})

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 // Exit codes. Those of signals are the shell's convention: 128 + SIGINT.
@@ -74,21 +74,27 @@ A model is a folder, a file, or the name of one inside the program; without
 			if len(args) == 0 {
 				return nil
 			}
-			return usageError{fmt.Errorf("unknown command %q%s", args[0], didYouMean(cmd.SuggestionsFor(args[0])))}
+			return usageError{fmt.Errorf("unknown command %q%s", args[0], words.DidYouMean(args[0], commandNames(cmd)...))}
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked, err := cmd.Flags().GetBool("version"); asked && err == nil {
+				return sayVersion(cmd.OutOrStdout())
+			}
+			return cmd.Help()
+		},
 	}
-	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
+	root.SetGlobalNormalizationFunc(flagName)
+	root.Flags().Bool("version", false, "say what this program is, as vitserve version does")
 	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newBench(), newInspect(), newConvert(), newPull(), newVersion())
 	return root
 }
 
-func didYouMean(names []string) string {
-	if len(names) == 0 {
-		return ""
+func commandNames(cmd *cobra.Command) (names []string) {
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
 	}
-	return fmt.Sprintf(", did you mean %s?", strings.Join(names, " or "))
+	return names
 }
 
 // atLeast wants n arguments or more; what says of what.

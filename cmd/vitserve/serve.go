@@ -1,12 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -14,10 +14,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/vitserve/vitserve/api"
+	"github.com/vitserve/vitserve/internal/words"
 )
 
 type serveFlags struct {
 	machineFlags
+	fetchFlags
 	cfg       api.Config
 	models    []string
 	decoders  decoderFlag
@@ -50,6 +52,7 @@ second one, but of SIGHUP, ends at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.machineFlags.register(cmd)
+	f.fetchFlags.register(cmd.Flags())
 	c := &f.cfg
 	f.own = pflag.NewFlagSet("config", pflag.ContinueOnError)
 	flags := f.own
@@ -60,6 +63,8 @@ second one, but of SIGHUP, ends at once.`,
 	flags.StringVar(&c.DebugAddr, "debug-addr", c.DebugAddr, "loopback host:port of pprof; none without it")
 	flags.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate; plain HTTP without it")
 	flags.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
+	flags.StringVar(&c.FetchModels, "fetch-models", c.FetchModels, "when an ORG/NAME that is not in the hub's cache is fetched: start, request (a lazy one, by its first request), or never")
+	flags.StringSliceVar(&c.CORSOrigins, "cors-origins", c.CORSOrigins, "origins of pages that browsers may call from, such as https://example.org; * is any")
 	flags.IntVar(&c.MaxBatch, "max-batch", c.MaxBatch, "pictures that a model classifies at the same time")
 	flags.IntVar(&c.MaxQueue, "max-queue", c.MaxQueue, "pictures that may wait for a model; more are answered 429")
 	flags.Int64Var(&c.MaxBody, "body-limit", c.MaxBody, "bytes of a request")
@@ -74,7 +79,7 @@ second one, but of SIGHUP, ends at once.`,
 	duration(&c.DrainDelay, "drain-delay", "time of serving on, but not ready, before the end")
 	flags = cmd.Flags()
 	flags.AddFlagSet(f.own)
-	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file or embedded model, or name=one of these; may be given again")
+	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file, ORG/NAME or embedded model, or name=one of these; may be given again")
 	flags.Var(&f.decoders, "decoder", decoderUsage)
 	flags.StringVar(&f.labels, "labels", "", "file of class names of the only model, one a line")
 	flags.StringVar(&f.config, "config", "", "file of settings, YAML or JSON")
@@ -109,6 +114,18 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if f.print {
 		return cfg.Print(cmd.OutOrStdout())
 	}
+	stderr := cmd.ErrOrStderr()
+	cfg.Fetch = func(ctx context.Context, path string) error {
+		if isTerminal(stderr) && f.logFormat == "text" {
+			return f.fetchFor(ctx, path, stderr)
+		}
+		report := func(file string, done, size int64) {
+			if done == size {
+				log.Info("file fetched", "model", path, "file", file, "bytes", size)
+			}
+		}
+		return f.fetch(ctx, path, report, func(text string) { log.Info(words.PlainText(text)) })
+	}
 	s, err := api.New(cfg)
 	if err != nil {
 		return err
@@ -119,10 +136,12 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 // settings are those of the file, changed by the environment and then by the
 // flags that were given.
 func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
-	given := map[*pflag.Flag]string{}
+	given := map[*pflag.Flag][]string{}
 	f.own.VisitAll(func(flag *pflag.Flag) {
-		if cmd.Flags().Changed(flag.Name) {
-			given[flag] = flag.Value.String()
+		if list, ok := flag.Value.(pflag.SliceValue); ok && cmd.Flags().Changed(flag.Name) {
+			given[flag] = list.GetSlice()
+		} else if cmd.Flags().Changed(flag.Name) {
+			given[flag] = []string{flag.Value.String()}
 		}
 	})
 	cfg, err := api.LoadConfig(f.config, os.Environ())
@@ -130,9 +149,15 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 		return cfg, err
 	}
 	f.cfg = cfg // which the flags point into
-	for flag, value := range given {
-		if err := flag.Value.Set(value); err != nil {
-			return cfg, usageError{fmt.Errorf("--%s %s: %w", flag.Name, value, err)}
+	for flag, values := range given {
+		var err error
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			err = list.Replace(values)
+		} else {
+			err = flag.Value.Set(values[0])
+		}
+		if err != nil {
+			return cfg, usageError{fmt.Errorf("--%s %s: %w", flag.Name, strings.Join(values, ","), err)}
 		}
 	}
 	cfg = f.cfg
@@ -157,7 +182,7 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 		cfg.Models = nil
 	}
 	for _, name := range f.models {
-		cfg.Models = append(cfg.Models, parseModel(name))
+		cfg.Models = append(cfg.Models, api.ParseModel(name))
 	}
 	if f.labels != "" {
 		if len(cfg.Models) > 1 {
@@ -178,19 +203,6 @@ func (f *serveFlags) settings(cmd *cobra.Command) (api.Config, error) {
 	cfg.DecodeBudget = max(cfg.DecodeBudget, perPixel*int64(cfg.MaxPixels))
 	cfg.BodyBudget = max(cfg.BodyBudget, cfg.MaxBody)
 	return cfg, nil
-}
-
-// named is a --model that brings its own name.
-var named = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?=`)
-
-// parseModel reads a --model: a path, an embedded model, or either with a
-// name before it. A path that is there goes before a name.
-func parseModel(s string) api.ModelConfig {
-	if _, err := os.Stat(s); err != nil && named.MatchString(s) {
-		id, path, _ := strings.Cut(s, "=")
-		return api.ModelConfig{ID: id, Path: path}
-	}
-	return api.ModelConfig{Path: s}
 }
 
 // lastLines is how long the last lines of the log may take to be written.

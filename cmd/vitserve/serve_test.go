@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
 	"github.com/vitserve/vitserve/models"
 )
 
@@ -130,7 +131,7 @@ func TestParseModel(t *testing.T) {
 		"starter": {"", "starter"}, "x=starter": {"x", "starter"}, "a=b": {"", "a=b"},
 		"./odd=path": {"", "./odd=path"}, "v1.0=dir=x": {"v1.0", "dir=x"},
 	} {
-		m := parseModel(in)
+		m := api.ParseModel(in)
 		require.Equal(t, want, [2]string{m.ID, m.Path}, in)
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	lib "github.com/vitserve/vitserve"
 )
@@ -31,7 +34,22 @@ func findAll(args []string, stdin io.Reader, stderr io.Writer) (all []lib.Source
 			all = append(all, s)
 			continue
 		}
-		if info, err := os.Stat(arg); err != nil || !info.IsDir() {
+		info, err := os.Stat(arg)
+		if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(arg, "*?[") {
+			// A shell that does not match patterns itself, as on Windows.
+			matched, wrong := filepath.Glob(arg)
+			if wrong != nil || len(matched) == 0 {
+				all = append(all, lib.Failed(arg, errors.New("no file matches this")))
+				continue
+			}
+			more, left, err := findAll(matched, stdin, stderr)
+			if err != nil {
+				return nil, 0, err
+			}
+			all, passed = append(all, more...), passed+left
+			continue
+		}
+		if err != nil || !info.IsDir() {
 			all = slices.AppendSeq(all, lib.Files(arg))
 			continue
 		}

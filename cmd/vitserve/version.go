@@ -33,24 +33,26 @@ func newVersion() *cobra.Command {
 		Use:   "version",
 		Short: "Say what this program is and what it computes with",
 		Args:  exactly(0, "arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, revision := buildVersion()
-			if revision == "" { // tell builds apart at least
-				revision = "not known to this build; its program has the SHA-256 " + ownHash()
-			}
-			w := cmd.OutOrStdout()
-			fmt.Fprintf(w, "vitserve  %s\n", v)
-			fmt.Fprintf(w, "commit    %s\n", revision)
-			fmt.Fprintf(w, "go        %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			what := "backend"
-			for _, name := range backendNames() {
-				fmt.Fprintf(w, "%-9s %s\n", what, name)
-				what = ""
-			}
-			_, err := fmt.Fprintf(w, "cpu       %d threads, %s\n", runtime.GOMAXPROCS(0), cpuFeatures())
-			return err
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return sayVersion(cmd.OutOrStdout()) },
 	}
+}
+
+// sayVersion says what this program is and what it computes with.
+func sayVersion(w io.Writer) error {
+	v, revision := buildVersion()
+	if revision == "" { // tell builds apart at least
+		revision = "not known to this build; its program has the SHA-256 " + ownHash()
+	}
+	fmt.Fprintf(w, "vitserve  %s\n", v)
+	fmt.Fprintf(w, "commit    %s\n", revision)
+	fmt.Fprintf(w, "go        %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	what := "backend"
+	for _, name := range backendNames() {
+		fmt.Fprintf(w, "%-9s %s\n", what, name)
+		what = ""
+	}
+	_, err := fmt.Fprintf(w, "cpu       %d threads, %s\n", runtime.GOMAXPROCS(0), cpuFeatures())
+	return err
 }
 
 // buildVersion returns the version and the commit that the program was built

@@ -164,6 +164,13 @@ func (c *Client) send(ctx context.Context, method, at string, header http.Header
 // download stopped, and checks their hash.
 func (c *Client) download(ctx context.Context, cache *cache, file, blob string, r remote) (size int64, err error) {
 	partial := blob + ".incomplete"
+	have := int64(0)
+	if info, err := cache.Lstat(partial); err == nil {
+		have = info.Size()
+	}
+	if err := fits(cache.Name(), r.size-have); err != nil {
+		return 0, err
+	}
 	f, err := cache.create(partial)
 	if err != nil {
 		return 0, err
@@ -283,7 +290,7 @@ func (c *Client) body(ctx context.Context, file string, f *os.File, have int64, 
 				return have, fmt.Errorf("more than the %d bytes that %s", most, says)
 			}
 			if _, err := f.Write(buf[:n]); err != nil {
-				return have, err
+				return have, full(err)
 			}
 			have += int64(n)
 			if have-told >= reportEvery {
