@@ -17,6 +17,7 @@ var errBMPKind = errors.New("kind of BMP that is not decoded")
 type bmpFile struct {
 	width, height int
 	bits          int // a pixel
+	rowBits       int // of an index; not always as many, see readPalette
 	stride        int // bytes of a row, a multiple of four
 	down          bool
 	runs          bool // pixels are run-length coded,
@@ -117,6 +118,7 @@ func openBMP(data []byte) (f *bmpFile, err error) {
 	for i := range f.fields {
 		f.fields[i] = newBMPField(masks[i])
 	}
+	f.rowBits = f.bits
 	if f.bits <= 8 {
 		if colors == 0 {
 			colors = 1 << f.bits
@@ -179,8 +181,8 @@ func newBMPField(mask uint32) (f bmpField) {
 }
 
 // readPalette takes colours of blue, green and red; what is not there is black.
-// Where they are a ramp of grays an index beyond them is gray, too, as Pillow
-// has it.
+// If they are a ramp of grays, Pillow forgets them and takes the pixels of any
+// depth for grays of eight bits, or of one if there are only two.
 func (f *bmpFile) readPalette(rest []byte, colors, entry int) (after []byte) {
 	for i := range min(colors, len(f.palette)) {
 		if len(rest) < entry*i+3 {
@@ -198,13 +200,17 @@ func (f *bmpFile) readPalette(rest []byte, colors, entry int) (after []byte) {
 		b := rest[min(entry*i, len(rest)):]
 		gray = gray && i < 256 && len(b) >= 3 && b[0] == want && b[1] == want && b[2] == want
 	}
-	for i := range f.palette {
-		switch {
-		case gray && colors > 2 && f.bits == 8:
+	switch {
+	case gray && colors > 2:
+		for i := range f.palette {
 			f.palette[i] = [3]byte{byte(i), byte(i), byte(i)}
-		case gray && colors == 2 && f.runs && i > 0:
+		}
+		f.rowBits = 8
+	case gray:
+		for i := 1; i < len(f.palette); i++ {
 			f.palette[i] = [3]byte{255, 255, 255}
 		}
+		f.rowBits = 1
 	}
 	return rest[min(entry*colors, len(rest)):]
 }
@@ -228,10 +234,14 @@ func bmpCost(data []byte, w, h int) (int64, error) {
 	if f.runs {
 		return n, nil
 	}
+	row := int64(w*f.rowBits+7) / 8
+	if row > int64(f.stride) {
+		return 0, fmt.Errorf("grays of %d bits in rows of %d bytes, want %d", f.bits, f.stride, row)
+	}
 	// The last row may lack its padding.
-	need := int64(f.stride)*int64(h-1) + int64(w*f.bits+7)/8
+	need := int64(f.stride)*int64(h-1) + row
 	if int64(len(f.pix)) < need {
-		err = fmt.Errorf("truncated BMP: %d×%d pixels of %d bits take %d bytes, found %d", w, h, f.bits, need, len(f.pix))
+		err = fmt.Errorf("truncated BMP: %d×%d pixels of %d bits take %d bytes, found %d", w, h, f.rowBits, need, len(f.pix))
 	}
 	return n, err
 }
@@ -269,7 +279,7 @@ func (f *bmpFile) row(dst, src []byte) {
 	r, g, b := f.fields[0], f.fields[1], f.fields[2]
 	switch {
 	case f.bits <= 8:
-		paletteRow(dst, src, f.bits, &f.palette, 256)
+		paletteRow(dst, src, f.rowBits, &f.palette, 256)
 	case f.bits == 16:
 		for i := 0; i < len(dst); i += 4 {
 			v := uint32(le.Uint16(src[i/2:]))

@@ -96,10 +96,11 @@ func (f *gifFrame) extension(data []byte) ([]byte, error) {
 	case label == comment && len(block) == 0:
 		return data, nil
 	case label == control && len(block) > 0:
-		if len(block) < 4 {
+		transparent := block[0]&1 == 1
+		if len(block) < 3 || transparent && len(block) < 4 {
 			return nil, fmt.Errorf("graphic control of %d bytes, want 4", len(block))
 		}
-		if block[0]&1 == 1 {
+		if transparent {
 			f.transparent = int(block[3])
 		}
 	case label == application && strings.HasPrefix(string(block), "NETSCAPE2.0"):

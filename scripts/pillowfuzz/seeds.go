@@ -48,6 +48,9 @@ func writers() map[string]choices {
 	}
 }
 
+// drawers make files that Pillow does not write.
+var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "bmp": drawBMP}
+
 // source makes seeds of a format.
 type source struct {
 	format string
@@ -78,8 +81,8 @@ func (s *source) next(rng *rand.Rand) (file []byte, from string) {
 	switch {
 	case kind == 0:
 		return s.bombs[rng.IntN(len(s.bombs))], "bomb"
-	case kind < 6 && s.format == "jpeg":
-		return drawJPEG(rng), "drawn"
+	case kind < 6 && drawers[s.format] != nil:
+		return drawers[s.format](rng), "drawn"
 	}
 	for range 100 {
 		p := picture{Format: s.format, Mode: pick(rng, s.write.modes...), Width: 1 + rng.IntN(70), Height: 1 + rng.IntN(70), Seed: rng.Uint32(), Options: s.write.options(rng)}
