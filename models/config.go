@@ -42,6 +42,8 @@ type config struct {
 	MLPRatio      *float64   `json:"mlp_ratio"`
 	Vision        *config    `json:"vision_config"` // of models for pictures and words
 	SwiGLU        *bool      `json:"use_swiglu_ffn"`
+	GatedMLP      *bool      `json:"use_gated_mlp"`
+	RopeTheta     *float64   `json:"rope_theta"`
 	ID2Label      labelNames `json:"id2label"`
 	ProblemType   *string    `json:"problem_type"`
 }

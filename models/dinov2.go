@@ -115,7 +115,7 @@ var dinov2Photos = [2]int{224, 224}
 // tensors have timm's names, but for the token of masked patches, which timm
 // leaves out, registers and the gated MLP.
 func (l *loader) metaDINOv2() bool {
-	return l.config == nil && l.processor == nil && l.Has("mask_token") && l.Has("blocks.0.ls1.gamma")
+	return l.config == nil && l.processor == nil && l.Has("mask_token") && l.Has("blocks.0.ls1.gamma") && !l.Has(dinov3Periods)
 }
 
 // dinov2Transform is make_classification_eval_transform in

@@ -62,7 +62,10 @@ func TestGolden(t *testing.T) {
 
 // sizes are the inputs of goldens whose pixels have another size than the
 // model was saved at.
-var sizes = map[string][2]int{"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}, "hf_siglip": {24, 40}}
+var sizes = map[string][2]int{
+	"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}, "hf_siglip": {24, 40},
+	"timm_beit_resized": {40, 24}, "timm_eva02_resized": {40, 24}, "hf_beit": {24, 40},
+}
 
 // goldens returns the folders of the golden models.
 func goldens(t *testing.T) (dirs []string) {

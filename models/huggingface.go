@@ -28,6 +28,8 @@ type hfNames struct {
 	norm1, norm2  string
 	q, k, v, proj string
 	fc1, fc2      string
+	gate          string // of a gated MLP, whose value is fc1; "": none
+	table, shared string // relative positions of a block, and of all; "": none
 	scale         string // LayerScale's, with 1 or 2 for the branch in place of a star; "": none
 }
 
@@ -117,7 +119,14 @@ func (l *loader) hfBlocks(n hfNames) {
 			b.scale1 = l.Get(at+strings.Replace(n.scale, "*", "1", 1), c)
 			b.scale2 = l.Get(at+strings.Replace(n.scale, "*", "2", 1), c)
 		}
-		l.mlp(&b, at+n.fc1, at+n.fc2)
+		if n.gate != "" {
+			l.gatedMLP(&b, at+n.gate, at+n.fc1, at+n.fc2)
+		} else {
+			l.mlp(&b, at+n.fc1, at+n.fc2)
+		}
+		if n.table != "" {
+			b.Table = sumTables(l.relative(at+n.table), l.shared)
+		}
 		l.raw.blocks = append(l.raw.blocks, b)
 	}
 }
@@ -165,13 +174,17 @@ func (l *loader) hfCompare(hidden said) error {
 // hfDefaults are those of a class of configurations, which a saved one may
 // leave out.
 type hfDefaults struct {
-	act string
-	eps float64
+	act   string
+	eps   float64
+	heads int // 0: 12
 }
 
 // hfFacts settles what no tensor tells.
 func (l *loader) hfFacts(d hfDefaults) error {
 	heads, by := 12, "transformers' default"
+	if d.heads > 0 {
+		heads = d.heads
+	}
 	if l.config.Heads != nil {
 		heads, by = *l.config.Heads, "config.json: num_attention_heads"
 	}
@@ -185,7 +198,10 @@ func (l *loader) hfFacts(d hfDefaults) error {
 	if l.config.HiddenAct != nil {
 		act, by = *l.config.HiddenAct, "config.json: hidden_act"
 	}
-	if l.cfg.Act == backend.SwiGLU {
+	if l.gated() {
+		if l.config.GatedMLP != nil && act != "silu" && act != "swish" {
+			return fmt.Errorf("%s: activation %q of a gated MLP is not supported, want silu", by, act)
+		}
 		by = "shapes of the MLP, whose first layer is twice as wide"
 	} else if l.cfg.Act = activations[act]; l.cfg.Act == 0 {
 		return fmt.Errorf("%s: activation %q is not supported", by, act)

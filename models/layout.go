@@ -63,7 +63,7 @@ type layout struct {
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceCLIP, huggingFaceSigLIP, openCLIP}
+var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceDINOv3, huggingFaceBEiT, huggingFaceCLIP, huggingFaceSigLIP, openCLIP}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
@@ -248,6 +248,9 @@ func (l *loader) mlp(b *unfoldedBlock, fc1, fc2 string) {
 	b.FC2, b.FC2Bias = l.Get(fc2+".weight", l.cfg.Dim, hidden), l.Maybe(fc2+".bias", l.cfg.Dim)
 	l.hidden(hidden, fc2, rows == 2*hidden)
 }
+
+// gated reports whether the MLPs are.
+func (l *loader) gated() bool { return l.cfg.Act == backend.SwiGLU }
 
 // hidden settles the width of the MLPs, once.
 func (l *loader) hidden(width int, fc2 string, gated bool) {

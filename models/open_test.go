@@ -316,9 +316,10 @@ func numbers(w *vit.Weights) (all [][]float32) {
 			}
 		}
 	}
-	add(w.PatchProj, w.PatchBias, w.Prefix, w.Pos, w.PreNorm.Weight, w.PreNorm.Bias, w.Norm.Weight, w.Norm.Bias, w.Head, w.HeadBias)
+	add(w.PatchProj, w.PatchBias, w.Prefix, w.Pos, w.PreNorm.Weight, w.PreNorm.Bias, w.Norm.Weight, w.Norm.Bias, w.Head, w.HeadBias, w.Angles)
 	for _, b := range w.Blocks {
-		add(b.Norm1.Weight, b.Norm1.Bias, b.QKV, b.QKVBias, b.Proj, b.ProjBias, b.Norm2.Weight, b.Norm2.Bias, b.FC1, b.FC1Bias, b.FC2, b.FC2Bias)
+		add(b.Norm1.Weight, b.Norm1.Bias, b.QKV, b.QKVBias, b.Proj, b.ProjBias, b.Norm2.Weight, b.Norm2.Bias, b.FC1, b.FC1Bias, b.FC2, b.FC2Bias,
+			b.Angles, b.Table, b.Inner.Weight, b.Inner.Bias, b.HiddenNorm.Weight, b.HiddenNorm.Bias)
 	}
 	return all
 }
@@ -334,9 +335,9 @@ func TestModelType(t *testing.T) {
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "beit"`, 1)), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "swin"`, 1)), 0o600))
 	_, err = Open(dir, Options{})
-	require.ErrorContains(t, err, `model_type "beit" is not supported, want one of vit, deit`)
+	require.ErrorContains(t, err, `model_type "swin" is not supported, want one of vit, deit`)
 }
 
 func TestMultiLabel(t *testing.T) {

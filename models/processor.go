@@ -113,6 +113,7 @@ type processorClass struct {
 	how        patch.Interpolation
 	mean, std  triple
 	zoom       func(p *processor, size dimension) (dimension, error) // changes what is resized to; nil: nothing
+	floats     bool                                                  // it resizes floats
 	topNorm    bool                                                  // EfficientNet's second division by std
 }
 
@@ -128,6 +129,7 @@ var processorClasses = map[string]processorClass{
 	"ChineseCLIP":  {size: shortest(224), crop: side(224), cropped: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
 	"Siglip":       {size: side(224), how: patch.Bicubic, mean: half, std: half},
 	"Beit":         {size: side(224), crop: side(224), square: true, how: patch.Bicubic, mean: half, std: half},
+	"DINOv3ViT":    {size: side(224), square: true, how: patch.Bilinear, mean: imagenetMean, std: imagenetStd, floats: true},
 	"Blip":         {size: side(384), square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
 	"Flava":        {size: side(224), crop: side(224), cropped: true, square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
 	"OwlViT":       {size: side(768), crop: side(768), square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
@@ -217,7 +219,8 @@ var processorOfType = map[string]string{
 	"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor",
 	"clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor", "metaclip_2": "CLIPImageProcessor",
 	"chinese_clip": "ChineseCLIPImageProcessor",
-	"dinov2":       "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
+	"beit":         "BeitImageProcessor", "data2vec-vision": "BeitImageProcessor", "dinov3_vit": "DINOv3ViTImageProcessor",
+	"dinov2": "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
 }
 
 func knownProcessors() []string {
@@ -239,7 +242,10 @@ func (l *loader) hfTransform(said *processor) (patch.Transform, error) {
 	if p.Resample != nil {
 		t.Interpolation = p.Resample.Interpolation
 	}
-	if strings.HasSuffix(name, "Fast") {
+	switch {
+	case class.floats:
+		t.Resampler = patch.TorchvisionFloat
+	case strings.HasSuffix(name, "Fast"):
 		t.Resampler = patch.Torchvision
 	}
 	if err := p.normalisation(&t, class); err != nil {
@@ -253,8 +259,8 @@ func (l *loader) hfTransform(said *processor) (patch.Transform, error) {
 	if t.Rescale != 0 {
 		l.decide("rescale", t.Rescale, "%s", p.file)
 	}
-	if t.Resampler == patch.Torchvision {
-		l.decide("resize computed as", t.Resampler, "%s, a fast image processor", name)
+	if t.Resampler != "" {
+		l.decide("resize computed as", t.Resampler, "%s", name)
 	}
 	return t, nil
 }

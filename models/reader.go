@@ -17,7 +17,7 @@ import (
 // order: DistributedDataParallel, torch.compile, training scripts, timm's wrapper in transformers,
 // DINO's student and teacher, and the base models of transformers, whose
 // heads stand beside them without it.
-var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "clip.", "vision_model."}
+var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "beit.", "data2vec_vision.", "clip.", "vision_model."}
 
 // Reader gives out the tensors of a checkpoint by name and keeps book, so
 // that one error at the end names everything that was wrong.
@@ -243,6 +243,16 @@ func (r *Reader) Skip(names ...string) {
 		}
 	}
 	sort.Strings(r.skipped)
+}
+
+// skipIndices counts indices of relative positions as used, which old files
+// hold and the grid tells.
+func (r *Reader) skipIndices() {
+	for name := range r.tensors {
+		if strings.HasSuffix(name, ".relative_position_index") {
+			r.Skip(name)
+		}
+	}
 }
 
 // Err returns a *TensorError that names every missing, misshapen and unused

@@ -17,6 +17,7 @@ type rope struct {
 	offset      float64       // added to the places of an axial rope
 	xy          bool          // columns before rows
 	ref         [2]int        // the grid that places are scaled to; zero: their own
+	inverse     bool          // places are multiplied by one over dinov3's periods, as transformers does
 	halves      bool          // see vit.RopeHalves
 	section     [3]int        // of mrope
 	bands       []float32     // of the file, in place of the temperature's: periods of dinov3
@@ -110,23 +111,28 @@ func (r rope) bandsOf(d int) []float32 {
 	}
 	bands := make([]float32, n)
 	for k := range bands {
-		p := float32(math.Pow(r.temperature, float64(float32(k)/float32(n))))
-		if r.kind != ropeDINOv3 {
-			p = 1 / p
+		bands[k] = float32(math.Pow(r.temperature, float64(float32(k)/float32(n))))
+		if r.multiplied() {
+			bands[k] = 1 / bands[k]
 		}
-		bands[k] = p
 	}
 	return bands
 }
+
+// multiplied reports whether bands are frequencies.
+func (r rope) multiplied() bool { return r.kind != ropeDINOv3 || r.inverse }
 
 // turn returns the angles of a place.
 func (r rope) turn(bands []float32, at float32) []float32 {
 	angles := make([]float32, len(bands))
 	for k, b := range bands {
-		if r.kind == ropeDINOv3 {
-			angles[k] = float32(2*math.Pi) * at / b
-		} else {
+		switch turn := float32(2*math.Pi) * at; {
+		case r.kind != ropeDINOv3:
 			angles[k] = at * b
+		case r.inverse:
+			angles[k] = turn * b
+		default:
+			angles[k] = turn / b
 		}
 	}
 	return angles

@@ -63,7 +63,7 @@ func readTimm(l *loader) error {
 	if err := l.timmPool(); err != nil {
 		return err
 	}
-	if !l.head("head", c) {
+	if !l.metaHead() && !l.head("head", c) {
 		// The layer that Google's in21k models had before their head.
 		l.Skip("pre_logits.")
 	}
@@ -71,7 +71,8 @@ func readTimm(l *loader) error {
 		l.raw.distHead = l.Get("head_dist.weight", l.cfg.Classes, c)
 		l.raw.distHeadBias = l.Maybe("head_dist.bias", l.cfg.Classes)
 	}
-	l.Skip(append(beside, "mask_token", "local_cls_norm.", "projectors.", "rope.freqs_cos", "rope.freqs_sin", "rel_pos_bias.relative_position_index")...)
+	l.Skip(append(beside, "mask_token", "local_cls_norm.", "projectors.", "rope.freqs_cos", "rope.freqs_sin")...)
+	l.skipIndices()
 	err = errors.Join(l.timmFacts(), l.timmCompare())
 	if err == nil {
 		err = l.timmRope()
@@ -83,6 +84,9 @@ func readTimm(l *loader) error {
 
 // timmImage returns the input size that the configuration says.
 func (l *loader) timmImage() ([2]int, string, error) {
+	if l.metaDINOv3() {
+		return dinov3Photos, "what the family's authors evaluate it at", nil
+	}
 	if l.config == nil || l.config.Pretrained == nil || len(l.config.Pretrained.InputSize) == 0 {
 		return [2]int{}, "", nil
 	}

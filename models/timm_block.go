@@ -25,10 +25,9 @@ func (l *loader) timmBlock(at string) (b unfoldedBlock) {
 	l.timmMLP(&b, at+"mlp.")
 	b.Table = l.relative(at + "attn.relative_position_bias_table")
 	if l.shared == nil {
-		l.shared = l.relative(l.either("rel_pos_bias.relative_position_bias_table", "encoder.relative_position_bias.relative_position_bias_table"))
+		l.shared = l.relative("rel_pos_bias.relative_position_bias_table")
 	}
 	b.Table = sumTables(b.Table, l.shared)
-	l.Skip(at + "attn.relative_position_index") // computed from the grid
 	return b
 }
 

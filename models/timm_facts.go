@@ -151,7 +151,7 @@ func (l *loader) timmHeads(arch string) error {
 // headsByShape returns the number of heads where positions of each, or the
 // periods of one, are among the tensors.
 func (l *loader) headsByShape() (int, string) {
-	const table, shared, freqs, periods = "blocks.0.attn.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table", "rope.freqs", "rope_embed.periods"
+	const table, shared, freqs, periods = "blocks.0.attn.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table", "rope.freqs", dinov3Periods
 	switch {
 	case l.Has(table):
 		return l.Dim(table, 1, 2), table
@@ -197,6 +197,9 @@ func (l *loader) timmAct(arch string) error {
 func (l *loader) timmEps(arch string) error {
 	l.cfg.Eps = 1e-6
 	by := "timm's value for a VisionTransformer"
+	if l.Reader != nil && l.metaDINOv3() {
+		l.cfg.Eps, by = 1e-5, "DINOv3's own"
+	}
 	if a, known := timmArchs()[arch]; known {
 		l.cfg.Eps, by = a.eps, "architecture "+arch
 	} else if f, found := findTimmFact(arch, func(f timmFact) bool { return f.eps > 0 }); found {

@@ -54,7 +54,7 @@ func (l *loader) timmRope() error {
 	if err := l.timmRopeArgs(&r); err != nil {
 		return err
 	}
-	if periods := "rope_embed.periods"; l.Has(periods) { // Meta's own
+	if periods := dinov3Periods; l.Has(periods) { // Meta's own
 		r = rope{kind: ropeDINOv3, temperature: 100, halves: true}
 		r.bands = l.Get(periods, l.cfg.Dim/l.cfg.Heads/4).Float32s()
 		by = "tensor " + periods

@@ -22,6 +22,8 @@ func (l *loader) transform() (patch.Transform, error) {
 	switch {
 	case l.metaDINOv2():
 		t = l.dinov2Transform()
+	case l.metaDINOv3():
+		t = l.dinov3Transform()
 	case l.Has(openCLIP.anchor):
 		t, err = l.openCLIPTransform()
 	case l.config != nil && l.config.Pretrained != nil:

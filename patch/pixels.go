@@ -52,6 +52,9 @@ var storage = [9]stored{
 // photo's, read from the other end or along the other axis as need be, so that
 // the result is that of turning the photo first.
 func (p plan) sample(ctx context.Context, out []float32, src rgbaSource, w, h, orientation int) error {
+	if p.how.by == TorchvisionFloat {
+		return p.sampleFloats(ctx, out, src, w, h, orientation)
+	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	at := storage[orientation]
@@ -92,19 +95,26 @@ var unit = func() (t [256]float32) {
 	return t
 }()
 
+// paint fills out where some of it lies outside the photo.
+func (p plan) paint(out []float32) {
+	if p.inside == p.crop {
+		return
+	}
+	n := p.crop.w * p.crop.h
+	for c, v := range p.fill {
+		plane := out[c*n : (c+1)*n]
+		for i := range plane {
+			plane[i] = unit[v]
+		}
+	}
+}
+
 // write spreads RGBA pixels of p.inside over the channels of out (3, H, W)
 // and fills what lies outside the photo. Transposed pixels come column by
 // column.
 func (p plan) write(out []float32, rgba []byte, transposed bool) {
 	n := p.crop.w * p.crop.h
-	if p.inside != p.crop {
-		for c, v := range p.fill {
-			plane := out[c*n : (c+1)*n]
-			for i := range plane {
-				plane[i] = unit[v]
-			}
-		}
-	}
+	p.paint(out)
 	dx, dy := p.inside.x-p.crop.x, p.inside.y-p.crop.y
 	right, down := 4, 4*p.inside.w
 	if transposed {

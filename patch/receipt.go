@@ -101,6 +101,8 @@ func (t Transform) steps(g Geometry, how way) ([]string, error) {
 		add("resize luma and chroma by themselves to %d×%d, %s, antialiased, then convert to RGB", pl.rw, pl.rh, pl.how.how)
 	case pl.how.by == Torchvision:
 		add("resize to %d×%d, %s, antialiased, with torchvision's integers, eight bits between the passes", pl.rw, pl.rh, pl.how.how)
+	case pl.how.by == TorchvisionFloat:
+		add("resize to %d×%d, %s, antialiased, in float32", pl.rw, pl.rh, pl.how.how)
 	default:
 		add("resize to %d×%d, %s, antialiased, eight bits between the passes", pl.rw, pl.rh, pl.how.how)
 	}

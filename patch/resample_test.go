@@ -1,8 +1,10 @@
 package patch
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"image"
@@ -28,8 +30,8 @@ func congruential(h, w int) *image.NRGBA {
 	return m
 }
 
-// TestResamplers holds torchvision's resize of bytes, and Pillow's box and
-// hamming, to the byte; a turned photo gives what turning first gives; and a
+// TestResamplers holds torchvision's resize of bytes and of floats, and
+// Pillow's box and hamming, to the bit; a turned photo gives what turning first gives; and a
 // crop is the same pixels as the whole.
 func TestResamplers(t *testing.T) {
 	var rows []struct {
@@ -41,7 +43,7 @@ func TestResamplers(t *testing.T) {
 	text, err := os.ReadFile("testdata/resample.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &rows))
-	require.Len(t, rows, 54)
+	require.Len(t, rows, 63)
 	for _, row := range rows {
 		tr := Transform{Size: row.To, Fit: FitSquash, Resize: row.To, Interpolation: row.Interpolation, Resampler: row.Resampler, Rounding: RoundFloor, Std: [3]float32{1, 1, 1}}
 		require.NoError(t, tr.Validate())
@@ -53,7 +55,14 @@ func TestResamplers(t *testing.T) {
 			require.NoError(t, err)
 			_, err = tr.source(context.Background(), dst, picture{stored}, stored.Rect.Dx(), stored.Rect.Dy(), orientation)
 			require.NoError(t, err)
-			require.Equal(t, row.SHA256, sumOf(dst), "%+v turned %d", row, orientation)
+			sum := sumOf(dst)
+			if row.Resampler == TorchvisionFloat {
+				var b bytes.Buffer
+				require.NoError(t, binary.Write(&b, binary.LittleEndian, dst.Float32s()))
+				of := sha256.Sum256(b.Bytes())
+				sum = hex.EncodeToString(of[:])
+			}
+			require.Equal(t, row.SHA256, sum, "%+v turned %d", row, orientation)
 		}
 	}
 }

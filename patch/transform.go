@@ -43,6 +43,10 @@ type Resampler string
 const (
 	Pillow      Resampler = "pillow"      // timm, and the image processors of transformers before version 5
 	Torchvision Resampler = "torchvision" // of bytes on a processor: what transformers calls a fast image processor
+
+	// TorchvisionFloat resizes after bytes were made floats, which are never
+	// rounded to bytes again; bilinear only. DINOv3's image processor.
+	TorchvisionFloat Resampler = "torchvision-float"
 )
 
 // Rounding is where an odd margin goes when the middle is cropped.
@@ -118,7 +122,13 @@ func (t Transform) Validate() error {
 	if t.Longest != 0 && !inRange([2]int{t.Longest, t.Longest}) {
 		bad("longest edge %d is not within 1 and %d", t.Longest, maxInput)
 	}
-	if t.Resampler != "" && t.Resampler != Pillow && t.Resampler != Torchvision {
+	switch t.Resampler {
+	case "", Pillow, Torchvision:
+	case TorchvisionFloat:
+		if t.Interpolation != Bilinear || t.Rescale != 0 {
+			bad("resampler %q with interpolation %q and rescale factor %g, want bilinear and 1/255", t.Resampler, t.Interpolation, t.Rescale)
+		}
+	default:
 		bad("unknown resampler %q", t.Resampler)
 	}
 	if !(t.Rescale >= 0 && t.Rescale <= maxRescale) {

@@ -50,7 +50,7 @@ def randomise(model, seed, dtype=torch.float32):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             r = torch.randn(p.shape, generator=g)
-            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight", "lambda1")) or "layernorm" in name and name.endswith("weight") or "layrnorm.weight" in name or "layer_norm" in name and name.endswith("weight"):
+            if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "before.weight", "after.weight", "norm_pre.weight", "lambda1", "lambda_1", "lambda_2")) or "layernorm" in name and name.endswith("weight") or "layrnorm.weight" in name or "layer_norm" in name and name.endswith("weight"):
                 r = 1 + 0.2 * r
             elif p.ndim > 1 and "pos" not in name and "token" not in name:
                 r = r * (1.2 / p[0].numel() ** 0.5)  # keeps the variance of what it multiplies
@@ -275,6 +275,77 @@ def timm_no_norm():
     timm_case("timm_no_norm", "vit_tiny_patch16_224", 280, INCEPTION, num_classes=5, global_pool="avg", pool_include_prefix=True, final_norm=False)
 
 
+@family
+def timm_dinov3():
+    """Rotary positions of halves, registers, no bias of keys, a gate and a value apart; not square."""
+    timm_case("timm_dinov3", "vit_small_plus_patch16_dinov3_qkvb", 260, IMAGENET, size=(24, 40), num_classes=5, swiglu_align_to=8)
+
+
+@family
+def timm_beit():
+    """Relative positions, no bias of keys, LayerScale, the norm after the mean; not square."""
+    timm_case("timm_beit", "beit_base_patch16_224", 270, INCEPTION, size=(24, 40), num_classes=5)
+
+
+@family
+def timm_beit_shared():
+    """Relative positions of all blocks besides a block's own, absolute ones, a gate and a value apart with a norm behind."""
+    timm_case(
+        "timm_beit_shared", "beit_base_patch16_224", 280, INCEPTION, num_classes=0, use_shared_rel_pos_bias=True, use_abs_pos_emb=True,
+        swiglu_mlp=True, scale_mlp=True, global_pool="token",
+    )
+
+
+@family
+def timm_beit_resized():
+    """timm's rule for relative positions at another size: 32×32 to 40×24."""
+    small = timm_case("timm_beit_resized", "beitv2_base_patch16_224", 290, IMAGENET, num_classes=5)
+    folder = HERE / "golden" / "timm_beit_resized"
+    small.set_input_size(img_size=(40, 24))
+    write(folder, pixels_of((40, 24), 291), lambda x: run_timm(small, x), IMAGENET)
+
+
+@family
+def timm_beit3():
+    """Norms inside attention and MLP."""
+    timm_case("timm_beit3", "beit3_base_patch16_224", 300, INCEPTION, num_classes=5)
+
+
+@family
+def timm_eva02():
+    """Rotary positions of pairs, queries, keys and values apart, norms inside, CLIP's: the class token, absolute positions."""
+    timm_case("timm_eva02", "eva02_base_patch16_clip_224", 310, CLIP, size=(24, 40), num_classes=5)
+
+
+@family
+def timm_eva02_resized():
+    """Rotary positions at another size are scaled to the grid of pretraining."""
+    small = timm_case("timm_eva02_resized", "eva02_tiny_patch14_224", 320, CLIP, num_classes=5, ref_feat_shape=(3, 3))
+    folder = HERE / "golden" / "timm_eva02_resized"
+    small.set_input_size(img_size=(40, 24))
+    write(folder, pixels_of((40, 24), 321), lambda x: run_timm(small, x), CLIP)
+
+
+@family
+def timm_rope_mixed():
+    """Angles that each head of each block learned; not square."""
+    timm_case("timm_rope_mixed", "vit_small_patch16_rope_mixed_ape_224", 330, IMAGENET, size=(24, 40), num_classes=5)
+
+
+@family
+def timm_mrope():
+    """Qwen2-VL's rotary positions, by model_args alone."""
+    timm_case(
+        "timm_mrope", "eva02_tiny_patch14_224", 340, IMAGENET, size=(24, 40), num_classes=5, rope_type="mrope", rope_mrope_section=(1, 2, 3),
+    )
+
+
+@family
+def timm_pe():
+    """Perception Encoder's towers for dense features: columns before rows, counted from one, a norm before the blocks and none behind."""
+    timm_case("timm_pe", "vit_pe_spatial_small_patch16_512", 350, INCEPTION, size=(24, 40), num_classes=0)
+
+
 # --- transformers -------------------------------------------------------
 
 HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, image_size=32, patch_size=8)
@@ -496,6 +567,83 @@ def hf_siglip():
     hf_case(
         "hf_siglip", transformers.SiglipModel, config,
         processor("SiglipImageProcessor", INCEPTION, resample=3), 290, INCEPTION, size=(24, 40), run=run_tower, interpolate_pos_encoding=True,
+    )
+
+
+# --- DINOv3, BEiT, data2vec ---------------------------------------------
+
+
+def run_rotary(model, x, **kw):
+    """DINOv3: the tokens of its blocks, and the class token behind the norm."""
+    tokens, attn = [], []
+    blocks = model.model.layer
+    hooks = [blocks[0].register_forward_pre_hook(lambda m, a: tokens.append(a[0]))]
+    for b in blocks:
+        hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o[0] if isinstance(o, tuple) else o)))
+        hooks.append(b.attention.register_forward_hook(lambda m, a, o: attn.append(o[1])))
+    out = model(x)
+    for h in hooks:
+        h.remove()
+    return dict(tokens=torch.stack(tokens), attention=attn, features=out.pooler_output, logits=None)
+
+
+@family
+def hf_dinov3():
+    """A gated MLP, registers; given photos of 24×40."""
+    hf_case(
+        "hf_dinov3", transformers.DINOv3ViTModel,
+        transformers.DINOv3ViTConfig(**HF, num_register_tokens=3, use_gated_mlp=True, hidden_act="silu", rope_theta=50.0),
+        processor("DINOv3ViTImageProcessor", IMAGENET, size={"height": 24, "width": 40}), 360, IMAGENET, size=(24, 40), run=run_rotary,
+    )
+
+
+def run_beit(model, x, **kw):
+    """BEiT or data2vec: what its head looks at, or would."""
+    tokens, attn = [], []
+    base = getattr(model, model.base_model_prefix, model)
+    blocks = base.layers if hasattr(base, "layers") else base.encoder.layer
+    hooks = [blocks[0].register_forward_pre_hook(lambda m, a: tokens.append(a[0]))]
+    for b in blocks:
+        hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o[0] if isinstance(o, tuple) else o)))
+        a = b.attention if hasattr(base, "layers") else b.attention.attention
+        hooks.append((a.dropout if hasattr(a, "dropout") else a).register_forward_hook(lambda m, a, o: attn.append(o[1] if isinstance(o, tuple) else o)))
+    out = base(x)
+    for h in hooks:
+        h.remove()
+    features = out.pooler_output
+    logits = model.classifier(features) if hasattr(model, "classifier") else None
+    return dict(tokens=torch.stack(tokens), attention=attn, features=features, logits=logits)
+
+
+@family
+def hf_beit():
+    """Relative positions, LayerScale, the norm of the mean; trained at 32×32, given photos of 24×40."""
+    hf_case(
+        "hf_beit", transformers.BeitForImageClassification, transformers.BeitConfig(**HF, use_relative_position_bias=True, id2label=LABELS),
+        processor("BeitImageProcessor", INCEPTION, resample=3), 370, INCEPTION, size=(24, 40), run=run_beit,
+    )
+
+
+@family
+def hf_beit_shared():
+    """Relative positions of all blocks, absolute ones, no LayerScale, the class token."""
+    hf_case(
+        "hf_beit_shared", transformers.BeitModel,
+        transformers.BeitConfig(
+            **HF, use_shared_relative_position_bias=True, use_absolute_position_embeddings=True, use_mask_token=True, use_mean_pooling=False,
+            layer_scale_init_value=0.0,
+        ),
+        processor("BeitImageProcessor", INCEPTION, resample=3), 380, INCEPTION, run=run_beit,
+    )
+
+
+@family
+def hf_data2vec():
+    """As BEiT, with relative positions of a block's own and of all."""
+    hf_case(
+        "hf_data2vec", transformers.Data2VecVisionForImageClassification,
+        transformers.Data2VecVisionConfig(**HF, use_relative_position_bias=True, use_shared_relative_position_bias=True, id2label=LABELS),
+        processor("BeitImageProcessor", INCEPTION, resample=3), 390, INCEPTION, run=run_beit,
     )
 
 

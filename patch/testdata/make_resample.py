@@ -1,6 +1,7 @@
 """Makes resample.json beside it: what torchvision's resize of bytes, and
 Pillow's box and hamming filters, make of small pictures, as sha256 of their
-RGB bytes. The pictures are those of `noise` in resample_test.go.
+RGB bytes; and what torchvision makes of the same as floats from 0 to 1, of which
+it is the sha256 of (3, H, W). The pictures are those of `noise` in resample_test.go.
 
 The committed file was made with torch 2.15.0, torchvision 0.29.2 and Pillow 13.0.0
 on a processor with AVX2.
@@ -37,6 +38,8 @@ def main():
         for name, mode in TORCH.items():
             got = functional.resize(planes, [oh, ow], interpolation=mode, antialias=True)[0].permute(1, 2, 0).numpy()
             rows.append({"resampler": "torchvision", "interpolation": name, "from": [h, w], "to": [oh, ow], "sha256": hashlib.sha256(np.ascontiguousarray(got).tobytes()).hexdigest()})
+        got = functional.resize(planes * (1 / 255), [oh, ow], interpolation=TORCH["bilinear"], antialias=True)[0].numpy()
+        rows.append({"resampler": "torchvision-float", "interpolation": "bilinear", "from": [h, w], "to": [oh, ow], "sha256": hashlib.sha256(np.ascontiguousarray(got).astype("<f4").tobytes()).hexdigest()})
         for name, mode in PILLOW.items():
             got = np.asarray(Image.fromarray(m).resize((ow, oh), mode))
             rows.append({"resampler": "pillow", "interpolation": name, "from": [h, w], "to": [oh, ow], "sha256": hashlib.sha256(got.tobytes()).hexdigest()})
