@@ -238,7 +238,7 @@ func ShapeOf(c vit.Config) focus.Shape {
 	rows, cols := c.Grid()
 	return focus.Shape{
 		Grid: [2]int{rows, cols}, Patch: c.Patch, Prefix: c.Prefix, Depth: c.Depth, Heads: c.Heads,
-		Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1}),
+		ProbeHeads: c.Probe.Heads, Pooled: !slices.Contains(c.Pool, backend.Span{Lo: 0, Hi: 1}),
 	}
 }
 
@@ -246,12 +246,12 @@ func ShapeOf(c vit.Config) focus.Shape {
 // Derives makes its own.
 func WantsOf(q focus.Question, s focus.Shape) vit.Wants {
 	rows := q.Rows(s)
-	return vit.Wants{AttnRows: rows, AttnFull: rows == nil, Gram: q.Gram()}
+	return vit.Wants{AttnRows: rows, AttnFull: rows == nil, Gram: q.Gram(), Probe: s.ProbeHeads > 0}
 }
 
 // RecordOf is a forward pass as the focus maps read it.
 func RecordOf(s focus.Shape, o *vit.Output) *focus.Record {
-	return &focus.Record{Shape: s, Logits: o.Logits, Attn: o.Attn, Rows: o.Rows, Gram: o.Gram}
+	return &focus.Record{Shape: s, Logits: o.Logits, Attn: o.Attn, Rows: o.Rows, Gram: o.Gram, Probe: o.Probe}
 }
 
 // Probabilities implements focus.Model.
@@ -314,7 +314,7 @@ func (v View) Trace(ctx context.Context, pixels *tensor.Dense, attn bool, normed
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t, err := v.Session.Trace(pixels, vit.Wants{AttnFull: attn, Normed: normed})
+	t, err := v.Session.Trace(pixels, vit.Wants{AttnFull: attn, Normed: normed, Probe: true})
 	if err != nil {
 		return nil, err
 	}
@@ -330,6 +330,7 @@ type trace struct {
 func (t trace) Logits() *tensor.Dense          { return t.Output.Logits }
 func (t trace) Attn() []*tensor.Dense          { return t.Output.Attn }
 func (t trace) Normed(block int) *tensor.Dense { return t.Output.Normed[block] }
+func (t trace) Probe() *tensor.Dense           { return t.Output.Probe }
 
 // PixelGrad implements focus.Trace.
 func (t trace) PixelGrad(ctx context.Context, d *tensor.Dense) (*tensor.Dense, error) {
@@ -347,6 +348,12 @@ func (t trace) NormedGrad(ctx context.Context, d *tensor.Dense, block int) (*ten
 func (t trace) ProbsGrad(ctx context.Context, d *tensor.Dense, last int, blocks []int) (map[int]*tensor.Dense, error) {
 	g, err := t.grads(ctx, d, last, vit.GradWants{Probs: blocks})
 	return g.Probs, err
+}
+
+// ProbeGrad implements focus.Trace.
+func (t trace) ProbeGrad(ctx context.Context, d *tensor.Dense, last int) (*tensor.Dense, error) {
+	g, err := t.grads(ctx, d, last, vit.GradWants{Probe: true})
+	return g.Probe, err
 }
 
 // Relevance implements focus.Trace.

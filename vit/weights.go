@@ -130,9 +130,14 @@ func (w *Weights) slots(c Config) []slot {
 		linear("probe.fc1", &p.FC1, &p.FC1Bias, c.Probe.Hidden, c.Dim, mlp),
 		linear("probe.fc2", &p.FC2, &p.FC2Bias, c.Dim, c.Probe.Hidden, mlp),
 	)
+	// A probe looks at what is normed, as the blocks look at theirs: it counts
+	// among the last block.
+	looks := c.Depth
+	if has {
+		looks--
+	}
+	all = append(all, in(looks, norm("norm", &w.Norm, c.FinalNorm != NormNone), probe)...)
 	return append(all, in(c.Depth,
-		norm("norm", &w.Norm, c.FinalNorm != NormNone),
-		probe,
 		linear("head", &w.Head, &w.HeadBias, c.outputs(), c.pooledWidth(), c.outputs() > 0),
 	)...)
 }

@@ -40,14 +40,14 @@ func goldenImages(t testing.TB, kind string) (focus.Subject, vit.Config) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	shape := vitserve.ShapeOf(ck.Config)
-	require.Equal(t, ck.Config.Pool[0].Lo >= ck.Config.Prefix, shape.Pooled)
+	require.Equal(t, ck.Config.Pool[0].Lo >= ck.Config.Prefix || ck.Config.Probe.Heads > 0, shape.Pooled)
 	return focus.Subject{
 		Record: &focus.Record{Shape: shape}, Model: vitserve.View{Session: s}, Pixels: npy(t, dir, "pixels.npy"), Batch: 2,
 	}, ck.Config
 }
 
 // goldenKinds are the models of testdata/make_maps.py.
-var goldenKinds = []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"}
+var goldenKinds = []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map"}
 
 // transformersKinds are those of it that transformers computes.
 var transformersKinds = []string{"hf_dinov2_registers_head", "hf_clip_head"}

@@ -215,7 +215,7 @@ func (m Method) Check(o Options, s Shape) error {
 // rows returns the query rows that m reads; nil: every one.
 func (m Method) rows(o Options, s Shape) []int {
 	switch {
-	case m.From == FromParts || m.From == FromGradients:
+	case m.From == FromParts || m.From == FromGradients || !m.Full && s.looksByProbe(o):
 		return []int{}
 	case m.Full || len(o.Query) != 2 && !s.hasClass():
 		return nil
@@ -263,9 +263,8 @@ func (m Method) Map(ctx context.Context, x Subject, o Options) (*Map, error) {
 // reading makes maps of a function that reads image b of the record.
 func reading(f func(r *Record, b int, o Options) (*Map, error)) maps {
 	return func(_ context.Context, x Subject, o Options) (*Answer, error) {
-		images, _, _, _ := x.shape()
 		var all [][]Focus
-		for b := range images {
+		for b := range x.Record.images() {
 			m, err := f(x.Record, b, o)
 			if err != nil && !isUnpaintable(err) {
 				return nil, err

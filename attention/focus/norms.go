@@ -29,6 +29,9 @@ func normRollout(r *Record, b int, o Options) (*Map, error) {
 		return nil, fmt.Errorf("attention: %w: want all %d query rows, found %v", ErrRows, r.tokens(), r.Rows)
 	}
 	moved := Record{Shape: r.Shape}
+	if r.Probe != nil {
+		moved.Probe = sliced(r.Probe, b) // as it is: what it adds is no token's
+	}
 	for block := blockOf(o.Start, 0); block < len(r.Attn); block++ {
 		moved.Attn = append(moved.Attn, r.moved(block, b))
 	}

@@ -42,6 +42,45 @@ func TestNormRolloutGolden(t *testing.T) {
 	}
 }
 
+// TestProbeGolden holds what a probe looks at to PyTorch, and what that looks
+// at through the layers.
+func TestProbeGolden(t *testing.T) {
+	x, _ := goldenImages(t, "timm_map")
+	want, cells := npy(t, "testdata", "timm_map_looks.npy"), x.Grid[0]*x.Grid[1]
+	for i, q := range []focus.Question{{Method: "raw"}, {Method: "raw", Options: focus.Options{Head: 2}}, {Method: "rollout"}} {
+		require.NoError(t, q.Check(x.Shape))
+		out, err := x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(q, x.Shape))
+		require.NoError(t, err)
+		require.Equal(t, q.Method == "raw", len(out.Attn) == 0, "the layers' attention is not computed for the probe's")
+		r := vitserve.RecordOf(x.Shape, out)
+		m, err := focus.Find(q.Method)
+		require.NoError(t, err)
+		for b := range 2 {
+			got, err := m.Map(context.Background(), focus.Subject{Record: r.Image(b)}, q.Options)
+			require.NoError(t, err)
+			require.Zero(t, got.Layer)
+			require.InDeltaSlice(t, want.Float32s()[(i*2+b)*cells:][:cells], got.Values.Float32s(), 1e-6)
+		}
+	}
+	// A layer that is named is read as in any model without a class token.
+	m, err := focus.Find("raw")
+	require.NoError(t, err)
+	for _, o := range []focus.Options{{Layer: 1}, {Query: []int{0, 1}}} {
+		out, err := x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(focus.Question{Method: "raw", Options: focus.Options{Layer: o.Layer}, Queries: nil}, x.Shape))
+		require.NoError(t, err)
+		if len(o.Query) > 0 {
+			out, err = x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(focus.Question{Method: "raw", Queries: [][]int{o.Query}}, x.Shape))
+			require.NoError(t, err)
+		}
+		got, err := m.Map(context.Background(), focus.Subject{Record: vitserve.RecordOf(x.Shape, out).Image(0)}, o)
+		require.NoError(t, err)
+		require.Positive(t, got.Layer)
+	}
+	// A record of other layers than the probe's lacks it.
+	_, err = m.Map(context.Background(), focus.Subject{Record: &focus.Record{Shape: x.Shape, Attn: []*tensor.Dense{tensor.New(tensor.WithShape(1, 3, 16, 16), tensor.Of(tensor.Float32))}}}, focus.Options{})
+	require.ErrorIs(t, err, focus.ErrRows)
+}
+
 // moves returns a record of one head in two layers, whose values are as long
 // as told.
 func moves(lengths ...float32) *focus.Record {

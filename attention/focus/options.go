@@ -101,7 +101,11 @@ func makeOptions() []Option {
 			Help: "head that is read, from 1", Range: "1 to the number of heads", Default: "all of them, fused",
 			at: func(o *Options) Value { return (*whole)(&o.Head) },
 			bad: func(o Options, s Shape) error {
-				return within("head", o.Head, s.Heads, fmt.Sprintf("1 to %d", s.Heads), "0 for all")
+				heads := s.Heads
+				if s.looksByProbe(o) {
+					heads = s.ProbeHeads
+				}
+				return within("head", o.Head, heads, fmt.Sprintf("1 to %d", heads), "0 for all")
 			},
 		},
 		{

@@ -125,6 +125,7 @@ func (q *Question) OfSheet(s Shape) error {
 	if len(q.Queries) > 1 {
 		return badOption("queries of a sheet", len(q.Queries), "one")
 	}
+	s.ProbeHeads = 0 // its pictures are of layers
 	q.Keep = &Part{Rows: q.Rows(s)}
 	return nil
 }

@@ -23,6 +23,7 @@ type Record struct {
 	Logits *tensor.Dense   // (B, K); nil without a head
 	Attn   []*tensor.Dense // by block, (B, H, R, N): rows Rows of every head
 	Rows   []int           // which query rows Attn holds; nil: all N
+	Probe  *tensor.Dense   // (B, H, 1, N) what the probe looks at; nil without one
 
 	// Gram is by block (B, N, H, H), for each token x the dot products of what
 	// the heads would add where it alone is attended to:
@@ -35,12 +36,15 @@ type Record struct {
 
 // Image returns the record of image b alone, over the same memory.
 func (r *Record) Image(b int) *Record {
-	if b == 0 && len(r.Attn) > 0 && r.Attn[0].Shape()[0] == 1 {
+	if b == 0 && r.images() == 1 {
 		return r // of one image already
 	}
 	one := *r
 	if r.Logits != nil {
 		one.Logits = sliced(r.Logits, b)
+	}
+	if r.Probe != nil {
+		one.Probe = sliced(r.Probe, b)
 	}
 	one.Attn, one.Gram = nil, nil
 	for _, a := range r.Attn {
@@ -50,6 +54,17 @@ func (r *Record) Image(b int) *Record {
 		one.Gram = append(one.Gram, sliced(g, b))
 	}
 	return &one
+}
+
+// images returns B, 0 of a record of nothing.
+func (r *Record) images() int {
+	switch {
+	case len(r.Attn) > 0:
+		return r.Attn[0].Shape()[0]
+	case r.Probe != nil:
+		return r.Probe.Shape()[0]
+	}
+	return 0
 }
 
 // sliced returns image b of a batch as a batch of one.

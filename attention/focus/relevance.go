@@ -1,6 +1,10 @@
 package focus
 
-import "gorgonia.org/tensor"
+import (
+	"slices"
+
+	"gorgonia.org/tensor"
+)
 
 // relevance follows attention that speaks for the class through the layers,
 // from the first to the last:
@@ -10,7 +14,8 @@ import "gorgonia.org/tensor"
 // Chefer et al., "Generic Attention-model Explainability for Interpreting
 // Bi-Modal and Encoder-Decoder Transformers",
 // https://arxiv.org/abs/2103.15679, equations 5 and 6. The map is the class
-// token's row of R, or the mean of the patches' rows of a model without one.
+// token's row of R, or the mean of the patches' rows of a model without one;
+// where a probe pools the tokens, its own Ā times R.
 // What the identity puts there is taken off again: it says where the row
 // began, and would hide small relevance under rounding. As in rollout only
 // the row is carried, from the last layer down.
@@ -21,9 +26,13 @@ func relevance(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer 
 		if err != nil {
 			return nil, 0, err
 		}
+		began, err := d.begin(seed)
+		if err != nil {
+			return nil, 0, err
+		}
 		var of [][]float64
 		for b := range d.x.images() {
-			row := d.x.start(d.o)
+			row := slices.Clone(began(b))
 			n := len(row)
 			next := make([]float64, n)
 			for block := depth - 1; block >= start; block-- {
@@ -39,14 +48,32 @@ func relevance(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer 
 				}
 				row, next = next, row
 			}
-			for i, w := range d.x.start(d.o) {
-				row[i] -= w
+			if d.x.ProbeHeads == 0 { // which is none of the tokens that look at themselves
+				for i, w := range began(b) {
+					row[i] -= w
+				}
 			}
 			of = append(of, row)
 		}
 		rows = append(rows, of)
 	}
 	return rows, 0, nil
+}
+
+// begin returns the row (N) that relevance begins with, by image.
+func (d *derivation) begin(seed *tensor.Dense) (func(b int) []float64, error) {
+	if d.x.ProbeHeads == 0 {
+		return func(int) []float64 { return d.x.start(d.o) }, nil
+	}
+	grad, err := d.trace.ProbeGrad(d.ctx, seed, d.x.Depth-1)
+	if err != nil {
+		return nil, err
+	}
+	shares := product(d.trace.Probe(), grad)
+	for i, v := range shares.Float32s() {
+		shares.Float32s()[i] = max(0, v)
+	}
+	return func(b int) []float64 { return probed(shares, b, Options{}) }, nil
 }
 
 // start returns the row (N) that a flow through the layers begins with: one
@@ -87,6 +114,13 @@ func gradRollout(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, laye
 			return nil, 0, err
 		}
 		r := Record{Shape: d.x.Shape, Attn: make([]*tensor.Dense, depth)}
+		if d.x.ProbeHeads > 0 {
+			grad, err := d.trace.ProbeGrad(d.ctx, seed, depth-1)
+			if err != nil {
+				return nil, 0, err
+			}
+			r.Probe = speaking(d.trace.Probe(), grad)
+		}
 		for block := range depth {
 			at := block
 			if o.Compat == VitExplain {
@@ -117,8 +151,17 @@ func (r *Record) blank(images int) *tensor.Dense {
 	return tensor.New(tensor.WithShape(images, 1, n, n), tensor.Of(tensor.Float32))
 }
 
+// product returns a ∘ g.
+func product(a, g *tensor.Dense) *tensor.Dense {
+	out := tensor.New(tensor.WithShape(a.Shape()...), tensor.Of(tensor.Float32))
+	for i, v := range a.Float32s() {
+		out.Float32s()[i] = v * g.Float32s()[i]
+	}
+	return out
+}
+
 // speaking returns max(0, mean over heads of a ∘ g) as attention of one head:
-// a and g are (B, H, N, N), the result is (B, 1, N, N).
+// a and g are (B, H, R, N), the result is (B, 1, R, N).
 func speaking(a, g *tensor.Dense) *tensor.Dense {
 	s := a.Shape()
 	heads, size := s[1], s[2]*s[3]
@@ -149,6 +192,8 @@ func speaking(a, g *tensor.Dense) *tensor.Dense {
 // equations 3 to 6. It begins at the last layer but one, as the authors'
 // program. y(l) is pooled as the model pools: that program takes the mean of
 // all tokens, which is not what a head on the class token was trained for.
+// Where a probe pools the tokens, A(l) is its attention to those of layer l,
+// as the authors have it for SigLIP.
 func legrad(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int, err error) {
 	depth := d.x.Depth
 	start := blockOf(d.o.Start, max(0, depth-2))
@@ -158,19 +203,19 @@ func legrad(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int
 			if err := d.ctx.Err(); err != nil {
 				return nil, 0, err
 			}
-			g, err := d.trace.ProbsGrad(d.ctx, seed, block, []int{block})
+			g, err := d.lastGrad(seed, block)
 			if err != nil {
 				return nil, 0, err
 			}
-			s := g[block].Shape()
-			heads, n := s[1], s[3]
+			s := g.Shape()
+			looks, n := s[1]*s[2], s[3]
 			for b := range of {
 				if of[b] == nil {
 					of[b] = make([]float64, n)
 				}
-				for from := imageOf(g[block], b); len(from) > 0; from = from[n:] {
+				for from := imageOf(g, b); len(from) > 0; from = from[n:] {
 					for j, v := range from[:n] {
-						of[b][j] += float64(max(0, v)) / float64(heads*n)
+						of[b][j] += float64(max(0, v)) / float64(looks)
 					}
 				}
 			}
@@ -178,4 +223,14 @@ func legrad(d *derivation, seeds []*tensor.Dense) (rows [][][]float64, layer int
 		rows = append(rows, of)
 	}
 	return rows, 0, nil
+}
+
+// lastGrad returns ∂y(l)/∂A (B, H, R, N) of the layer of a block, or of the
+// probe over its tokens.
+func (d *derivation) lastGrad(seed *tensor.Dense, block int) (*tensor.Dense, error) {
+	if d.x.ProbeHeads > 0 {
+		return d.trace.ProbeGrad(d.ctx, seed, block)
+	}
+	g, err := d.trace.ProbsGrad(d.ctx, seed, block, []int{block})
+	return g[block], err
 }

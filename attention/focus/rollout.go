@@ -10,8 +10,8 @@ import "slices"
 //	R      = Â(L) … Â(2) Â(1)
 //
 // and the map is the class token's row of R minus the prefix tokens' columns;
-// the mean of the patches' rows for a model without class token. Only that
-// row is wanted, so a row vector is carried down from the top layer, O(N²) a
+// the mean of the patches' rows for a model without class token; of one that
+// pools by attention, its probe's row times R. Only that row is wanted, so a row vector is carried down from the top layer, O(N²) a
 // layer, and no product of matrices is made.
 //
 // The discard ratio d zeroes, before the residual is added, the ⌊d·N²⌋ lowest
@@ -32,7 +32,10 @@ func rollout(r *Record, b int, o Options) (*Map, error) {
 // flow returns the row (N) of rollout. Whether the discard ratio spares
 // element (0, 0) is for the caller.
 func (r *Record) flow(b int, o Options, spare bool) ([]float64, error) {
-	vec := r.start(o)
+	vec, err := r.begin(b, o)
+	if err != nil {
+		return nil, err
+	}
 	tokens := len(vec)
 	next := make([]float64, tokens)
 	row := make([]float32, tokens)

@@ -6,14 +6,17 @@ For each model of KINDS, from models/testdata/golden, <model>_maps.npy is
 own golden pixels, computed by PyTorch's automatic differentiation with each
 author's formula. Their normalisation to 0..1, which changes no correlation,
 is left out. <model>_norms.npy is (option, B, rows·cols): the maps of
-NORM_OPTIONS, which know no class.
+NORM_OPTIONS, which know no class. Where the model pools by attention,
+<model>_looks.npy is (LOOKS, B, rows·cols): what the probe looks at, the mean of its
+heads, the second of them, and rollout from it.
 
     relevance      Chefer et al. 2021, the notebook's rules for ViT
     gradrollout    vit-explain's grad_rollout with rows normalised, discard 0 and 0.5
     vit-explain    the same as that program computes it: columns divided,
                    gradients in the order its hooks meet them, discard 0.9
     gradcam        pytorch-grad-cam on a block's norm1
-    legrad         LeGrad, the model's own pooling in place of its mean of tokens
+    legrad         LeGrad, the model's own pooling in place of its mean of tokens;
+                   of attention pooling the gradient at its own attention
     inputgradient, integrated  captum's with a black baseline in [0, 1]
     normrollout    the summed norms of Kobayashi et al. 2020, each vector made,
                    rows normalised, rolled out with Abnar and Zuidema's identity
@@ -32,8 +35,8 @@ import torch
 import transformers
 
 GOLDEN = Path("../../../models/testdata/golden")
-# class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks
-KINDS = ["timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm"]
+# class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks; a probe
+KINDS = ["timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map"]
 TARGETS = [(0, None), (2, None), (3, 1)]  # a class, and the class that is subtracted
 METHODS = ["relevance", "gradrollout", "gradrollout 0.5", "vit-explain", "gradcam", "gradcam 1", "legrad", "legrad 2", "inputgradient", "integrated"]
 STEPS = 12
@@ -48,9 +51,21 @@ def load(kind):
     model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
     for b in model.blocks:
         b.attn.fused_attn = False
+    if model.attn_pool is not None:
+        model.attn_pool.forward = lambda x: pooled(model, x)[0]
     cfg = config["pretrained_cfg"]
     mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
     return model.eval().requires_grad_(False), mean, std
+
+
+def pooled(model, x):
+    """timm's attention pooling and its attention (B, H, 1, N), which it does not tell."""
+    p = model.attn_pool
+    heads = lambda t: t.unflatten(-1, (p.num_heads, -1)).transpose(1, 2)
+    k, v = map(heads, p.kv(x).chunk(2, -1))
+    a = (heads(p.q(p.latent)) @ k.transpose(-2, -1) * p.head_dim**-0.5).softmax(-1)
+    o = p.proj((a @ v).transpose(1, 2).flatten(2))
+    return (o + p.mlp(p.norm(o)))[:, 0], a
 
 
 class Run:
@@ -66,7 +81,13 @@ class Run:
             hooks.append(b.attn.qkv.register_forward_hook(lambda m, a, o: self.qkv.append(o)))
             hooks.append(b.norm1.register_forward_hook(lambda m, a, o: self.normed.append(o)))
             hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
-        self.logits = model((self.pixels - mean) / std)[0]
+        if model.attn_pool is None:
+            self.probe = None
+            self.logits = model((self.pixels - mean) / std)[0]
+        else:
+            assert model.pool_include_prefix
+            features, self.probe = pooled(model, model.forward_features((self.pixels - mean) / std))
+            self.logits = model.head(features)[0]
         for h in hooks:
             h.remove()
         self.prefix = model.num_prefix_tokens
@@ -77,7 +98,9 @@ class Run:
         y = logits[target[0]] - (logits[target[1]] if target[1] is not None else 0)
         return torch.autograd.grad(y, of, retain_graph=True)
 
-    def row(self, r):
+    def row(self, r, begins=None):
+        if begins is not None:  # what a probe looks at, through the layers
+            return (begins @ r)[self.prefix :]
         r = r[self.prefix :].mean(0) if self.pooled else r[0]
         return r[self.prefix :]
 
@@ -90,7 +113,10 @@ def relevance(run, target):
     r = torch.eye(run.attn[0].shape[-1])
     for a, g in zip(run.attn, run.grads(target, run.attn)):
         r = r + (g[0] * a[0]).clamp(min=0).mean(0) @ r
-    return run.row(r)
+    if run.probe is None:
+        return run.row(r)
+    (g,) = run.grads(target, [run.probe])
+    return run.row(r, (g * run.probe)[0, :, 0].clamp(min=0).mean(0))
 
 
 def grad_rollout(run, target, discard, hooked):
@@ -103,7 +129,19 @@ def grad_rollout(run, target, discard, hooked):
         m = (fused + torch.eye(n)) / 2
         m = m / (m.sum(-1) if hooked else m.sum(-1, keepdim=True))
         result = m @ result
-    return run.row(result)
+    if run.probe is None:
+        return run.row(result)
+    (g,) = run.grads(target, [run.probe])
+    begins = (g * run.probe)[0, :, 0].mean(0).clamp(min=0)
+    return run.row(result, begins / begins.sum())
+
+
+def rollout(run):
+    result = torch.eye(run.attn[0].shape[-1])
+    for a in run.attn:
+        m = a[0].mean(0) + torch.eye(len(result))
+        result = m / m.sum(-1, keepdim=True) @ result
+    return run.row(result, run.probe[0, :, 0].mean(0))
 
 
 def norm_rollout(run, discard, start):
@@ -123,7 +161,7 @@ def norm_rollout(run, discard, start):
         moved[0, 0] = kept
         m = moved + torch.eye(n)
         result = m / m.sum(-1, keepdim=True) @ result
-    return run.row(result)
+    return run.row(result, None if run.probe is None else run.probe[0, :, 0].mean(0))
 
 
 def gradcam(run, target, layer):
@@ -135,7 +173,11 @@ def gradcam(run, target, layer):
 def legrad(run, target, start):
     total = 0
     for tokens, attn in list(zip(run.tokens, run.attn))[start:]:
-        logits = head(run.model, tokens)[0]
+        if run.probe is not None:
+            features, attn = pooled(run.model, run.model.norm(tokens))
+            logits = run.model.head(features)[0]
+        else:
+            logits = head(run.model, tokens)[0]
         (g,) = run.grads(target, [attn], logits)
         total = total + g[0].clamp(min=0).mean(0).mean(0)[run.prefix :]
     return total
@@ -180,7 +222,7 @@ class TransformersRun(Run):
 
     def __init__(self, model, mean, std, pixels):
         self.model = model
-        self.pixels = pixels.clone().requires_grad_()
+        self.pixels, self.probe = pixels.clone().requires_grad_(), None
         self.attn, self.normed, self.tokens = [], [], []
         hooks = []
         dino = hasattr(model, "dinov2_with_registers")
@@ -233,3 +275,6 @@ for kind in KINDS:
     norms = torch.stack([torch.stack([norm_rollout(run, *o) for run in runs]) for o in NORM_OPTIONS])
     assert norms.isfinite().all()
     np.save(f"{kind}_norms.npy", norms.detach().numpy())
+    if model.attn_pool is not None:
+        looks = [[r.probe[0, :, 0].mean(0)[r.prefix :], r.probe[0, 1, 0, r.prefix :], rollout(r)] for r in runs]
+        np.save(f"{kind}_looks.npy", torch.stack([torch.stack(by) for by in zip(*looks)]).detach().numpy())
