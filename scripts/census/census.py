@@ -20,7 +20,7 @@ import zlib
 import numpy as np
 
 import pictures as drawn
-from judge import Crash, Refused, answers_digest, judge
+from judge import Crash, Program, Refused, answers_digest, judge
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no case needs the hub
 
@@ -50,10 +50,11 @@ def recorded(path):
     return {key(r): r for r in lines}
 
 
-def program_text(module):
+def program_text(module, name):
     """What a kept reference depends on."""
     files = [HERE / f"{n}.py" for n in ("weights", "pictures", module.__name__)]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
+    text = b"".join(f.read_bytes() for f in files) + module.facts(name).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def reference(module, name, seed, folder, kept, shown):
@@ -77,16 +78,15 @@ def one(o, module, family, name, shown):
     folder.mkdir(parents=True)
     seed = zlib.crc32(name.encode())
     line = {"source": o.source, "family": family, "name": name}
-    kept = o.work / "references" / o.source / f"{name.replace('/', '+')}-{program_text(module)}.npz"
+    kept = o.work / "references" / o.source / f"{name.replace('/', '+')}-{program_text(module, name)}.npz"
     try:
         want = reference(module, name, seed, folder, kept, shown)
     except Exception as e:  # the library's own refusal
         traceback.print_exc(file=sys.stderr)
         return line | {"verdict": "error", "why": f"{type(e).__name__}: {e}"[:500]}
     referred = time.time() - began
-    model = module.opened(name, folder) if hasattr(module, "opened") else folder
-    line |= judge(o.vitserve, model, shown, want, o.work, getattr(module, "scoring", lambda n: "softmax")(name))
-    if o.base:
+    line |= judge(Program(o.vitserve, module.flags(name)), folder, shown, want, o.work)
+    if o.base and o.source != "form":
         line["base"] = against(o, folder, shown, want)
     shutil.rmtree(folder, ignore_errors=True)
     return line | {"seconds": [round(referred, 1), round(time.time() - began - referred, 1)]}
@@ -96,11 +96,11 @@ def against(o, folder, shown, want):
     """Says whether another build answers the same to the bit."""
     classes = len(want["logits0"]) if "logits0" in want else 0
     try:
-        theirs = answers_digest(o.base, folder, shown, classes)
+        theirs = answers_digest(Program(o.base), folder, shown, classes)
     except (Refused, Crash) as e:
         return f"refused: {e}"[:200]
     try:
-        return "same" if answers_digest(o.vitserve, folder, shown, classes) == theirs else "differs"
+        return "same" if answers_digest(Program(o.vitserve), folder, shown, classes) == theirs else "differs"
     except (Refused, Crash) as e:
         return f"differs: {e}"[:200]
 

@@ -2,8 +2,6 @@
 number of classes among the weights that timm knows of, at depth 2 with the real
 widths, saved as timm saves for the hub."""
 
-import json
-
 import timm
 import torch
 from timm.models._registry import _model_with_tags, _module_to_models
@@ -48,10 +46,20 @@ def build(name, seed, folder):
     """Saves the model of a case and returns it."""
     torch.manual_seed(seed)  # learned frequencies are scaled from where they begin
     with uninitialised():
-        model = timm.create_model(name, pretrained=False, depth=2).eval()
+        model = shallow(name).eval()
     randomise(model, seed)
     timm.models._hub.save_for_hf(model, folder, safe_serialization=True)
     return model
+
+
+def shallow(name):
+    """The architecture at depth 2, also where it says something of each block."""
+    if "sapiens2" in name:
+        heads = [b.attn.num_kv_heads for b in timm.create_model(name, pretrained=False, device="meta").blocks]
+        return timm.create_model(name, pretrained=False, depth=2, num_kv_heads=(max(heads), min(heads)))
+    if "_enc" in name:  # the tower of a language model, which has no head
+        return timm.create_model(name, pretrained=False, depth=2, num_classes=0)
+    return timm.create_model(name, pretrained=False, depth=2)
 
 
 @torch.no_grad()
@@ -86,5 +94,10 @@ def grid(model, tokens):
     return tokens[getattr(model, "num_prefix_tokens", 0):]
 
 
-def config(folder):
-    return json.loads((folder / "config.json").read_text())
+def facts(name):
+    """What else the references depend on."""
+    return ""
+
+
+def flags(name):
+    return []
