@@ -20,6 +20,8 @@ func TestConfigurationsAreCompared(t *testing.T) {
 		{"hf_vit", `"intermediate_size": 96`, `"intermediate_size": 128`, "intermediate_size says an MLP width of 128, the file has 96"},
 		{"hf_vit", `"num_channels": 3`, `"num_channels": 1`, "num_channels says channels 1, the file has 3"},
 		{"hf_vit", `"patch_size": 8`, `"patch_size": 16`, "patch_size says 16×16, the file has 8×8"},
+		{"hf_vit", `"image_size": `, `"image_size": 1`, "image_size says an input of 1"},
+		{"hf_vit", `"image_size": `, `"size": `, "default for image_size says an input of 224×224, which is 784 patches of 8×8; embeddings.position_embeddings has"},
 		{"timm_vit", `"depth": 2`, `"depth": 3`, "model_args.depth says a depth of 3, the file has 2"},
 		{"timm_vit", `"embed_dim": 32`, `"embed_dim": 48`, "model_args.embed_dim says a dim of 48"},
 		{"timm_vit", `"patch_size": 8`, `"patch_size": 16`, "model_args.patch_size says a patch size of 16"},

@@ -99,6 +99,13 @@ func (l *loader) hfPositions(name string) error {
 			return errors.New("config.json: image_size, want a number or a pair")
 		}
 	}
+	// timm resamples positions as it loads them; transformers fails to.
+	if s := l.Shape(name); len(s) >= 2 {
+		patches := image[0] / l.cfg.Patch[0] * (image[1] / l.cfg.Patch[1])
+		if rows := s[len(s)-2]; rows < patches || rows > patches+l.cfg.Prefix {
+			return fmt.Errorf("%s says an input of %s, which is %d patches of %s; %s has %d rows, with %d prefix tokens or without", by, sizeText(image), patches, sizeText(l.cfg.Patch), name, rows, l.cfg.Prefix)
+		}
+	}
 	return l.positions(name, image, by)
 }
 

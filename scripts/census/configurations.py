@@ -72,7 +72,8 @@ GATED = {"use_gated_mlp": True, "hidden_act": "silu"}
 # (family, name on the hub, class, configuration, processor, what is compared).
 # What: "logits"; "class", the class token after the last norm; "mean", that of
 # all tokens; "pooler", what the model itself calls pooled; "image", the vector
-# that the model compares with words; "vision", the pooled one of the tower.
+# that the model compares with words; "vision", the pooled one of the tower;
+# "grid", every patch of a model that has its own idea of no pooled vector.
 ROWS = [
     ("vit", "google/vit-base-patch16-224", "ViTForImageClassification", BASE | labels(1000), vit_photos(224), "logits"),
     ("vit", "google/vit-base-patch16-224-in21k", "ViTModel", BASE, vit_photos(224), "class"),
@@ -133,9 +134,9 @@ ROWS = [
      BEIT | {"size": square(512), "crop_size": square(512)}, "logits"),
     ("beit", "microsoft/beit-base-patch16-224-pt22k-ft22k", "BeitForImageClassification", BASE | BEIT_224 | labels(21841), BEIT, "logits"),
     ("beit", "microsoft/beit-base-patch16-224-pt22k", "BeitForMaskedImageModeling",
-     BASE | {"use_shared_relative_position_bias": True, "use_mask_token": True, "use_mean_pooling": True}, BEIT, "class"),
+     BASE | {"use_shared_relative_position_bias": True, "use_mask_token": True, "use_mean_pooling": True}, BEIT, "grid"),
     ("data2vec", "facebook/data2vec-vision-base-ft1k", "Data2VecVisionForImageClassification", BASE | BEIT_224 | labels(1000), BEIT, "logits"),
-    ("data2vec", "facebook/data2vec-vision-large", "Data2VecVisionModel", LARGE | {"use_shared_relative_position_bias": True, "use_mean_pooling": True}, BEIT, "pooler"),
+    ("data2vec", "facebook/data2vec-vision-large", "Data2VecVisionModel", LARGE | {"use_shared_relative_position_bias": True, "use_mean_pooling": True}, BEIT, "grid"),
     ("mae", "facebook/vit-mae-base", "ViTMAEForPreTraining", BASE, MAE, "class"),
     ("mae", "facebook/vit-mae-large", "ViTMAEModel", LARGE, MAE, "class"),
     ("mae", "facebook/vit-mae-huge as a ViT", "ViTModel", HUGE | {"patch_size": 14, "layer_norm_eps": 1e-12}, MAE, "class"),

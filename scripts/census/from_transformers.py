@@ -71,7 +71,7 @@ def answers(model, pictures):
         x = processor(p, return_tensors="pt")
         if x["pixel_values"].dim() == 4:
             out[f"tensor{i}"] = x["pixel_values"][0].float().numpy()
-        kind = "logits" if what == "logits" else "features"
+        kind = what if what in ("logits", "grid") else "features"
         out[f"{kind}{i}"] = ANSWERS[what](model, x)[0].float().numpy()
     return out
 
@@ -85,20 +85,19 @@ def backend(folder):
     return {"backend": "torchvision" if kind.endswith("Fast") else "pil"}
 
 
-def unmasked(model, x):
-    """The class token of the encoder, of one that is trained on a part of the patches too."""
+def tokens(model, x):
+    """Those of the encoder after its last norm, of one that is trained on a part of the patches too."""
     encoder = getattr(model, "vit", getattr(model, "beit", model))
     if hasattr(model.config, "mask_ratio"):
         encoder.config.mask_ratio = 0.0
-    tokens = encoder(**x).last_hidden_state
-    if hasattr(model, "beit"):
-        tokens = model.layernorm(tokens)
-    return tokens[:, 0]
+    out = encoder(**x).last_hidden_state
+    return model.layernorm(out) if hasattr(model, "beit") else out
 
 
 ANSWERS = {
     "logits": lambda m, x: m(**x).logits,
-    "class": unmasked,
+    "class": lambda m, x: tokens(m, x)[:, 0],
+    "grid": lambda m, x: tokens(m, x)[:, 1:],
     "mean": lambda m, x: m(**x).last_hidden_state.mean(1),
     "pooler": lambda m, x: m(**x).pooler_output,
     "embeds": lambda m, x: m(**x).image_embeds,

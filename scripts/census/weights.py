@@ -46,7 +46,7 @@ def randomise(model, seed):
     of_norms, held = norms(model), set(model.state_dict())
     tensors = [*model.named_parameters(), *(b for b in model.named_buffers() if b[0] in held)]
     for name, p in tensors:
-        if KEPT.search(name) or not p.is_floating_point():
+        if KEPT.search(name) or not p.is_floating_point() or p.dim() == 0:
             continue
         size = STREAM if WRITERS.search(name) else 1.0
         if post_norm(model, name):
