@@ -42,7 +42,9 @@ func TestKinds(t *testing.T) {
 		want error
 		says string
 	}{
-		{"tiff in old JPEG", tagged(t, lzw, tiffCompression, tiffCompression, 6), ErrFormat, "compression value 6"},
+		{"tiff in old JPEG that is none", tagged(t, lzw, tiffCompression, tiffCompression, 6), ErrImage, "JPEG of the old kind"},
+		{"tiff in WebP", tagged(t, lzw, tiffCompression, tiffCompression, 50001), ErrFormat, "compression value 50001"},
+		{"tiff in LZMA that is none", tagged(t, lzw, tiffCompression, tiffCompression, 34925), ErrImage, "no LZMA data"},
 		{"tiff whose JPEG is none", tagged(t, lzw, tiffCompression, tiffCompression, 7), ErrImage, "no start of an image"},
 		{"tiff of 5 bits", tagged(t, gray, 258, 258, 5), ErrFormat, "BitsPerSample of 5"},
 		{"tiff of Lab", tagged(t, gray, tiffPhotometric, tiffPhotometric, 8), ErrImage, "1 samples a pixel in color model 8, want 3"},

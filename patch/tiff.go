@@ -37,16 +37,18 @@ const (
 
 // Values of those tags.
 const (
-	uncompressed, faxRows, group3, group4     = 1, 2, 3, 4
-	lzwCode, jpegCode, deflate, deflateOld    = 5, 7, 8, 32946
-	faxWords, packBits, thunderScan, zstdCode = 32771, 32773, 32809, 50000
-	whiteIsZero, blackIsZero, rgb, paletted   = 0, 1, 2, 3
-	inks, ycbcr, cielab                       = 5, 6, 8
-	separatePlanes                            = 2
-	horizontalDifferences, floatDifferences   = 2, 3
-	premultiplied                             = 1 // an extra sample that is alpha, and the colours are multiplied by it
-	lowBitsFirst                              = 2
-	unsigned, signed, floating                = 1, 2, 3
+	uncompressed, faxRows, group3, group4   = 1, 2, 3, 4
+	lzwCode, oldJPEGCode, jpegCode          = 5, 6, 7
+	deflate, deflateOld                     = 8, 32946
+	faxWords, packBits, thunderScan         = 32771, 32773, 32809
+	lzmaCode, zstdCode                      = 34925, 50000
+	whiteIsZero, blackIsZero, rgb, paletted = 0, 1, 2, 3
+	inks, ycbcr, cielab                     = 5, 6, 8
+	separatePlanes                          = 2
+	horizontalDifferences, floatDifferences = 2, 3
+	premultiplied                           = 1 // an extra sample that is alpha, and the colours are multiplied by it
+	lowBitsFirst                            = 2
+	unsigned, signed, floating              = 1, 2, 3
 )
 
 var errTIFFKind = errors.New("kind of TIFF that is not decoded")
@@ -110,8 +112,12 @@ func (f *tiffFile) readKind() error {
 	if f.compression == 0 {
 		f.compression = uncompressed
 	}
-	if !slices.Contains([]int{uncompressed, faxRows, group3, group4, lzwCode, jpegCode, deflate, deflateOld, faxWords, packBits, thunderScan, zstdCode}, f.compression) {
+	if !slices.Contains([]int{uncompressed, faxRows, group3, group4, lzwCode, oldJPEGCode, jpegCode, deflate, deflateOld, faxWords, packBits, thunderScan, lzmaCode, zstdCode}, f.compression) {
 		return lacking("compression value %d", f.compression)
+	}
+	old := f.compression == oldJPEGCode
+	if old {
+		f.photometric = ycbcr // whatever they say
 	}
 	base, ok := tiffBase[f.photometric]
 	if !ok {
@@ -119,10 +125,16 @@ func (f *tiffFile) readKind() error {
 	}
 	bits, _ := f.first(tiffBits, 16)
 	f.bits = 1
+	if old {
+		f.bits = 8
+	}
 	if bits.len() > 0 {
 		f.bits = int(bits.at(0))
 	}
 	f.samples = f.number(tiffSamples, max(1, bits.len()))
+	if old && f.samples != 3 && bits.len() != 3 {
+		return lacking("JPEG of the old kind of %d samples a pixel", f.samples)
+	}
 	if f.samples < base && bits.len() >= base {
 		f.samples = bits.len()
 	}
@@ -180,7 +192,7 @@ func (f *tiffFile) knownSamples(base int) bool {
 // readPredictor reads what samples are differences from. Only some codes know
 // such.
 func (f *tiffFile) readPredictor() error {
-	if !slices.Contains([]int{lzwCode, deflate, deflateOld, zstdCode}, f.compression) {
+	if !slices.Contains([]int{lzwCode, deflate, deflateOld, lzmaCode, zstdCode}, f.compression) {
 		return nil
 	}
 	switch p := f.number(tiffPredictor, 1); {
@@ -218,6 +230,10 @@ func (f *tiffFile) readCode() error {
 	case thunderScan:
 		if f.bits != 4 || f.samples != 1 {
 			return fmt.Errorf("ThunderScan of %d bits and %d samples, want 4 and 1", f.bits, f.samples)
+		}
+	case oldJPEGCode:
+		if f.samples != 3 || f.planes > 1 {
+			return lacking("JPEG of the old kind of %d samples in %d planes", f.samples, f.planes)
 		}
 	case jpegCode:
 		tables, _ := f.find(tiffJPEGTables)

@@ -32,6 +32,9 @@ func (f *tiffFile) readBlocks() error {
 	f.offsets, _ = f.first(offsets, uint64(n))
 	f.counts, _ = f.first(counts, uint64(n))
 	found := int64(f.offsets.len())
+	if f.compression == oldJPEGCode { // the picture may lie elsewhere
+		n = min(n, found)
+	}
 	if f.compression == uncompressed && found > 0 {
 		n = min(n, found)
 	}
@@ -132,10 +135,29 @@ func (f *tiffFile) most(b tiffBlock) int64 {
 		return n * inflated
 	case zstdCode: // a block of 128 kB is a byte and its header of three
 		return n * 128 << 10
+	case lzmaCode: // a match of 273 bytes is 13 decisions of a 45th of a bit at least
+		return n * 8 * 273 * 45 / 13
 	case thunderScan: // at most 63 pixels of a byte
 		return n * 32
 	}
 	return n * 8 * int64(b.row) // a row of a fax takes a bit at least
+}
+
+// unpacking is what a block takes beside its rows.
+func (f *tiffFile) unpacking(b tiffBlock) (int64, error) {
+	mirror := int64(0)
+	if f.mirrored {
+		mirror = int64(len(b.code))
+	}
+	switch f.compression {
+	case zstdCode:
+		n, err := zstdMemory(b.code)
+		return n + mirror, err
+	case lzmaCode:
+		n, err := xzMemory(b.code, int64(b.row)*int64(b.h))
+		return n + mirror, err
+	}
+	return mirror, nil
 }
 
 // tiffCost refuses files that lack data.
@@ -143,6 +165,9 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 	f, err := openTIFF(data)
 	if err != nil {
 		return 0, err
+	}
+	if f.compression == oldJPEGCode {
+		return f.oldJPEGCost()
 	}
 	var read, beside int64
 	for n := range f.present {
@@ -159,16 +184,11 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 			beside = max(beside, header.Cost(len(b.code)).Rows+2*int64(len(b.code)+len(f.tables)))
 			continue
 		}
-		if f.mirrored {
-			beside = max(beside, int64(len(b.code)))
+		more, err := f.unpacking(b)
+		if err != nil {
+			return 0, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
 		}
-		if f.compression == zstdCode {
-			n, err := zstdMemory(b.code)
-			if err != nil {
-				return 0, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
-			}
-			beside = max(beside, n)
-		}
+		beside = max(beside, more)
 		need := int64(f.rows(b.seenH)-1)*int64(b.row) + int64(b.need)
 		if most := f.most(b); most < need {
 			return 0, fmt.Errorf("truncated TIFF: block (%d, %d): %d bytes become %d at most, %d×%d pixels need %d: %w", b.x, b.y, len(b.code), most, b.seenW, b.seenH, need, io.ErrUnexpectedEOF)

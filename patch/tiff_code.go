@@ -24,6 +24,9 @@ func decodeTIFF(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	m := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
 	t := tiffReader{tiffFile: f, ctx: ctx, convert: f.rower()}
 	defer t.close()
+	if f.compression == oldJPEGCode {
+		return m, t.readOldJPEG(m)
+	}
 	for n := range f.present {
 		b := f.block(n)
 		read := t.readBlock
@@ -139,6 +142,8 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 		return &f.unpack, nil
 	case zstdCode:
 		return f.openZstd(b, src)
+	case lzmaCode:
+		return newXZ(f.ctx, b.code, int64(b.row)*int64(b.h))
 	case thunderScan:
 		return &thunder{ctx: f.ctx, src: b.code, width: b.w}, nil
 	case faxRows, faxWords, group3, group4:
