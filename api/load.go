@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -87,9 +88,20 @@ func atName(name string, err error) string {
 	return name + ": "
 }
 
+// errNoFile is fs.ErrNotExist in words.
+var errNoFile = noFile{}
+
+type noFile struct{}
+
+func (noFile) Error() string { return "no such file" }
+func (noFile) Unwrap() error { return fs.ErrNotExist }
+
 // loadFile changes cfg by a file of one document.
 func loadFile(path string, cfg *Config) error {
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("api: config %s, %w: want a file of settings; vitserve serve --print-config writes one", path, errNoFile)
+	}
 	if err != nil {
 		return fmt.Errorf("api: config: %w", err)
 	}

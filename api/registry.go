@@ -52,7 +52,7 @@ type slot struct {
 
 // name is what errors and the log call the model: a model without an id has
 // only a path until its files have said theirs.
-func (s *slot) name() string { return cmp.Or(s.model.ID, s.model.Path) }
+func (s *slot) name() string { return cmp.Or(s.model.ID, s.model.Path, models.Embedded()[0]) }
 
 // loading is a load that others may wait for.
 type loading struct {
@@ -203,7 +203,7 @@ func (r *registry) start(s *slot) (*loading, error) {
 		r.mu.Unlock()
 		close(l.done)
 		if l.err != nil {
-			r.log.Error("model not loaded", "model", name, "path", s.model.Path, "error", l.err, "still_serving", old != nil)
+			r.log.Error("model not loaded", "model", name, "path", s.model.Path, "error", words.Plain(l.err), "still_serving", old != nil)
 			return
 		}
 		r.log.Info("model loaded", "model", l.live.id, "path", s.model.Path, "revision", l.live.revision, "bytes", l.live.bytes, "seconds", time.Since(begin).Seconds())

@@ -120,7 +120,7 @@ func (s *Server) wayIn(r *http.Request, k op.Kind) string {
 		if at.Method == http.MethodHead || at.Path == "/" {
 			continue
 		}
-		paths = append(paths, at.Path)
+		paths = append(paths, filled(at.Path, asked))
 		if leadsTo(strings.Split(at.Path, "/"), asked) {
 			methods = append(methods, at.Method)
 		}
@@ -135,6 +135,18 @@ func (s *Server) wayIn(r *http.Request, k op.Kind) string {
 	}
 	slices.Sort(methods)
 	return fmt.Sprintf("method not allowed: %s%s %s; see /docs", strings.Join(slices.Compact(methods), " or "), what, path)
+}
+
+// filled is a route's path with what was asked for in place of names such as
+// :id.
+func filled(route string, asked []string) string {
+	parts := strings.Split(route, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ":") && i < len(asked) && asked[i] != "" {
+			parts[i] = asked[i]
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // leadsTo reports whether a route's path is that of a request, part by part.

@@ -198,7 +198,11 @@ func (f *fitting) unknown(inside string, key *yaml.Node, names []string) {
 	default:
 		said = ": vitserve serve --print-config shows all"
 	}
-	f.wrong = append(f.wrong, fmt.Errorf("unknown %s %s%s%s", what, f.called(key.Value), at, said))
+	name := key.Value
+	if inside == "" {
+		name = f.called(name)
+	}
+	f.wrong = append(f.wrong, fmt.Errorf("unknown %s %s%s%s", what, name, at, said))
 }
 
 // memberOf returns the type of what stands under a name of a struct.

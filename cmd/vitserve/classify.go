@@ -52,6 +52,9 @@ error, the others go on, and the exit code is 1.`,
 }
 
 func (f *classifyFlags) run(cmd *cobra.Command, args []string) error {
+	if err := f.remoteFlags.check(); err != nil {
+		return err
+	}
 	look, err := f.look()
 	if err != nil {
 		return err

@@ -59,6 +59,9 @@ type embedAnswer struct {
 }
 
 func (f *embedFlags) run(cmd *cobra.Command, args []string) error {
+	if err := f.remoteFlags.check(); err != nil {
+		return err
+	}
 	look, err := f.look()
 	switch {
 	case err != nil:

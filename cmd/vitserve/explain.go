@@ -96,6 +96,9 @@ func usageOf(o focus.Option) string {
 }
 
 func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
+	if err := f.remoteFlags.check(); err != nil {
+		return err
+	}
 	look, err := f.look()
 	if err != nil {
 		return err

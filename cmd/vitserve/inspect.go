@@ -64,7 +64,7 @@ type inspectAnswer struct {
 
 func (f *inspectFlags) run(cmd *cobra.Command, name string) error {
 	if f.npy != "" && f.image == "" {
-		return usageError{errors.New("--npy without --image")}
+		return usageError{errors.New("--npy without --image, want the picture whose tensor is written")}
 	}
 	look, err := f.look()
 	if err != nil {

@@ -41,7 +41,7 @@ func flagError(cmd *cobra.Command, err error) error {
 			cause = "want " + kindOfFlag(value.GetFlag())
 		}
 		cause = strings.TrimPrefix(cause, fmt.Sprintf("%q, ", value.GetValue()))
-		err = fmt.Errorf("--%s: invalid argument %q, %s", value.GetFlag().Name, value.GetValue(), cause)
+		err = fmt.Errorf("invalid argument %q for --%s, %s", value.GetValue(), value.GetFlag().Name, cause)
 	case errors.As(err, &missing):
 		err = fmt.Errorf("--%s needs a value: %s", missing.GetFlag().Name, missing.GetFlag().Usage)
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 )
 
@@ -32,6 +34,11 @@ func (f *photoFlags) register(cmd *cobra.Command) {
 func (f *photoFlags) look() (l lib.Look, err error) {
 	if f.maxPixels < 1 {
 		return l, usageError{fmt.Errorf("--max-pixels %d, want 1 or more", f.maxPixels)}
+	}
+	for _, flag := range []struct{ name, value string }{{"resize", f.resize}, {"preprocess", f.preprocess}} {
+		if all := values(flag.name); !slices.Contains(all, flag.value) {
+			return l, usageError{fmt.Errorf("--%s %s, %s", flag.name, flag.value, words.Among(flag.value, all...))}
+		}
 	}
 	resize, err := patch.ParseResize(f.resize)
 	if err != nil {

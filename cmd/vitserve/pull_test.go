@@ -38,13 +38,18 @@ func hubOf(t *testing.T, name, dir string) *httptest.Server {
 			http.NotFound(w, r)
 			return
 		}
-		sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(data)), data...))
-		w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
+		w.Header().Set("ETag", `"`+blobName(data)+`"`)
 		http.ServeFile(w, r, filepath.Join(dir, filepath.Base(r.PathValue("file"))))
 	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// blobName is what the hub calls a small file: git's hash of it.
+func blobName(data []byte) string {
+	sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(data)), data...))
+	return hex.EncodeToString(sum[:])
 }
 
 // TestPull brings a model over HTTP and classifies with it by its name.

@@ -43,6 +43,14 @@ func (f *remoteFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.key, "api-key", "", "API key of that server (default $VITSERVE_API_KEY)")
 }
 
+// check refuses a key that no server is asked with.
+func (f *remoteFlags) check() error {
+	if f.key != "" && f.url == "" {
+		return usageError{errors.New("--api-key without --url, want both")}
+	}
+	return nil
+}
+
 // open returns a client of the server. Flags that mean nothing there, because
 // the server decides, are refused; far are those that are sent.
 func (f *remoteFlags) open(cmd *cobra.Command, far ...string) (*client.Client, error) {

@@ -30,7 +30,7 @@ func (s *sorter) put(a answer) error {
 	}
 	dir := filepath.Join(s.dir, label)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("--sort-into: %w", err)
+		return fmt.Errorf("--sort-into %s, want a folder that can be written: %w", s.dir, err)
 	}
 	data, err := os.ReadFile(a.Image)
 	if err != nil {

@@ -17,7 +17,7 @@ func Plain(err error) string { return PlainText(err.Error()) }
 // error of it. What is quoted is left as it is.
 var (
 	quoted   = `"(?:[^"\\]|\\.)*"`
-	prefixed = regexp.MustCompile(quoted + `|(^|: |[\n(])(?:(?:` + strings.Join(packages, "|") + `): )+`)
+	prefixed = regexp.MustCompile(quoted + `|(^|: |, |; |[\n(])(?:(?:` + strings.Join(packages, "|") + `): )+`)
 	parsed   = regexp.MustCompile(`strconv\.\w+: parsing (` + quoted + `): (?:invalid syntax|value out of range)`)
 	typed    = regexp.MustCompile(`(?:json: )?cannot unmarshal (\S+(?: ` + "`[^`]*`" + `)?) into (?:Go (?:struct field (\S+)|value) of type )?(struct \{[^}]*\}|\S+)`)
 	declared = regexp.MustCompile("`([^`]*)`")
