@@ -13,12 +13,13 @@ func (m *MultiHead) GradRows(rows, n int, below bool) int {
 	return rows
 }
 
-// Backward enqueues dx = ∂L/∂x (B, N, C) from dy (B, R, C), the gradient at
-// what Forward computed for R tokens with mem.QKV and mem.Heads, which it left
-// as they were. The residual's gradient is dy itself. mem.Out is overwritten
-// and may be dx; qkv (B, N, 3C) is overwritten too. R is what GradRows says;
+// Backward enqueues dx = ∂L/∂x (B, N, C) + residual, which may be dx itself or
+// zero for none, from dy (B, R, C), the gradient at what Forward computed for R
+// tokens with mem.QKV, mem.Raw and mem.Heads, which it left as they were. The
+// forward residual's gradient is dy itself. mem.Out is overwritten and may be
+// dx; qkv (B, N, 3C) is overwritten too. R is what GradRows says;
 // where dx is zero only the captures are computed.
-func (m *MultiHead) Backward(s backend.Stream, dx, dy backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
+func (m *MultiHead) Backward(s backend.Stream, dx, dy, residual backend.Tensor, mem Memory, qkv backend.Tensor, c GradCapture) {
 	rows, dim := dy.Shape[1], dy.Shape[2]
 	a := m.attention(s, mem.Places, dim, rows)
 	a.ProbsGrad, a.Relevance = c.Probs, c.Relevance
@@ -31,13 +32,18 @@ func (m *MultiHead) Backward(s backend.Stream, dx, dy backend.Tensor, mem Memory
 	if m.Norm != nil {
 		s.LayerNormGrad(do, do, mem.Heads.Rows(0, rows), *m.Norm, backend.Tensor{})
 	}
-	s.AttentionGrad(dq, dk, dv, do, mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
+	raw := mem.raw()
+	s.AttentionGrad(dq, dk, dv, do, mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim), raw.Cols(2*dim, 3*dim), a)
+	if m.QueryNorm != nil && !dx.IsZero() {
+		s.LayerNormGrad(dq, dq, raw.Cols(0, dim).Rows(0, rows), *m.QueryNorm, backend.Tensor{})
+		s.LayerNormGrad(dk, dk, raw.Cols(dim, 2*dim), *m.KeyNorm, backend.Tensor{})
+	}
 	switch {
 	case dx.IsZero():
 	case m.QKV != nil:
-		s.LinearGrad(dx, qkv, m.QKV, backend.Epilogue{})
+		s.LinearGrad(dx, qkv, m.QKV, backend.Epilogue{Residual: residual})
 	default:
-		s.LinearGrad(dx, qkv.Cols(dim, 3*dim), m.KeyValue, backend.Epilogue{})
+		s.LinearGrad(dx, qkv.Cols(dim, 3*dim), m.KeyValue, backend.Epilogue{Residual: residual})
 		queries := dx.Rows(0, rows)
 		s.LinearGrad(queries, dq, m.Query, backend.Epilogue{Residual: queries})
 	}

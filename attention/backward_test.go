@@ -88,7 +88,7 @@ func TestBackward(t *testing.T) {
 			require.Equal(t, rows, m.GradRows(rows, n, false))
 			keep, err := kept.Grads(s, batch, heads, computed, n, true, true)
 			require.NoError(t, err)
-			m.Backward(s, dx, dy.Rows(0, computed), mem, gradQKV, keep)
+			m.Backward(s, dx, dy.Rows(0, computed), backend.Tensor{}, mem, gradQKV, keep)
 			gradA, relevance, done := keep.Read(s, n)
 			got := read(dx)
 			done()

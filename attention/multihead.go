@@ -10,8 +10,8 @@ import (
 //
 //	MultiHead(x) = softmax(Q Kᵀ / √D) V Wᵒ, Q = x Wq, K = x Wk, V = x Wv, for each of H heads of D = C/H
 //
-// with what families have beside it: positions of queries and keys, and a norm
-// of the heads.
+// with what families have beside it: positions of queries and keys, norms of
+// them, and a norm of the heads.
 //
 // Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762, section 3.2.
 type MultiHead struct {
@@ -26,6 +26,8 @@ type MultiHead struct {
 	Rope     *backend.Rope     // rotary positions of queries and keys; nil: none
 	Relative *backend.Relative // relative positions of tokens; nil: none
 	Norm     *backend.Norm     // of the heads, side by side, before Proj; nil: none
+
+	QueryNorm, KeyNorm *backend.Norm // of each head of queries and keys; both or nil: none
 }
 
 // Memory is what MultiHead writes on its way.
@@ -34,6 +36,7 @@ type Memory struct {
 	Out  backend.Tensor // (B, N, C) the heads side by side; may be the input
 	Keep bool           // Forward leaves keys and values in QKV; else they are undefined after it
 
+	Raw    backend.Tensor // (B, N, 3C) keeps queries and keys before their norms, and values; zero: they are not kept
 	Heads  backend.Tensor // (B, N, C) keeps the heads before their norm; zero: they are not kept
 	Places Places
 }
@@ -75,12 +78,17 @@ func (p Places) bias(s backend.Stream, r *backend.Relative, rows int) backend.Te
 // the same tensor.
 func (m *MultiHead) Forward(s backend.Stream, y, x, residual backend.Tensor, mem Memory, c Capture) {
 	rows, dim := y.Shape[1], x.Shape[2]
-	q := mem.QKV.Cols(0, dim).Rows(0, rows)
+	raw := mem.raw()
 	if m.QKV != nil {
-		s.Linear(mem.QKV, x, m.QKV, backend.Epilogue{})
+		s.Linear(raw, x, m.QKV, backend.Epilogue{})
 	} else {
-		s.Linear(q, x.Rows(0, rows), m.Query, backend.Epilogue{})
-		s.Linear(mem.QKV.Cols(dim, 3*dim), x, m.KeyValue, backend.Epilogue{})
+		s.Linear(raw.Cols(0, dim).Rows(0, rows), x.Rows(0, rows), m.Query, backend.Epilogue{})
+		s.Linear(raw.Cols(dim, 3*dim), x, m.KeyValue, backend.Epilogue{})
+	}
+	q, k := mem.QKV.Cols(0, dim).Rows(0, rows), mem.QKV.Cols(dim, 2*dim)
+	if m.QueryNorm != nil {
+		s.LayerNorm(q, raw.Cols(0, dim).Rows(0, rows), *m.QueryNorm)
+		s.LayerNorm(k, raw.Cols(dim, 2*dim), *m.KeyNorm)
 	}
 	o := mem.Out.Rows(0, rows)
 	a := m.attention(s, mem.Places, dim, rows)
@@ -89,11 +97,19 @@ func (m *MultiHead) Forward(s backend.Stream, y, x, residual backend.Tensor, mem
 	if !mem.Heads.IsZero() {
 		heads = mem.Heads.Rows(0, rows)
 	}
-	s.Attention(heads, q, mem.QKV.Cols(dim, 2*dim), mem.QKV.Cols(2*dim, 3*dim), a)
+	s.Attention(heads, q, k, raw.Cols(2*dim, 3*dim), a)
 	if m.Norm != nil {
 		s.LayerNorm(o, heads, *m.Norm)
 	}
 	s.Linear(y, o, m.Proj, backend.Epilogue{Residual: residual})
+}
+
+// raw returns where queries, keys and values are projected to.
+func (m Memory) raw() backend.Tensor {
+	if m.Raw.IsZero() {
+		return m.QKV
+	}
+	return m.Raw
 }
 
 // attention returns the parameters for the first rows tokens of a width, and

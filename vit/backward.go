@@ -280,34 +280,71 @@ func (p *backward) block(i, rows int) (err error) {
 	b, t, m, s := &p.m.blocks[i], p.mem.blocks[i], p.mem, p.s
 	normed := slices.Contains(p.w.Normed, i)
 	deeper := i > p.w.lowest() || p.w.Pixels || slices.Contains(p.w.Tokens, i-1)
-	rows = b.attn.GradRows(rows, p.m.cfg.Tokens(), normed || deeper)
+	below := normed || deeper
+	rows = b.attn.GradRows(rows, p.m.cfg.Tokens(), below)
 	grad, y := m.grad.Rows(0, rows), m.y.Rows(0, rows)
-	s.LinearGrad(m.hidden.Rows(0, rows), grad, b.fc2, backend.Epilogue{})
-	if b.inner != nil {
-		h := m.hidden.Rows(0, rows)
-		s.LayerNormGrad(h, h, t.hidden.Rows(0, rows), *b.inner, backend.Tensor{})
+	none := backend.Tensor{}
+	switch b.form {
+	case FormPre:
+		p.mlp(i, y, grad, none)
+		s.LayerNormGrad(grad, y, t.mid.Rows(0, rows), b.norm2, grad)
+		err = p.attend(i, m.y, grad, m.y, none, below)
+	case FormParallel:
+		if err = p.attend(i, m.y, grad, m.y, none, below); below {
+			p.mlp(i, y, grad, y)
+		}
+	case FormPost:
+		s.LayerNormGrad(y, grad, t.branch2.Rows(0, rows), b.norm2, none)
+		p.mlp(i, grad, y, grad)
+		s.LayerNormGrad(y, grad, t.branch1.Rows(0, rows), b.norm1, none)
+		err = p.attend(i, m.grad, y, m.heads, m.grad, below)
 	}
-	s.LinearGrad(y, m.hidden.Rows(0, rows), b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre.Rows(0, rows)})
-	s.LayerNormGrad(grad, y, t.mid.Rows(0, rows), b.norm2, grad)
-
-	c := p.m.cfg
-	keep, err := p.t.kept.Grads(s, p.n, c.Heads, rows, c.Tokens(), slices.Contains(p.w.Probs, i), slices.Contains(p.w.Relevance, i))
 	if err != nil {
 		return err
 	}
-	var dx backend.Tensor
-	if normed || deeper {
-		dx = m.y
+	given := m.y
+	if b.form == FormPost {
+		given = m.grad
 	}
-	b.attn.Backward(s, dx, grad, attention.Memory{QKV: t.qkv, Out: m.y, Heads: t.heads, Places: m.places}, m.gradQKV, keep)
-	p.read(i, keep)
 	if normed {
-		p.grads.Normed[i] = read(s, m.y)
+		p.grads.Normed[i] = read(s, given)
 	}
 	if deeper {
-		s.LayerNormGrad(m.grad, m.y, t.x, b.norm1, m.grad)
+		if b.form != FormPost {
+			s.LayerNormGrad(m.grad, m.y, t.x, b.norm1, m.grad)
+		}
 		p.tokens(i - 1)
 	}
+	return nil
+}
+
+// mlp enqueues dx = ∂L/∂x + residual of the MLP of block i from dy, all of
+// them (B, R, C).
+func (p *backward) mlp(i int, dx, dy, residual backend.Tensor) {
+	b, t, s, rows := &p.m.blocks[i], p.mem.blocks[i], p.s, dy.Shape[1]
+	h := p.mem.hidden.Rows(0, rows)
+	s.LinearGrad(h, dy, b.fc2, backend.Epilogue{})
+	if b.inner != nil {
+		s.LayerNormGrad(h, h, t.hidden.Rows(0, rows), *b.inner, backend.Tensor{})
+	}
+	s.LinearGrad(dx, h, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre.Rows(0, rows), Residual: residual})
+}
+
+// attend enqueues dx = ∂L/∂x (B, N, C) + residual of the attention of block i
+// from dy (B, R, C), and reads what is wanted of it. heads is overwritten.
+// Without below only that is computed.
+func (p *backward) attend(i int, dx, dy, heads, residual backend.Tensor, below bool) error {
+	b, t, c := &p.m.blocks[i], p.mem.blocks[i], p.m.cfg
+	keep, err := p.t.kept.Grads(p.s, p.n, c.Heads, dy.Shape[1], c.Tokens(), slices.Contains(p.w.Probs, i), slices.Contains(p.w.Relevance, i))
+	if err != nil {
+		return err
+	}
+	if !below {
+		dx = backend.Tensor{}
+	}
+	mem := attention.Memory{QKV: t.qkv, Raw: t.raw, Out: heads, Heads: t.heads, Places: p.mem.places}
+	b.attn.Backward(p.s, dx, dy, residual, mem, p.mem.gradQKV, keep)
+	p.read(i, keep)
 	return nil
 }
 

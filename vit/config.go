@@ -41,6 +41,13 @@ type Config struct {
 	// Wang et al., "Foundation Transformers", https://arxiv.org/abs/2210.06423,
 	// section 2.2 (Sub-LN), as BEiT-3 and EVA-02 have it.
 	InnerNorm, HiddenNorm bool
+	// QKNorm says that each head of queries and keys is normed.
+	//
+	// Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters",
+	// https://arxiv.org/abs/2302.05442, section 2.1.
+	QKNorm bool
+	Form   Form // of the blocks
+	RMS    bool // norms are root mean squares, without a bias: https://arxiv.org/abs/1910.07467
 
 	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
 	FinalNorm FinalNorm      // where the last norm stands
@@ -151,6 +158,9 @@ func (c Config) Validate() error {
 		bad("norm epsilon %v, want over 0 and below 1", c.Eps)
 	}
 	c.checkPlaces(bad)
+	if int(c.Form) >= len(forms) {
+		bad("form %v, want one of pre, parallel, post", c.Form)
+	}
 	if c.FinalNorm > NormNone {
 		bad("final norm %v, want one of tokens, pooled, none", c.FinalNorm)
 	}

@@ -14,7 +14,11 @@ import (
 // naiveGram makes the vectors that the heads of a block would add for one
 // token of its input, and multiplies them.
 func naiveGram(c Config, b BlockWeights, token []float64) (gram []float64) {
-	value := naiveLinear(naiveNorm([][]float64{token}, b.Norm1, c.Eps), b.QKV, b.QKVBias)[0][2*c.Dim:]
+	given := [][]float64{token}
+	if c.Form != FormPost {
+		given = naiveNorm(given, b.Norm1, c.Eps)
+	}
+	value := naiveLinear(given, b.QKV, b.QKVBias)[0][2*c.Dim:]
 	var f [][]float64
 	d := c.Dim / c.Heads
 	for h := range c.Heads {

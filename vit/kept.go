@@ -70,7 +70,7 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 		if i == 0 || c.RopeLearned {
 			s.keepRope(places.Rope, s.m.blocks[i].attn.Rope, keep)
 		}
-		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false)
+		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false, nil)
 	}
 	s.m.pool(s.stream, &m, c, attention.Capture{})
 	s.stream.Linear(m.logits, m.pooled, s.m.head, backend.Epilogue{})

@@ -36,7 +36,7 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 		return nil, err
 	}
 	c.Pool = append([]backend.Span(nil), c.Pool...)
-	u := uploader{b: b, eps: c.Eps}
+	u := uploader{b: b, eps: c.Eps, rms: c.RMS}
 	exact := backend.LinearOptions{Exact: true}
 	m := &Model{cfg: c, b: b}
 	m.embed = backend.PatchEmbed{
@@ -91,6 +91,7 @@ func (m *Model) Backend() backend.Backend { return m.b }
 type uploader struct {
 	b   backend.Backend
 	eps float32
+	rms bool
 	err error
 
 	tensors []backend.Tensor
@@ -107,7 +108,7 @@ func (u *uploader) tensor(t *tensor.Dense) (x backend.Tensor) {
 }
 
 func (u *uploader) norm(n NormWeights) backend.Norm {
-	return backend.Norm{Weight: u.tensor(n.Weight), Bias: u.tensor(n.Bias), Eps: u.eps}
+	return backend.Norm{Weight: u.tensor(n.Weight), Bias: u.tensor(n.Bias), Eps: u.eps, RMS: u.rms}
 }
 
 // innerNorm uploads a norm that not every model has.
@@ -117,6 +118,15 @@ func (u *uploader) innerNorm(n NormWeights) *backend.Norm {
 	}
 	norm := u.norm(n)
 	return &norm
+}
+
+// headNorm uploads a norm of each head, if there is one.
+func (u *uploader) headNorm(c Config, n NormWeights) *backend.Norm {
+	norm := u.innerNorm(n)
+	if norm != nil {
+		norm.Heads = c.Heads
+	}
+	return norm
 }
 
 func (u *uploader) linear(weight, bias *tensor.Dense, o backend.LinearOptions) (l backend.Linear) {
@@ -137,6 +147,7 @@ func (u *uploader) block(c Config, w BlockWeights, rope *backend.Rope, split boo
 	attn := attention.MultiHead{
 		Heads: c.Heads, Proj: u.linear(w.Proj, w.ProjBias, o),
 		Rope: rope, Relative: u.relative(c, w.Table), Norm: u.innerNorm(w.Inner),
+		QueryNorm: u.headNorm(c, w.QueryNorm), KeyNorm: u.headNorm(c, w.KeyNorm),
 	}
 	if split {
 		attn.Query = u.linear(rows(w.QKV, 0, c.Dim), rows(w.QKVBias, 0, c.Dim), o)
@@ -145,6 +156,7 @@ func (u *uploader) block(c Config, w BlockWeights, rope *backend.Rope, split boo
 		attn.QKV = u.linear(w.QKV, w.QKVBias, o)
 	}
 	return block{
+		form:  c.Form,
 		norm1: u.norm(w.Norm1),
 		attn:  attn,
 		norm2: u.norm(w.Norm2),

@@ -38,51 +38,21 @@ func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 	}
 	out.tokens = append(out.tokens, x)
 	for i, b := range w.Blocks {
-		qkv := naiveLinear(naiveNorm(x, b.Norm1, c.Eps), b.QKV, b.QKVBias)
-		naiveRope(c, w, i, tokens, qkv)
-		o := make([][]float64, len(x))
-		for i := range o {
-			o[i] = make([]float64, c.Dim)
+		attn := func(x [][]float64) [][]float64 {
+			y, probs := naiveAttention(c, w, i, tokens, x)
+			out.probs = append(out.probs, probs)
+			return y
 		}
-		var probs [][][]float64
-		d := c.Dim / c.Heads
-		for h := 0; h < c.Heads; h++ {
-			var p [][]float64
-			for i := range x {
-				row := make([]float64, len(x))
-				sum := 0.0
-				for j := range x {
-					var qk float64
-					for t := 0; t < d; t++ {
-						qk += qkv[i][h*d+t] * qkv[j][c.Dim+h*d+t]
-					}
-					// No maximum is taken off: the test's logits are small.
-					row[j] = math.Exp(qk/math.Sqrt(float64(d)) + naiveRelative(c, b, h, tokens[i], tokens[j]))
-					sum += row[j]
-				}
-				for j := range row {
-					row[j] /= sum
-					for t := 0; t < d; t++ {
-						o[i][h*d+t] += row[j] * qkv[j][2*c.Dim+h*d+t]
-					}
-				}
-				p = append(p, row)
-			}
-			probs = append(probs, p)
+		switch y := naiveNorm(x, b.Norm1, c.Eps); c.Form {
+		case FormPre:
+			x = naiveAdd(x, attn(y))
+			x = naiveAdd(x, naiveMLP(c, b, naiveNorm(x, b.Norm2, c.Eps)))
+		case FormParallel:
+			x = naiveAdd(naiveAdd(x, attn(y)), naiveMLP(c, b, y))
+		case FormPost:
+			x = naiveAdd(x, naiveNorm(attn(x), b.Norm1, c.Eps))
+			x = naiveAdd(x, naiveNorm(naiveMLP(c, b, x), b.Norm2, c.Eps))
 		}
-		out.probs = append(out.probs, probs)
-		if c.InnerNorm {
-			o = naiveNorm(o, b.Inner, c.Eps)
-		}
-		x = naiveAdd(x, naiveLinear(o, b.Proj, b.ProjBias))
-		hidden := naiveLinear(naiveNorm(x, b.Norm2, c.Eps), b.FC1, b.FC1Bias)
-		for i := range hidden {
-			hidden[i] = naiveAct(c, hidden[i])
-		}
-		if c.HiddenNorm {
-			hidden = naiveNorm(hidden, b.HiddenNorm, c.Eps)
-		}
-		x = naiveAdd(x, naiveLinear(hidden, b.FC2, b.FC2Bias))
 		out.tokens = append(out.tokens, x)
 	}
 	if c.FinalNorm == NormTokens {
@@ -115,6 +85,64 @@ func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 		out.logits = y
 	}
 	return out
+}
+
+// naiveAttention returns what the attention of block i makes of x, and its
+// probabilities by head, query and key.
+func naiveAttention(c Config, w *Weights, i int, tokens []int, x [][]float64) (y [][]float64, probs [][][]float64) {
+	b, d := w.Blocks[i], c.Dim/c.Heads
+	qkv := naiveLinear(x, b.QKV, b.QKVBias)
+	for _, row := range qkv {
+		for h := 0; h < c.Heads && c.QKNorm; h++ {
+			q, k := row[h*d:(h+1)*d], row[c.Dim+h*d:c.Dim+(h+1)*d]
+			copy(q, naiveNorm([][]float64{q}, b.QueryNorm, c.Eps)[0])
+			copy(k, naiveNorm([][]float64{k}, b.KeyNorm, c.Eps)[0])
+		}
+	}
+	naiveRope(c, w, i, tokens, qkv)
+	o := make([][]float64, len(x))
+	for i := range o {
+		o[i] = make([]float64, c.Dim)
+	}
+	for h := 0; h < c.Heads; h++ {
+		var p [][]float64
+		for i := range x {
+			row := make([]float64, len(x))
+			sum := 0.0
+			for j := range x {
+				var qk float64
+				for t := 0; t < d; t++ {
+					qk += qkv[i][h*d+t] * qkv[j][c.Dim+h*d+t]
+				}
+				// No maximum is taken off: the test's logits are small.
+				row[j] = math.Exp(qk/math.Sqrt(float64(d)) + naiveRelative(c, b, h, tokens[i], tokens[j]))
+				sum += row[j]
+			}
+			for j := range row {
+				row[j] /= sum
+				for t := 0; t < d; t++ {
+					o[i][h*d+t] += row[j] * qkv[j][2*c.Dim+h*d+t]
+				}
+			}
+			p = append(p, row)
+		}
+		probs = append(probs, p)
+	}
+	if c.InnerNorm {
+		o = naiveNorm(o, b.Inner, c.Eps)
+	}
+	return naiveLinear(o, b.Proj, b.ProjBias), probs
+}
+
+func naiveMLP(c Config, b BlockWeights, x [][]float64) [][]float64 {
+	hidden := naiveLinear(x, b.FC1, b.FC1Bias)
+	for i := range hidden {
+		hidden[i] = naiveAct(c, hidden[i])
+	}
+	if c.HiddenNorm {
+		hidden = naiveNorm(hidden, b.HiddenNorm, c.Eps)
+	}
+	return naiveLinear(hidden, b.FC2, b.FC2Bias)
 }
 
 // naiveProbe pools tokens by attention.
@@ -242,10 +270,16 @@ func naiveNorm(x [][]float64, n NormWeights, eps float32) (y [][]float64) {
 			squares += v * v
 		}
 		mean := sum / float64(len(token))
+		if n.Bias == nil { // root mean square
+			mean = 0
+		}
 		variance := squares/float64(len(token)) - mean*mean
 		row := make([]float64, len(token))
 		for j, v := range token {
-			row[j] = (v-mean)/math.Sqrt(variance+float64(eps))*at(n.Weight, j) + at(n.Bias, j)
+			row[j] = (v - mean) / math.Sqrt(variance+float64(eps)) * at(n.Weight, j)
+			if n.Bias != nil {
+				row[j] += at(n.Bias, j)
+			}
 		}
 		y = append(y, row)
 	}

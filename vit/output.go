@@ -124,12 +124,13 @@ func (o *output) tokens(block int, x backend.Tensor) {
 	}
 }
 
-func (o *output) wantsNormed(block int) bool { return slices.Contains(o.w.Normed, block) }
-
-func (o *output) normed(block int, y backend.Tensor) {
-	if o.wantsNormed(block) {
-		o.out.Normed[block] = read(o.s, y)
+// given returns who is told what the attention of a block is given; nil:
+// nobody wants it.
+func (o *output) given(block int) func(backend.Tensor) {
+	if !slices.Contains(o.w.Normed, block) {
+		return nil
 	}
+	return func(y backend.Tensor) { o.out.Normed[block] = read(o.s, y) }
 }
 
 func (o *output) attn(c attention.Capture) {

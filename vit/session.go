@@ -144,11 +144,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		if i == c.Depth-1 {
 			rows = s.m.lastRows(w)
 		}
-		if o.wantsNormed(i) {
-			s.stream.LayerNorm(m.y, m.x, s.m.blocks[i].norm1)
-			o.normed(i, m.y)
-		}
-		s.m.blocks[i].forward(s.stream, m, rows, probs, w.Gram)
+		s.m.blocks[i].forward(s.stream, m, rows, probs, w.Gram, o.given(i))
 		o.attn(probs)
 		o.values(m.qkv)
 		o.tokens(i, m.x)

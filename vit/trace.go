@@ -38,6 +38,7 @@ type taps struct {
 
 	grad    backend.Tensor // (B, N, C) at the residual stream
 	y       backend.Tensor // (B, N, C) norms and gradients on their way
+	heads   backend.Tensor // (B, N, C) gradients of heads, where y is taken; zero: it is not
 	gradQKV backend.Tensor // (B, N, 3C)
 	hidden  backend.Tensor // (B, N, M) a Temp
 	pooled  backend.Tensor // (B, 1, len(Pool)·C), and its gradient
@@ -55,8 +56,11 @@ type tap struct {
 	qkv backend.Tensor // (B, N, 3C)
 	pre backend.Tensor // (B, N, M or 2M) the MLP before its activation
 
+	raw    backend.Tensor // (B, N, 3C) before queries and keys are normed; zero where they are not
 	heads  backend.Tensor // (B, N, C) before their norm; zero without one
 	hidden backend.Tensor // (B, N, M) the hidden layer before its norm; zero without one
+
+	branch1, branch2 backend.Tensor // (B, N, C) what norms behind the branches are given; zero without them
 }
 
 // TraceBytes returns the memory that a Trace of one image keeps on the
@@ -70,6 +74,12 @@ func TraceBytes(c Config) int64 {
 	}
 	if c.HiddenNorm {
 		inner += hidden
+	}
+	if c.QKNorm {
+		inner += 3 * dim
+	}
+	if c.Form == FormPost {
+		inner += 2 * dim
 	}
 	if c.Gated() {
 		hidden *= 2
@@ -114,9 +124,9 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 	}
 	o.tokens(-1, x)
 	for i := range s.m.blocks {
-		s.m.blocks[i].trace(stream, mem, i, probs, o)
+		s.m.blocks[i].trace(stream, mem, i, probs, o.given(i))
 		o.attn(probs)
-		o.values(mem.blocks[i].qkv)
+		o.values(mem.blocks[i].projected())
 		o.tokens(i, mem.input(i+1))
 	}
 	err = o.answers(&memory{x: mem.out, y: mem.y, qkv: mem.gradQKV, pooled: mem.pooled, probed: mem.probed, logits: mem.logits}, &t.kept)
@@ -128,23 +138,12 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 	return t.current, nil
 }
 
-// trace enqueues the block with everything kept.
-func (b *block) trace(s backend.Stream, m *taps, i int, keep attention.Capture, o *output) {
-	t := m.blocks[i]
-	s.LayerNorm(m.y, t.x, b.norm1)
-	o.normed(i, m.y)
-	b.attn.Forward(s, t.mid, m.y, t.x, attention.Memory{QKV: t.qkv, Out: m.y, Heads: t.heads, Keep: true, Places: m.places}, keep)
-
-	s.LayerNorm(m.y, t.mid, b.norm2)
-	h := m.hidden
-	if b.inner != nil {
-		h = t.hidden
+// projected returns where values are, as they were projected.
+func (t *tap) projected() backend.Tensor {
+	if t.raw.IsZero() {
+		return t.qkv
 	}
-	s.Linear(h, m.y, b.fc1, backend.Epilogue{Act: b.act, Pre: t.pre})
-	if b.inner != nil {
-		s.LayerNorm(m.hidden, h, *b.inner)
-	}
-	s.Linear(m.input(i+1), m.hidden, b.fc2, backend.Epilogue{Residual: t.mid})
+	return t.raw
 }
 
 // input returns the tokens before block i, which are those after the one
@@ -161,12 +160,12 @@ func (m *taps) first(n int) *taps {
 	f := *m
 	f.blocks = append([]tap(nil), m.blocks...)
 	tensors := []*backend.Tensor{
-		&f.pixels, &f.embed, &f.out, &f.grad, &f.y, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
+		&f.pixels, &f.embed, &f.out, &f.grad, &f.y, &f.heads, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
 	}
 	tensors = append(append(tensors, &f.probeKV), f.probed.tensors()...)
 	for i := range f.blocks {
 		t := &f.blocks[i]
-		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre, &t.heads, &t.hidden)
+		tensors = append(tensors, &t.x, &t.mid, &t.qkv, &t.pre, &t.raw, &t.heads, &t.hidden, &t.branch1, &t.branch2)
 	}
 	for _, t := range tensors {
 		if !t.IsZero() {
@@ -209,6 +208,12 @@ func (s *Session) trace(n int) (*tracer, error) {
 		if c.InnerNorm {
 			kept.heads = tokens()
 		}
+		if c.QKNorm {
+			kept.raw = stream.Alloc(n, c.Tokens(), 3*c.Dim)
+		}
+		if c.Form == FormPost {
+			kept.branch1, kept.branch2 = tokens(), tokens()
+		}
 		if c.HiddenNorm {
 			kept.hidden = stream.Alloc(n, c.Tokens(), c.Hidden)
 		}
@@ -221,6 +226,9 @@ func (s *Session) trace(n int) (*tracer, error) {
 		a.embed = tokens()
 	}
 	a.out, a.grad, a.y, a.gradQKV = tokens(), tokens(), tokens(), stream.Alloc(n, c.Tokens(), 3*c.Dim)
+	if c.Form == FormPost {
+		a.heads = tokens()
+	}
 	a.hidden = stream.Temp(n, c.Tokens(), c.Hidden)
 	a.pooled, a.before = stream.Alloc(n, 1, c.pooledWidth()), stream.Alloc(n, 1, c.pooledWidth())
 	if a.probed = newProbed(stream, c, n, true); c.Probe.Heads > 0 {

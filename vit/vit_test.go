@@ -28,15 +28,23 @@ var families = map[string]func(c *Config){
 	"mean, fc_norm": func(c *Config) {
 		c.Pool, c.FinalNorm, c.Act = []backend.Span{{Lo: 1, Hi: 25}}, NormPooled, backend.GELUTanh
 	},
-	"class with mean":     func(c *Config) { c.Pool = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 25}} },
-	"no prefix":           func(c *Config) { c.Prefix, c.Pool = 0, []backend.Span{{Lo: 0, Hi: 24}} },
-	"pre-norm, quickgelu": func(c *Config) { c.PreNorm, c.Act = true, backend.QuickGELU },
-	"class, fc_norm":      func(c *Config) { c.FinalNorm = NormPooled },
-	"no norm":             func(c *Config) { c.FinalNorm = NormNone },
-	"one block":           func(c *Config) { c.Depth = 1 },
-	"leftover pixels":     func(c *Config) { c.Image, c.Patch = [2]int{19, 26}, [2]int{4, 8} },
-	"no head":             func(c *Config) { c.Classes = 0 },
-	"projection":          func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
+	"class with mean":                    func(c *Config) { c.Pool = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 25}} },
+	"no prefix":                          func(c *Config) { c.Prefix, c.Pool = 0, []backend.Span{{Lo: 0, Hi: 24}} },
+	"pre-norm, quickgelu":                func(c *Config) { c.PreNorm, c.Act = true, backend.QuickGELU },
+	"class, fc_norm":                     func(c *Config) { c.FinalNorm = NormPooled },
+	"no norm":                            func(c *Config) { c.FinalNorm = NormNone },
+	"one block":                          func(c *Config) { c.Depth = 1 },
+	"leftover pixels":                    func(c *Config) { c.Image, c.Patch = [2]int{19, 26}, [2]int{4, 8} },
+	"no head":                            func(c *Config) { c.Classes = 0 },
+	"projection":                         func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
+	"root mean squares, query-key norms": func(c *Config) { c.RMS, c.QKNorm, c.Act = true, true, backend.SwiGLU },
+	"query-key norms, few rows":          func(c *Config) { c.QKNorm, c.Pool, c.FinalNorm = true, []backend.Span{{Lo: 0, Hi: 1}}, NormPooled },
+	"parallel":                           func(c *Config) { c.Form, c.QKNorm, c.PreNorm, c.RMS = FormParallel, true, true, true },
+	"parallel, mean":                     func(c *Config) { c.Form, c.Pool = FormParallel, []backend.Span{{Lo: 1, Hi: 25}} },
+	"norms after":                        func(c *Config) { c.Form = FormPost },
+	"norms after, mean": func(c *Config) {
+		c.Form, c.Prefix, c.Pool, c.FinalNorm = FormPost, 0, []backend.Span{{Lo: 0, Hi: 24}}, NormPooled
+	},
 	"probe": func(c *Config) {
 		c.Prefix, c.Pool = 0, []backend.Span{{Lo: 0, Hi: 24}}
 		c.Probe = Probe{Heads: 4, Hidden: 48, Act: backend.GELUTanh}

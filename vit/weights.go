@@ -24,12 +24,12 @@ type Weights struct {
 	Head, HeadBias       *tensor.Dense  // (K, len(Pool)·C), (K) or nil; nil without a head
 }
 
-// NormWeights are a layer norm's vectors (C).
+// NormWeights are a norm's vectors (C); of root mean squares there is no bias.
 type NormWeights struct{ Weight, Bias *tensor.Dense }
 
 // BlockWeights are one encoder block's. Any bias may be nil.
 type BlockWeights struct {
-	Norm1, Norm2   NormWeights
+	Norm1, Norm2   NormWeights   // a parallel block has one
 	QKV, QKVBias   *tensor.Dense // (3C, C), rows q then k then v; (3C)
 	Proj, ProjBias *tensor.Dense // (C, C), (C)
 	FC1, FC1Bias   *tensor.Dense // (M, C) or (2M, C) gated: gate then value
@@ -38,6 +38,8 @@ type BlockWeights struct {
 	Angles            *tensor.Dense // (N-P, C/2) where they are learned: heads side by side
 	Table             *tensor.Dense // relative positions: ((2h-1)(2w-1), H), with prefix tokens three rows more
 	Inner, HiddenNorm NormWeights   // (C), (M)
+
+	QueryNorm, KeyNorm NormWeights // (C/H)
 }
 
 // slot is one tensor of Weights and what Config wants of it.
@@ -77,7 +79,7 @@ func (w *Weights) slots(c Config) []slot {
 	normOf := func(name string, n *NormWeights, dim int, has bool) []slot {
 		return []slot{
 			{name: name + ".weight", at: &n.Weight, shape: only(has, dim), kind: gain},
-			{name: name + ".bias", at: &n.Bias, shape: only(has, dim), kind: offset},
+			{name: name + ".bias", at: &n.Bias, shape: only(has && !c.RMS, dim), kind: offset},
 		}
 	}
 	norm := func(name string, n *NormWeights, has bool) []slot { return normOf(name, n, c.Dim, has) }
@@ -112,11 +114,13 @@ func (w *Weights) slots(c Config) []slot {
 			norm(name+"norm1", &b.Norm1, true),
 			linear(name+"qkv", &b.QKV, &b.QKVBias, 3*c.Dim, c.Dim, true),
 			linear(name+"proj", &b.Proj, &b.ProjBias, c.Dim, c.Dim, true),
-			norm(name+"norm2", &b.Norm2, true),
+			norm(name+"norm2", &b.Norm2, c.Form != FormParallel),
 			linear(name+"fc1", &b.FC1, &b.FC1Bias, hidden, c.Dim, true),
 			linear(name+"fc2", &b.FC2, &b.FC2Bias, c.Dim, c.Hidden, true),
 			angles(name+"angles", &b.Angles, c.Dim/2, c.RopeLearned),
 			[]slot{{name: name + "relative positions", at: &b.Table, shape: only(c.Relative, c.relativeRows(), c.Heads), kind: offset}},
+			normOf(name+"query norm", &b.QueryNorm, c.Dim/c.Heads, c.QKNorm),
+			normOf(name+"key norm", &b.KeyNorm, c.Dim/c.Heads, c.QKNorm),
 			norm(name+"inner norm", &b.Inner, c.InnerNorm),
 			normOf(name+"hidden norm", &b.HiddenNorm, c.Hidden, c.HiddenNorm),
 		)...)
