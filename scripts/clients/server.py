@@ -28,7 +28,8 @@ class Server:
     Settings are those of a configuration file. It is ready when the constructor returns, unless told not to wait.
     """
 
-    def __init__(self, *arguments, settings=None, ready=True):
+    def __init__(self, *arguments, settings=None, ready=True, key=None):
+        self.key = key  # that looks at the metrics
         self.folder = tempfile.TemporaryDirectory()
         self.log = pathlib.Path(self.folder.name) / "log"
         command = [os.environ["VITSERVE"], "serve", "--addr", "127.0.0.1:0", "--log-format", "json", *arguments]
@@ -78,7 +79,8 @@ class Server:
     def metric(self, pattern):
         """The sum of the metrics whose names, with labels, a pattern matches."""
         total = 0.0
-        for line in self.get("/metrics")[2].decode().splitlines():
+        headers = {"X-API-Key": self.key} if self.key else {}
+        for line in self.get("/metrics", headers)[2].decode().splitlines():
             name, _, value = line.rpartition(" ")
             if not line.startswith("#") and re.match(pattern, name):
                 total += float(value)

@@ -10,7 +10,8 @@ import http.server
 import inspect
 import io
 import json
-import pathlib
+import os
+import socket
 import threading
 import unittest
 
@@ -208,7 +209,7 @@ class Calls:
 
     def test_errors(self):
         """Each shows the server's own words and the request's id."""
-        e = self.fails(400, "Bad request", "not an image", error=BadRequestError, picture=b"GIF89a\0\0\0\0\0\0")
+        e = self.fails(400, "Bad request", "truncated GIF", error=BadRequestError, picture=b"GIF89a\0\0\0\0\0\0")
         self.assertIn(e.response.json()["request_id"], str(e))
         self.assertIn(e.response.headers["x-request-id"], str(e))
         for member in ["error", "title", "detail", "status", "type"]:
@@ -232,12 +233,13 @@ class Calls:
                     getattr(self.client(), name)()
 
     def test_key(self):
-        with Server(settings={"keys": [{"name": "user", "sha256": hash_of(KEY), "rate": 0.001}], "rate_burst": 2}) as s:
+        keys = [{"name": "user", "sha256": hash_of(KEY), "rate": 0.001}, {"name": "watcher", "sha256": hash_of("watcher"), "rate": 100}]
+        with Server(settings={"keys": keys, "rate_burst": 2}, key="watcher") as s:
             c = self.make(model=s.url, token=KEY)
             self.assertEqual(self.want, self.best(c.image_classification(photo())))
             for wrong in [None, "another"]:
                 with self.assertRaises(HfHubHTTPError) as failed:
-                    self.make(model=s.url, token=wrong or False).image_classification(photo())
+                    self.make(model=s.url, token=wrong).image_classification(photo())
                 self.assertEqual(401, failed.exception.response.status_code)
                 self.assertIn("no valid API key", str(failed.exception))
             c.image_classification(photo())
@@ -245,11 +247,39 @@ class Calls:
                 c.image_classification(photo())
             self.assertEqual(429, failed.exception.response.status_code)
             self.assertIn("too many requests", str(failed.exception))
-            self.assertEqual(5, s.metric(r'vitserve_request_duration_seconds_count\{.*route="/"'), "nothing is retried")
+            self.assertEqual(5, s.requests("/"), "nothing is retried")
 
     def test_client_timeout(self):
-        with self.assertRaises(InferenceTimeoutError):
-            self.client(timeout=0.0001).image_classification(photo())
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            c = self.make(model=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
+            with self.assertRaises(InferenceTimeoutError):
+                c.image_classification(photo())
+
+
+class Loading(unittest.TestCase):
+    """A model that is being loaded is waited for, and a server that ends says so."""
+
+    def test_waits(self):
+        with Server(settings={"models": [{"id": "big", "path": os.environ["CLIENTS_BIG"]}]}, ready=False) as s:
+            self.assertEqual(503, s.get("/readyz")[0], "it loads")
+            self.assertEqual(5, len(InferenceClient(model=s.url + "/models/big").image_classification(photo())))
+            self.assertEqual(1, s.requests("/models/*"))
+
+    def test_overload(self):
+        settings = {"models": [{"id": "big", "path": os.environ["CLIENTS_BIG"]}], "max_queue": 1, "max_batch": 1}
+        with Server(settings=settings) as s:
+
+            async def ask():
+                async with AsyncInferenceClient(model=s.url) as c:
+                    return await asyncio.gather(*(c.image_classification(photo()) for _ in range(24)), return_exceptions=True)
+
+            answers = asyncio.run(ask())
+            refused = [a for a in answers if isinstance(a, Exception)]
+            self.assertTrue(0 < len(refused) < len(answers), answers)
+            for e in refused:
+                self.assertEqual(429, e.response.status_code)
+                self.assertIn("retry-after", e.response.headers)
+            self.assertEqual(len(answers), s.requests("/"))
 
 
 class SyncCalls(Calls, unittest.TestCase):
