@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/vitserve/vitserve/api/op"
@@ -72,7 +71,7 @@ func answer(c op.Call, w http.ResponseWriter, r *http.Request, id, name string) 
 	if err != nil {
 		return fmt.Errorf("api/hf: encode answer: %w", err)
 	}
-	return write(w, http.StatusOK, text)
+	return write(w, r, http.StatusOK, text)
 }
 
 // failed is an error as clients of both languages read it: they show what
@@ -84,7 +83,7 @@ type failed struct {
 
 // fail answers an error. A model that is loading, or was not there a moment
 // ago, is there in seconds: that is 429, which no client repeats by itself.
-func fail(w http.ResponseWriter, _ *http.Request, f op.Failure) {
+func fail(w http.ResponseWriter, r *http.Request, f op.Failure) {
 	code := f.Kind.Few()
 	if f.Kind == op.Unavailable {
 		code = http.StatusTooManyRequests
@@ -101,16 +100,18 @@ func fail(w http.ResponseWriter, _ *http.Request, f op.Failure) {
 	}
 	// Of some statuses huggingface_hub shows what the header says alone.
 	w.Header().Set("X-Error-Message", headerOf(f.Detail))
-	_ = write(w, code, text) // nobody is left who could be told
+	_ = write(w, r, code, text) // nobody is left who could be told
 }
 
-func write(w http.ResponseWriter, code int, text []byte) error {
+func write(w http.ResponseWriter, r *http.Request, code int, text []byte) error {
 	text = append(text, '\n')
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	to := op.Fold(w, r, len(text))
 	w.WriteHeader(code)
-	_, err := w.Write(text)
-	return err
+	if _, err := to.Write(text); err != nil {
+		return err
+	}
+	return to.Close()
 }
 
 // headerOf is a text as a header may hold it: printable ASCII, and not long.

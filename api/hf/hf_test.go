@@ -2,6 +2,7 @@ package hf_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -294,6 +296,22 @@ func TestFeatures(t *testing.T) {
 	require.Len(t, vector, 1)
 	s.ask("/models/clip", banana, &vector)
 	require.Len(t, vector, 1, "what CLIP's image tower is made for is its embedding")
+}
+
+// TestCompressed: what is long is sent compressed to whoever takes that.
+func TestCompressed(t *testing.T) {
+	s := start(t, func(cfg *api.Config) { cfg.Models = []api.ModelConfig{{ID: "dino", Path: golden("hf_dino")}} })
+	banana := photo(t, "banana.jpg")
+	plain := s.post("/", banana, "Accept-Encoding", "identity")
+	require.Equal(t, strconv.Itoa(len(plain.body)), plain.header.Get("Content-Length"))
+	folded := s.post("/", banana, "Accept-Encoding", "gzip") // given by hand, it is not unfolded
+	require.Equal(t, "gzip", folded.header.Get("Content-Encoding"))
+	require.Less(t, len(folded.body), len(plain.body))
+	z, err := gzip.NewReader(strings.NewReader(folded.body))
+	require.NoError(t, err)
+	text, err := io.ReadAll(z)
+	require.NoError(t, err)
+	require.Equal(t, plain.body, string(text))
 }
 
 // TestErrors: statuses are the few that these clients know, and the words

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/vitserve/vitserve/api/op"
@@ -46,24 +45,24 @@ func root(c op.Call, w http.ResponseWriter, r *http.Request) error {
 	return alive(c, w, r)
 }
 
-func alive(_ op.Call, w http.ResponseWriter, _ *http.Request) error {
-	return write(w, http.StatusOK, struct {
+func alive(_ op.Call, w http.ResponseWriter, r *http.Request) error {
+	return write(w, r, http.StatusOK, struct {
 		Status string `json:"status"`
 	}{"alive"})
 }
 
-func list(c op.Call, w http.ResponseWriter, _ *http.Request) error {
+func list(c op.Call, w http.ResponseWriter, r *http.Request) error {
 	names := []string{}
 	for _, m := range c.Models() {
 		names = append(names, m.ID)
 	}
-	return write(w, http.StatusOK, struct {
+	return write(w, r, http.StatusOK, struct {
 		Models []string `json:"models"`
 	}{names})
 }
 
 // ready says whether a model is in memory; one that is not is 503.
-func ready(c op.Call, w http.ResponseWriter, _ *http.Request) error {
+func ready(c op.Call, w http.ResponseWriter, r *http.Request) error {
 	m, err := c.Model(c.Param("id"))
 	if err != nil {
 		return err
@@ -72,7 +71,7 @@ func ready(c op.Call, w http.ResponseWriter, _ *http.Request) error {
 	if m.State != v1.Ready {
 		code = http.StatusServiceUnavailable
 	}
-	return write(w, code, struct {
+	return write(w, r, code, struct {
 		Name  string `json:"name"`
 		Ready bool   `json:"ready"`
 	}{m.ID, m.State == v1.Ready})
@@ -104,7 +103,7 @@ func verb(c op.Call, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return write(w, http.StatusOK, v)
+	return write(w, r, http.StatusOK, v)
 }
 
 // failed is an error as KServe's clients read it, with a problem's members.
@@ -114,22 +113,24 @@ type failed struct {
 }
 
 // fail answers an error.
-func fail(w http.ResponseWriter, _ *http.Request, f op.Failure) {
+func fail(w http.ResponseWriter, r *http.Request, f op.Failure) {
 	code := f.Kind.Few()
-	_ = write(w, code, failed{f.Detail, v1.Problem{
+	_ = write(w, r, code, failed{f.Detail, v1.Problem{
 		Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: f.Detail, RequestID: f.RequestID,
 	}}) // nobody is left who could be told
 }
 
-func write(w http.ResponseWriter, code int, v any) error {
+func write(w http.ResponseWriter, r *http.Request, code int, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("api/kserve: encode answer: %w", err)
 	}
 	text = append(text, '\n')
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	to := op.Fold(w, r, len(text))
 	w.WriteHeader(code)
-	_, err = w.Write(text)
-	return err
+	if _, err := to.Write(text); err != nil {
+		return err
+	}
+	return to.Close()
 }
