@@ -32,6 +32,8 @@ type unfoldedBlock struct {
 	vBias            *tensor.Dense // (C)
 	scale1, scale2   *tensor.Dense // (C) LayerScale after attention and after the MLP
 
+	relativeMLP *relativeMLP // in place of Table
+
 	gate, value         *tensor.Dense // (M, C) in place of FC1
 	gateBias, valueBias *tensor.Dense // (M)
 }

@@ -39,6 +39,7 @@ type loader struct {
 
 	rope      rope
 	shared    *tensor.Dense // relative positions of all blocks; nil: none
+	sharedMLP *relativeMLP  // in place of it
 	tableRule tableRule     // nil: timm's
 
 	rule      patch.PosRule // see layout

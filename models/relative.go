@@ -74,8 +74,16 @@ func (l *loader) placeTables(w *vit.Weights) error {
 	rows, cols := l.cfg.Grid()
 	grid := [2]int{rows, cols}
 	done := map[*tensor.Dense]*tensor.Dense{}
+	made := map[*relativeMLP]*tensor.Dense{}
 	for i := range w.Blocks {
 		b := &w.Blocks[i]
+		if m := l.raw.blocks[i].relativeMLP; m != nil {
+			if made[m] == nil {
+				made[m] = m.table(grid, l.cfg.Prefix)
+			}
+			b.Table = made[m]
+			continue
+		}
 		if done[b.Table] == nil {
 			placed, err := l.placeTable(b.Table, grid)
 			if err != nil {

@@ -62,7 +62,7 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 
 // refused reports whether its blocks are of a kind that is not read.
 func (a timmArch) refused() bool {
-	return a.rms || !slices.Contains([]string{"Block", "EvaBlock"}, a.block)
+	return a.rms || !slices.Contains([]string{"Block", "EvaBlock", "RelPosBlock"}, a.block)
 }
 
 // said is a number of a configuration.

@@ -23,13 +23,25 @@ func (l *loader) timmBlock(at string) (b unfoldedBlock) {
 		b.Inner = l.norm(name)
 	}
 	l.timmMLP(&b, at+"mlp.")
-	b.Table = l.relative(at + "attn.relative_position_bias_table")
-	if l.shared == nil {
-		l.shared = l.relative("rel_pos_bias.relative_position_bias_table")
-	}
-	b.Table = sumTables(b.Table, l.shared)
+	l.timmRelative(&b, at+"attn.")
 	return b
 }
+
+// timmRelative reads the relative positions of a block: a table or an MLP, its
+// own or of all blocks, or both tables.
+func (l *loader) timmRelative(b *unfoldedBlock, at string) {
+	if l.shared == nil && l.sharedMLP == nil {
+		l.shared = l.relative(l.either(sharedTable, "shared_rel_pos.relative_position_bias_table"))
+		l.sharedMLP = l.relativeMLP("shared_rel_pos.mlp.")
+	}
+	b.Table = sumTables(l.relative(l.either(at+"relative_position_bias_table", at+"rel_pos.relative_position_bias_table")), l.shared)
+	if b.relativeMLP = l.relativeMLP(at + "rel_pos.mlp."); b.relativeMLP == nil {
+		b.relativeMLP = l.sharedMLP
+	}
+}
+
+// sharedTable is BEiT's of all blocks.
+const sharedTable = "rel_pos_bias.relative_position_bias_table"
 
 // timmQKV reads queries, keys and values, in one layer or in three; their
 // biases stand with them or apart, and keys may have none.

@@ -151,16 +151,21 @@ func (l *loader) timmHeads(arch string) error {
 // headsByShape returns the number of heads where positions of each, or the
 // periods of one, are among the tensors.
 func (l *loader) headsByShape() (int, string) {
-	const table, shared, freqs, periods = "blocks.0.attn.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table", "rope.freqs", dinov3Periods
-	switch {
-	case l.Has(table):
-		return l.Dim(table, 1, 2), table
-	case l.Has(shared):
-		return l.Dim(shared, 1, 2), shared
-	case l.Has(freqs):
-		return l.Dim(freqs, 2, 4), freqs
-	case l.Has(periods):
-		return l.cfg.Dim / (4 * l.Dim(periods, 0, 1)), periods
+	for _, t := range []struct {
+		name string
+		dim  int
+		rank int
+	}{
+		{"blocks.0.attn.relative_position_bias_table", 1, 2}, {sharedTable, 1, 2}, {"rope.freqs", 2, 4},
+		{"blocks.0.attn.rel_pos.relative_position_bias_table", 1, 2}, {"shared_rel_pos.relative_position_bias_table", 1, 2},
+		{"blocks.0.attn.rel_pos.mlp.fc2.weight", 0, 2}, {"shared_rel_pos.mlp.fc2.weight", 0, 2},
+	} {
+		if l.Has(t.name) {
+			return l.Dim(t.name, t.dim, t.rank), t.name
+		}
+	}
+	if l.Has(dinov3Periods) {
+		return l.cfg.Dim / (4 * l.Dim(dinov3Periods, 0, 1)), dinov3Periods
 	}
 	return 0, ""
 }

@@ -1,5 +1,5 @@
 """Writes two tables, one folder up. timm_archs.csv: what timm's VisionTransformers,
-Evas and Beits are by their names. timm_ropes.csv: the rotary positions of those
+with relative positions or without, Evas and Beits are by their names. timm_ropes.csv: the rotary positions of those
 that have any. Made with timm 1.0.31 and torch 2.15.0; no weights are fetched.
 
     python make_archs.py
@@ -14,6 +14,7 @@ from timm.layers import pos_embed_sincos as rope
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 NORMS = {"LayerNorm": "layernorm", "RmsNorm": "rmsnorm"}
 ACTS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
@@ -21,7 +22,7 @@ ACTS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiL
 
 def read(m):
     """What this project's layout covers: a patch convolution and blocks of one kind."""
-    return isinstance(m, (VisionTransformer, Eva, Beit)) and type(m.patch_embed).__name__ == "PatchEmbed"
+    return isinstance(m, (VisionTransformer, VisionTransformerRelPos, Eva, Beit)) and type(m.patch_embed).__name__ == "PatchEmbed"
 
 
 def last(m):

@@ -341,6 +341,27 @@ def timm_mrope():
 
 
 @family
+def timm_relpos():
+    """Relative positions by an MLP over logarithms of distances, a class token that has none; not square."""
+    timm_case("timm_relpos", "vit_relpos_base_patch16_clsgap_224", 400, INCEPTION, size=(24, 40), num_classes=5, rel_pos_dim=24)
+
+
+@family
+def timm_relpos_swin():
+    """Swin's form of the MLP, shared by all blocks; no prefix."""
+    timm_case(
+        "timm_relpos_swin", "vit_relpos_base_patch16_224", 410, INCEPTION, size=(24, 40), num_classes=5, rel_pos_type="mlp-swin", shared_rel_pos=True,
+        class_token=False, fc_norm=True,
+    )
+
+
+@family
+def timm_relpos_table():
+    """Relative positions of a table, as BEiT's, without a prefix."""
+    timm_case("timm_relpos_table", "vit_relpos_base_patch16_224", 420, INCEPTION, num_classes=5, rel_pos_type="bias", class_token=False)
+
+
+@family
 def timm_pe():
     """Perception Encoder's towers for dense features: columns before rows, counted from one, a norm before the blocks and none behind."""
     timm_case("timm_pe", "vit_pe_spatial_small_patch16_512", 350, INCEPTION, size=(24, 40), num_classes=0)
