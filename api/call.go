@@ -25,6 +25,8 @@ type call struct {
 	until time.Time // when the time of its operations is over; zero: none has begun
 	body  body
 	room  room
+
+	arriving *messages // of gRPC; nil: it is no request of that
 }
 
 var _ op.Call = (*call)(nil)
@@ -34,11 +36,17 @@ func calling(handle func(*call) error) func(*Server, echo.Context) error {
 	return func(s *Server, c echo.Context) error {
 		r := c.Request()
 		r.Body = http.MaxBytesReader(c.Response(), s.paced(c.Response(), r.Body), s.cfg.MaxBody)
-		call := &call{s: s, c: c, began: time.Now(), body: body{of: &s.bodies, from: s.sender(c)}}
-		call.room = room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &call.body}
+		call := s.call(c)
 		defer call.body.release()
 		return handle(call)
 	}
+}
+
+// call begins one of a request. Its body is to be released.
+func (s *Server) call(c echo.Context) *call {
+	n := &call{s: s, c: c, began: time.Now(), body: body{of: &s.bodies, from: s.sender(c)}}
+	n.room = room{most: min(s.cfg.MaxAnswer, s.cfg.BodyBudget), body: &n.body}
+	return n
 }
 
 // Read implements op.Call.
@@ -132,6 +140,23 @@ func (c *call) Limits() op.Limits {
 	cfg := &c.s.cfg
 	return op.Limits{Body: cfg.MaxBody, Images: cfg.MaxImages, Batch: cfg.MaxBatch, Delay: cfg.BatchDelay.std()}
 }
+
+// Part implements op.Call.
+func (c *call) Part() (op.Call, func(), error) {
+	free := c.arriving.begin()
+	if err := c.s.rated(c.c); err != nil {
+		free()
+		return nil, nil, err
+	}
+	part := c.s.call(c.c)
+	return part, func() { part.body.release(); free() }, nil
+}
+
+// Failed implements op.Call.
+func (c *call) Failed(err error) op.Failure { return c.s.told(c.c, err) }
+
+// Ending implements op.Call.
+func (c *call) Ending() <-chan struct{} { return c.s.ending }
 
 // Param implements op.Call.
 func (c *call) Param(name string) string {

@@ -24,6 +24,7 @@ import (
 // LoadConfig reads one from a file and the environment.
 type Config struct {
 	Addr      string `json:"addr" yaml:"addr"`             // host:port to listen on
+	GRPCAddr  string `json:"grpc_addr" yaml:"grpc_addr"`   // host:port of gRPC; "": none
 	DebugAddr string `json:"debug_addr" yaml:"debug_addr"` // loopback host:port of pprof and metrics; "": none
 	TLSCert   string `json:"tls_cert" yaml:"tls_cert"`     // PEM file; "": plain HTTP
 	TLSKey    string `json:"tls_key" yaml:"tls_key"`       // PEM file
@@ -62,6 +63,8 @@ type Config struct {
 	DrainDelay        Duration `json:"drain_delay" yaml:"drain_delay"`           // not ready, but serving, before shutdown
 	ShutdownTimeout   Duration `json:"shutdown_timeout" yaml:"shutdown_timeout"` // for accepted requests to be answered; what hangs is given up then
 	StallTimeout      Duration `json:"stall_timeout" yaml:"stall_timeout"`       // not ready when something waits and nothing has finished for so long; 0: never
+
+	GRPCReflection bool `json:"grpc_reflection" yaml:"grpc_reflection"` // gRPC tells which methods it has
 
 	Keys        []Key    `json:"keys" yaml:"keys"`                 // API keys; none: everybody
 	RateLimit   float64  `json:"rate_limit" yaml:"rate_limit"`     // requests a second of one key, or one address without keys; 0: no limit
@@ -162,6 +165,8 @@ func DefaultConfig() Config {
 		ShutdownTimeout:   Duration(45 * time.Second),
 		StallTimeout:      Duration(10 * time.Second),
 
+		GRPCReflection: true,
+
 		RateBurst: 16,
 
 		AllowedHosts:   []string{}, // as they are read, so that what is printed can be
@@ -175,6 +180,9 @@ func (c Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("api: "+format, args...)) }
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		bad("addr %q, want host:port: %v", c.Addr, err)
+	}
+	if _, _, err := net.SplitHostPort(c.GRPCAddr); c.GRPCAddr != "" && err != nil {
+		bad("grpc_addr %q, want host:port: %v", c.GRPCAddr, err)
 	}
 	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
 		bad("debug_addr %q, want a loopback address such as 127.0.0.1:6060: pprof shows the memory of the process", c.DebugAddr)

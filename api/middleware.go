@@ -51,11 +51,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			s.fail(err, c)
 		}
 		r, w, took := c.Request(), c.Response(), time.Since(start)
+		code := w.Status
+		if s.way(c).rpc {
+			code = rpcStatus(c)
+		}
 		route := c.Path()
 		if route == "" {
 			route = "none"
 		}
-		s.met.request(route, w.Status, took)
+		s.met.request(route, code, took)
 		level := slog.LevelInfo
 		if s.way(c).probe || route == "/metrics" {
 			level = slog.LevelDebug // probes would drown the rest
@@ -65,7 +69,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		attrs := []slog.Attr{
 			slog.String("request_id", w.Header().Get(echo.HeaderXRequestID)),
-			slog.String("method", r.Method), slog.String("route", route), slog.Int("status", w.Status),
+			slog.String("method", r.Method), slog.String("route", route), slog.Int("status", code),
 			slog.Float64("ms", ms(took)), slog.Int64("bytes_in", r.ContentLength), slog.Int64("bytes_out", w.Size),
 			slog.String("remote", c.RealIP()),
 		}
@@ -117,23 +121,33 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if s.way(c).open {
 			return next(c)
 		}
-		who, rate := sender(c.RealIP()), s.cfg.RateLimit
 		if len(s.cfg.Keys) > 0 {
 			key, err := s.key(c.Request())
 			if err != nil {
 				return err
 			}
 			c.Set(keyName, key)
-			who = key.SHA256
-			if key.Rate > 0 {
-				rate = key.Rate
-			}
 		}
-		if wait := s.limits.take(who, rate, time.Now()); wait > 0 {
-			return hint{fmt.Errorf("%w: the limit is %g a second", errRate, rate), wait}
+		if err := s.rated(c); err != nil {
+			return err
 		}
 		return next(c)
 	}
+}
+
+// rated holds the sender of a request to its rate.
+func (s *Server) rated(c echo.Context) error {
+	who, rate := sender(c.RealIP()), s.cfg.RateLimit
+	if key, ok := c.Get(keyName).(Key); ok {
+		who = key.SHA256
+		if key.Rate > 0 {
+			rate = key.Rate
+		}
+	}
+	if wait := s.limits.take(who, rate, time.Now()); wait > 0 {
+		return hint{fmt.Errorf("%w: the limit is %g a second", errRate, rate), wait}
+	}
+	return nil
 }
 
 // key returns the key that a request shows. All keys are compared, each in

@@ -48,6 +48,7 @@ type way struct {
 	open    bool
 	probe   bool
 	dialect *op.Dialect // nil: none
+	rpc     bool        // of gRPC
 }
 
 // way returns that of a request. One of another method than its path's routes
@@ -88,7 +89,7 @@ func (s *Server) routes() *echo.Echo {
 	}
 	for _, d := range s.cfg.Dialects {
 		for _, at := range d.Routes {
-			s.ways.set(at.Method, at.Path, way{at.Open, at.Probe, &d})
+			s.ways.set(at.Method, at.Path, way{open: at.Open, probe: at.Probe, dialect: &d})
 			handle := calling(func(c *call) error { return at.Handle(c, c.c.Response(), c.c.Request()) })
 			add(e, at.Method, at.Path, func(c echo.Context) error { return handle(s, c) })
 		}

@@ -2,18 +2,17 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
-	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // shutdownGrace is what Serve takes beyond ShutdownTimeout to cut connections
@@ -77,44 +76,32 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener) error {
 	// system that divides the cores, and it lets short work go first.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * s.cores))
 	defer s.memory.hold()()
-	srv := &http.Server{
-		Handler:           s.echo,
-		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout.std(),
-		ReadTimeout:       s.cfg.ReadTimeout.std(),
-		WriteTimeout:      s.cfg.WriteTimeout.std(),
-		IdleTimeout:       s.cfg.IdleTimeout.std(),
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12},
-	}
+	srv := s.httpServer(s.echo)
 	debugging, err := s.serveDebug()
 	if err != nil {
 		return errors.Join(err, l.Close(), s.Close())
 	}
 	defer debugging()
-
-	draining := &drainable{Listener: l}
-	ended := make(chan error, 1)
-	go func() {
-		if s.cfg.TLSCert != "" {
-			ended <- srv.ServeTLS(draining, s.cfg.TLSCert, s.cfg.TLSKey)
-			return
-		}
-		ended <- srv.Serve(draining)
-	}()
+	var doors doors
+	if err := s.serveRPC(&doors); err != nil {
+		return errors.Join(err, l.Close(), s.Close())
+	}
+	doors.open(s, srv, l)
 	s.log.Info("listening", "addr", l.Addr().String(), "tls", s.cfg.TLSCert != "", "backend", s.backend.Name())
-	if err := s.untilDone(ctx, l, ended); err != nil {
-		return errors.Join(err, s.within(s.cfg.ShutdownTimeout.std(), func() error { return errors.Join(srv.Close(), s.close()) }))
+	if err := s.untilDone(ctx, l, doors.failed); err != nil {
+		return errors.Join(err, s.within(s.cfg.ShutdownTimeout.std(), func() error { return errors.Join(doors.cut(), s.close()) }))
 	}
 	s.draining.Store(true)
 	s.log.Info("draining", "delay", s.cfg.DrainDelay.std().String(), "timeout", s.cfg.ShutdownTimeout.std().String())
 	// Load balancers see /readyz fail, and clients that their connections
 	// are not kept, while requests are still answered.
-	srv.SetKeepAlivesEnabled(false)
+	for _, d := range doors.all {
+		d.SetKeepAlivesEnabled(false)
+	}
 	time.Sleep(s.cfg.DrainDelay.std())
+	close(s.ending)
 	return s.within(s.cfg.ShutdownTimeout.std(), func() error {
-		err := s.drain(srv, func() { draining.drain(); <-ended })
-		return errors.Join(err, s.close())
+		return errors.Join(s.drain(&doors), s.close())
 	})
 }
 
@@ -143,16 +130,22 @@ func (s *Server) untilDone(ctx context.Context, l net.Listener, ended <-chan err
 	}
 }
 
-// drain answers what has been accepted. empty ends accepting when nobody
-// waits for it.
-func (s *Server) drain(srv *http.Server, empty func()) error {
+// drain answers what has been accepted.
+func (s *Server) drain(doors *doors) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout.std())
 	defer cancel()
-	empty()
-	if err := srv.Shutdown(ctx); err != nil {
+	var wait errgroup.Group
+	for _, d := range doors.all {
+		wait.Go(func() error {
+			d.accepts.drain() // ends accepting when nobody waits for it
+			<-d.ended
+			return d.Shutdown(ctx)
+		})
+	}
+	if err := wait.Wait(); err != nil {
 		// Cutting the connections ends the requests' contexts, so the
 		// queues drain at once.
-		return errors.Join(fmt.Errorf("api: shutdown: requests unanswered after %v: %w", s.cfg.ShutdownTimeout.std(), err), srv.Close())
+		return errors.Join(fmt.Errorf("api: shutdown: requests unanswered after %v: %w", s.cfg.ShutdownTimeout.std(), err), doors.cut())
 	}
 	s.log.Info("drained")
 	return nil

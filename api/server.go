@@ -21,6 +21,7 @@ import (
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
+	"google.golang.org/grpc"
 )
 
 // Server answers requests. It is made by New and ends with Close.
@@ -39,6 +40,8 @@ type Server struct {
 	cores   int // that this process may use
 
 	ways ways
+	grpc *grpc.Server
+	rpcs http.Handler // of gRPC; nil: there is none
 
 	bodies   budget // bytes of request bodies
 	decoders *decoders
@@ -46,6 +49,7 @@ type Server struct {
 	device   *pulse                   // of the passes of all models
 	stalled  atomic.Bool
 	draining atomic.Bool
+	ending   chan struct{} // closed when what is accepted is answered, and no more
 	closed   sync.Once
 }
 
@@ -83,13 +87,20 @@ func New(cfg Config) (*Server, error) {
 	s.bodies.each = max(cfg.BodyBudget/2, cfg.MaxBody)
 	s.met = newMetrics(s)
 	s.models = newRegistry(cfg, b, s.met, s.device, s.memory, log)
-	s.ways = ways{}
+	s.ways, s.ending = ways{}, make(chan struct{})
 	s.echo = s.routes()
+	if cfg.GRPCAddr != "" {
+		s.rpcs = s.rpcRoutes()
+	}
 	return s, nil
 }
 
 // Handler returns the server as a handler, for tests and for embedding.
 func (s *Server) Handler() http.Handler { return s.echo }
+
+// RPCHandler returns the server's gRPC as a handler of HTTP/2, likewise; nil
+// without GRPCAddr.
+func (s *Server) RPCHandler() http.Handler { return s.rpcs }
 
 // Preload loads the models that are not lazy.
 func (s *Server) Preload(ctx context.Context) error { return s.models.preload(ctx) }

@@ -37,13 +37,13 @@ var (
 	errRate        = errors.New("too many requests")        //
 	errBodies      = errors.New("too many bytes in flight") //
 	errSender      = fmt.Errorf("%w from one address", errBodies)
-	errHead        = errors.New("no classification head")  //
-	errLoading     = errors.New("model is loading")        //
-	errUnavailable = op.ErrUnavailable                     // a load failed a moment ago
-	errDraining    = errors.New("server is shutting down") //
-	errStalled     = errors.New("server stands still")     //
-	errLoad        = errors.New("model cannot be loaded")  // by the request of an administrator
-	errClientGone  = errors.New("client has gone")         //
+	errHead        = errors.New("no classification head") //
+	errLoading     = errors.New("model is loading")       //
+	errUnavailable = op.ErrUnavailable                    // a load failed a moment ago
+	errDraining    = op.ErrEnding                         //
+	errStalled     = errors.New("server stands still")    //
+	errLoad        = errors.New("model cannot be loaded") // by the request of an administrator
+	errClientGone  = errors.New("client has gone")        //
 )
 
 // kinds is the only place that knows which error is of which kind. The first
@@ -140,6 +140,23 @@ type hint struct {
 
 func (h hint) Unwrap() error { return h.error }
 
+// reported is err for its sender, and what its request has failed with.
+func (s *Server) reported(c echo.Context, err error) op.Failure {
+	c.Set(keyError, err)
+	return s.told(c, err)
+}
+
+// told is err for its sender and, where it is a fault of the server, for the
+// log.
+func (s *Server) told(c echo.Context, err error) op.Failure {
+	f := failure(err, c.Response().Header().Get(echo.HeaderXRequestID))
+	f.Ending = s.draining.Load()
+	if f.Kind == op.Internal {
+		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
+	}
+	return f
+}
+
 // fail answers err as the dialect of the route does, or else as
 // application/problem+json.
 func (s *Server) fail(err error, c echo.Context) {
@@ -147,14 +164,10 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	h := c.Response().Header()
-	f := failure(err, h.Get(echo.HeaderXRequestID))
-	f.Ending = s.draining.Load()
+	f := s.reported(c, err)
 	var routed *echo.HTTPError
 	if errors.As(err, &routed) && (f.Kind == op.NotFound || f.Kind == op.Method) {
 		f.Detail = s.wayIn(c.Request(), f.Kind)
-	}
-	if f.Kind == op.Internal {
-		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("request_id", f.RequestID), slog.String("error", err.Error()))
 	}
 	if f.RetryAfter > 0 {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
@@ -165,7 +178,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	if f.Kind == op.Key {
 		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="vitserve"`)
 	}
-	c.Set(keyError, err)
+	if s.way(c).rpc {
+		rpcFail(c, f)
+		return
+	}
 	if f.Kind == op.Gone {
 		c.Response().WriteHeader(f.Kind.HTTP())
 		return

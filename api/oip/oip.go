@@ -31,7 +31,7 @@ type dialect struct{ stats *statistics }
 // Dialect returns the protocol, to be mounted. Its statistics begin at zero.
 func Dialect() op.Dialect {
 	d := &dialect{stats: newStatistics()}
-	return op.Dialect{Name: "oip", Routes: d.routes(), Fail: fail}
+	return op.Dialect{Name: "oip", Routes: d.routes(), RPC: d.rpc(), Fail: fail}
 }
 
 // routes are all ways into the protocol over HTTP.

@@ -62,6 +62,16 @@ type Call interface {
 	Version() v1.Version
 	Limits() Limits
 
+	// Part is a call for one of several requests that a client sends in one. It
+	// is held to the client's rate, and ends with end.
+	Part() (part Call, end func(), err error)
+
+	// Failed is what one of several requests has failed with, for its sender.
+	Failed(err error) Failure
+
+	// Ending is closed when the server ends: nothing more is to be waited for.
+	Ending() <-chan struct{}
+
 	// Param returns what stands in the path for a name of the Route.
 	Param(name string) string
 }
@@ -103,6 +113,7 @@ type Failure struct {
 type Dialect struct {
 	Name   string
 	Routes []Route
+	RPC    *RPC // nil: none
 
 	// Fail writes what Handle, or the server before it, has failed with. The
 	// status is the kind's unless the dialect wants another.

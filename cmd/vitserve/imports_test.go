@@ -42,13 +42,17 @@ var rooms = []room{
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
 		"golang.org/x/sync/*", "golang.org/x/time/rate",
 		"golang.org/x/sys/unix", // a listener that ends
+		"google.golang.org/grpc", "google.golang.org/grpc/*", "google.golang.org/grpc/*/*",
+		"google.golang.org/protobuf/*", "google.golang.org/protobuf/*/*", // what messages take in memory
 	}},
 	{folder: "api/v1", may: []string{"go.yaml.in/yaml/v3"}},
-	{folder: "api/op", may: []string{"internal/words", "api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor"}},
+	{folder: "api/op", may: []string{"internal/words", "api/v1", "models", "vit", "attention/focus", "patch", "internal/batch", "gorgonia.org/tensor", "google.golang.org/grpc"}},
 	{folder: "api/oip", may: []string{
 		"api/v1", "api/op", "vit", "attention/focus", "internal/batch", "gorgonia.org/tensor",
+		"api/oip/*", "google.golang.org/grpc",
 		"github.com/x448/float16", // tensors of FP16
 	}},
+	{folder: "api/oip/*", may: []string{"google.golang.org/grpc", "google.golang.org/grpc/*", "google.golang.org/protobuf/*", "google.golang.org/protobuf/*/*"}},
 	{folder: "api/kserve", may: []string{"api/v1", "api/op", "attention/focus"}}, // options of maps
 	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
 	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},

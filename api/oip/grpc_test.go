@@ -1,0 +1,496 @@
+package oip_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vitserve/vitserve/api"
+	"github.com/vitserve/vitserve/api/oip/inference"
+	"github.com/vitserve/vitserve/backend"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// rpc asks a server over gRPC and over HTTP.
+type rpc struct {
+	*client
+	inference.GRPCInferenceServiceClient
+	conn *grpc.ClientConn
+	addr string
+}
+
+// dial starts a server with both doors.
+func dial(t testing.TB, change func(*api.Config)) *rpc {
+	c := start(t, func(cfg *api.Config) {
+		cfg.GRPCAddr = "127.0.0.1:0"
+		if change != nil {
+			change(cfg)
+		}
+	})
+	srv := httptest.NewUnstartedServer(c.s.RPCHandler())
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return connect(t, c, srv.Listener.Addr().String())
+}
+
+func connect(t testing.TB, c *client, addr string) *rpc {
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return &rpc{c, inference.NewGRPCInferenceServiceClient(conn), conn, addr}
+}
+
+// raw asks about files as Triton's clients do.
+func raw(model string, files ...[]byte) *inference.ModelInferRequest {
+	return &inference.ModelInferRequest{
+		ModelName: model, RawInputContents: [][]byte{elements(files...)},
+		Inputs: []*inference.ModelInferRequest_InferInputTensor{{Name: "IMAGE", Datatype: "BYTES", Shape: []int64{int64(len(files)), 1}}},
+	}
+}
+
+// typed asks about a tensor in the fields of its type.
+func typed(model, input, datatype string, shape []int64, of *inference.InferTensorContents) *inference.ModelInferRequest {
+	return &inference.ModelInferRequest{
+		ModelName: model,
+		Inputs:    []*inference.ModelInferRequest_InferInputTensor{{Name: input, Datatype: datatype, Shape: shape, Contents: of}},
+	}
+}
+
+func (c *rpc) ask(r *inference.ModelInferRequest, o ...grpc.CallOption) *inference.ModelInferResponse {
+	c.t.Helper()
+	a, err := c.ModelInfer(c.t.Context(), r, o...)
+	require.NoError(c.t, err)
+	return a
+}
+
+// refused holds that an error has a code and says something.
+func refused(t testing.TB, err error, code codes.Code, says ...string) {
+	t.Helper()
+	require.Equal(t, code.String(), status.Code(err).String(), "%v", err)
+	for _, s := range says {
+		require.Contains(t, status.Convert(err).Message(), s)
+	}
+}
+
+// TestGRPC: what is answered over gRPC is what is answered over HTTP, to the
+// bit, in raw and in typed contents.
+func TestGRPC(t *testing.T) {
+	c := dial(t, nil)
+	file := photo(t, "banana.jpg")
+	probs, logits := c.classified(file)
+	for name, r := range map[string]*inference.ModelInferRequest{
+		"raw":        raw("starter", file),
+		"typed":      typed("starter", "IMAGE", "BYTES", []int64{1}, &inference.InferTensorContents{BytesContents: [][]byte{file}}),
+		"typed byte": typed("starter", "IMAGE", "UINT8", []int64{1, int64(len(file))}, &inference.InferTensorContents{UintContents: uints(file)}),
+	} {
+		r.Id = name
+		r.Outputs = []*inference.ModelInferRequest_InferRequestedOutputTensor{{Name: "probs"}, {Name: "logits"}}
+		for _, o := range [][]grpc.CallOption{nil, {grpc.UseCompressor("gzip")}} {
+			a := c.ask(r, o...)
+			require.Equal(t, "starter", a.ModelName)
+			require.Equal(t, "1", a.ModelVersion)
+			require.Equal(t, name, a.Id)
+			require.Equal(t, []int64{1, 20}, a.Outputs[0].Shape)
+			require.Equal(t, binaryOf(t, probs), a.RawOutputContents[0])
+			require.Equal(t, binaryOf(t, logits), a.RawOutputContents[1])
+		}
+	}
+	x := c.normalised(file)
+	a := c.ask(typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, &inference.InferTensorContents{Fp32Contents: x}))
+	near(t, logits, floats(a.RawOutputContents[0]), 1e-5)
+	r := typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, nil)
+	r.RawInputContents = [][]byte{binaryOf(t, x)}
+	require.Equal(t, a.RawOutputContents, c.ask(r).RawOutputContents)
+
+	r = raw("starter.focus", file)
+	r.Parameters = map[string]*inference.InferParameter{
+		"method": {ParameterChoice: &inference.InferParameter_StringParam{StringParam: "rollout"}}, "discard": {ParameterChoice: &inference.InferParameter_DoubleParam{DoubleParam: 0.5}},
+		"priority": {ParameterChoice: &inference.InferParameter_Uint64Param{Uint64Param: 2}}, "timeout": {ParameterChoice: &inference.InferParameter_Int64Param{Int64Param: 9_000_000}},
+		"sequence_start": {ParameterChoice: &inference.InferParameter_BoolParam{BoolParam: true}},
+	}
+	want := c.images("starter.focus", `,"parameters":{"method":"rollout","discard":0.5}`, file).answer().Outputs[0].floats
+	require.Equal(t, want, floats(c.ask(r).RawOutputContents[0]))
+	r = raw("starter", file, file)
+	r.Outputs = []*inference.ModelInferRequest_InferRequestedOutputTensor{{Name: "probs", Parameters: map[string]*inference.InferParameter{"classification": {ParameterChoice: &inference.InferParameter_Int64Param{Int64Param: 2}}}}}
+	a = c.ask(r)
+	require.Equal(t, "BYTES", a.Outputs[0].Datatype)
+	require.Equal(t, []int64{2, 2}, a.Outputs[0].Shape)
+	require.Equal(t, fmt.Sprintf("%.6f:18:banana", probs[18]), string(a.RawOutputContents[0][4:][:binary.LittleEndian.Uint32(a.RawOutputContents[0])]))
+
+	// Rough numbers of what is beside inference: the shapes are those of HTTP.
+	meta, err := c.ModelMetadata(t.Context(), &inference.ModelMetadataRequest{Name: "starter.pixels"})
+	require.NoError(t, err)
+	config, err := c.ModelConfig(t.Context(), &inference.ModelConfigRequest{Name: "starter.pixels", Version: "1"})
+	require.NoError(t, err)
+	require.Equal(t, append([]int64{-1}, config.Config.Input[0].Dims...), meta.Inputs[0].Shape)
+	require.Equal(t, inference.DataType_TYPE_FP32, config.Config.Input[0].DataType)
+	require.Equal(t, inference.ModelInput_FORMAT_NCHW, config.Config.Input[0].Format)
+	require.Equal(t, "0.229 0.224 0.225", config.Config.Parameters["image_std"].StringValue)
+	stats, err := c.ModelStatistics(t.Context(), &inference.ModelStatisticsRequest{Name: "starter.pixels"})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, stats.ModelStats[0].InferenceStats.Queue.Count)
+	require.EqualValues(t, 2, stats.ModelStats[0].InferenceCount)
+	require.Positive(t, stats.ModelStats[0].InferenceStats.ComputeInfer.Ns)
+	index, err := c.RepositoryIndex(t.Context(), &inference.RepositoryIndexRequest{Ready: true})
+	require.NoError(t, err)
+	require.Len(t, index.Models, 4)
+	metrics := string(c.get("/metrics").ok().body)
+	require.Contains(t, metrics, `vitserve_request_duration_seconds_count{code="200",route="/inference.GRPCInferenceService/ModelInfer"} `)
+}
+
+func uints(b []byte) (all []uint32) {
+	for _, v := range b {
+		all = append(all, uint32(v))
+	}
+	return all
+}
+
+func floats(b []byte) []float32 {
+	all := make([]float32, len(b)/4)
+	_ = binary.Read(bytes.NewReader(b), binary.LittleEndian, all)
+	return all
+}
+
+// TestGRPCRefuses: each kind of error has its code, and says what was expected.
+func TestGRPCRefuses(t *testing.T) {
+	c := dial(t, func(cfg *api.Config) { cfg.MaxBody = 6 << 20 })
+	file := photo(t, "banana.jpg")
+	with := func(change func(*inference.ModelInferRequest)) *inference.ModelInferRequest {
+		r := raw("starter", file)
+		change(r)
+		return r
+	}
+	one := func(v *inference.InferParameter) map[string]*inference.InferParameter {
+		return map[string]*inference.InferParameter{"shared_memory_region": v}
+	}
+	region := &inference.InferParameter{ParameterChoice: &inference.InferParameter_StringParam{StringParam: "left"}}
+	for name, q := range map[string]struct {
+		r    *inference.ModelInferRequest
+		code codes.Code
+		says string
+	}{
+		"unknown model":   {raw("x", file), codes.NotFound, "starter.pixels"},
+		"unknown version": {with(func(r *inference.ModelInferRequest) { r.ModelVersion = "7" }), codes.NotFound, "want 1"},
+		"no inputs":       {&inference.ModelInferRequest{ModelName: "starter"}, codes.InvalidArgument, "want 1: IMAGE"},
+		"no data":         {with(func(r *inference.ModelInferRequest) { r.RawInputContents = nil }), codes.InvalidArgument, "no data"},
+		"more raw":        {with(func(r *inference.ModelInferRequest) { r.RawInputContents = append(r.RawInputContents, nil) }), codes.InvalidArgument, "raw_input_contents of 2 inputs"},
+		"both": {with(func(r *inference.ModelInferRequest) {
+			r.Inputs[0].Contents = &inference.InferTensorContents{BytesContents: [][]byte{file}}
+		}), codes.InvalidArgument, "beside raw_input_contents"},
+		"negative":        {with(func(r *inference.ModelInferRequest) { r.Inputs[0].Shape = []int64{-1} }), codes.InvalidArgument, "whole numbers from 0"},
+		"2^40":            {with(func(r *inference.ModelInferRequest) { r.Inputs[0].Shape = []int64{1 << 40} }), codes.InvalidArgument, "whole numbers from 0"},
+		"dimensions":      {with(func(r *inference.ModelInferRequest) { r.Inputs[0].Shape = make([]int64, 9) }), codes.InvalidArgument, "at most 8"},
+		"no prefix":       {with(func(r *inference.ModelInferRequest) { r.RawInputContents[0] = file }), codes.InvalidArgument, "begin with a length of 4 bytes"},
+		"wrong type":      {typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, &inference.InferTensorContents{Int64Contents: []int64{1}}), codes.InvalidArgument, "want fp32_contents"},
+		"FP16 typed":      {typed("starter.pixels", "pixel_values", "FP16", []int64{1, 3, 64, 64}, &inference.InferTensorContents{Fp32Contents: []float32{1}}), codes.InvalidArgument, "raw_input_contents"},
+		"too few":         {typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, &inference.InferTensorContents{Fp32Contents: []float32{1}}), codes.InvalidArgument, "of 1 elements, the shape has 12288"},
+		"no value":        {with(func(r *inference.ModelInferRequest) { r.Parameters = map[string]*inference.InferParameter{"layer": {}} }), codes.InvalidArgument, "without a value"},
+		"shared input":    {with(func(r *inference.ModelInferRequest) { r.Inputs[0].Parameters = one(region) }), codes.Unimplemented, `region "left"`},
+		"broken picture":  {raw("starter", []byte("abcd")), codes.InvalidArgument, "supported format"},
+		"many inputs":     {with(func(r *inference.ModelInferRequest) { r.Inputs = make17(); r.RawInputContents = nil }), codes.InvalidArgument, "want at most 16"},
+		"a large message": {raw("starter", make([]byte, 7<<20)), codes.InvalidArgument, "the limit is 6291456"},
+	} {
+		_, err := c.ModelInfer(t.Context(), q.r)
+		require.Error(t, err, name)
+		refused(t, err, q.code, q.says)
+		if q.code == codes.InvalidArgument {
+			_, err = c.ModelInfer(t.Context(), q.r, grpc.UseCompressor("gzip"))
+			require.Equal(t, codes.InvalidArgument, status.Code(err), "%s compressed: %v", name, err)
+		}
+	}
+	// More than Go's four megabytes, within the server's own limit.
+	b := make([]byte, 5<<20)
+	copy(b, file)
+	c.ask(raw("starter", b))
+
+	bomb := raw("starter", make([]byte, 100<<20))
+	_, err := c.ModelInfer(t.Context(), bomb, grpc.UseCompressor("gzip"))
+	refused(t, err, codes.InvalidArgument, "unfolds to more than the limit of 6291456 bytes")
+	refused(t, c.conn.Invoke(t.Context(), "/inference.GRPCInferenceService/Nothing", raw("starter"), &inference.ModelInferResponse{}), codes.Unimplemented, "Nothing")
+	_, err = c.SystemSharedMemoryRegister(t.Context(), &inference.SystemSharedMemoryRegisterRequest{Name: "a"})
+	refused(t, err, codes.Unimplemented, "system shared memory")
+	_, err = c.RepositoryModelLoad(t.Context(), &inference.RepositoryModelLoadRequest{ModelName: "starter", Parameters: map[string]*inference.ModelRepositoryParameter{"config": {}}})
+	refused(t, err, codes.Unimplemented, "config")
+}
+
+func make17() (all []*inference.ModelInferRequest_InferInputTensor) {
+	for range 17 {
+		all = append(all, &inference.ModelInferRequest_InferInputTensor{})
+	}
+	return all
+}
+
+// bytesOf sends a message as it is.
+type bytesOf []byte
+
+type asIs struct{}
+
+func (asIs) Name() string { return "proto" }
+func (asIs) Marshal(v any) ([]byte, error) {
+	if b, ok := v.(bytesOf); ok {
+		return b, nil
+	}
+	return proto.Marshal(v.(proto.Message))
+}
+func (asIs) Unmarshal(b []byte, v any) error { return proto.Unmarshal(b, v.(proto.Message)) }
+
+// sent sends bytes as a message of ModelInfer.
+func (c *rpc) sent(b []byte) error {
+	return c.conn.Invoke(c.t.Context(), "/inference.GRPCInferenceService/ModelInfer", bytesOf(b), &inference.ModelInferResponse{}, grpc.ForceCodec(asIs{}))
+}
+
+// TestGRPCMemory: a message that would take many times its bytes is refused
+// before it does, and one that is none is no fault of the server.
+func TestGRPCMemory(t *testing.T) {
+	c := dial(t, nil)
+	refused(t, c.sent([]byte{0x0a, 0xff}), codes.InvalidArgument, "unmarshal")
+	refused(t, c.sent([]byte("no message")), codes.InvalidArgument, "unmarshal")
+	for name, b := range map[string][]byte{
+		"inputs":     bytes.Repeat([]byte{5<<3 | 2, 0}, 1<<20),
+		"parameters": bytes.Repeat([]byte{4<<3 | 2, 0}, 1<<20),
+		"raw":        bytes.Repeat([]byte{7<<3 | 2, 0}, 1<<20),
+		"elements":   within(5, within(5, bytes.Repeat([]byte{8<<3 | 2, 0}, 1<<20))),
+		"int64":      within(5, within(5, within(3, make([]byte, 1<<21)))),
+		"shape":      within(5, within(3, make([]byte, 1<<21))),
+		"singly":     within(5, within(5, bytes.Repeat([]byte{4 << 3, 1}, 1<<20))),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := c.sent(b)
+		runtime.ReadMemStats(&after)
+		refused(t, err, codes.InvalidArgument, "more than 4096 fields")
+		require.Less(t, float64(after.TotalAlloc-before.TotalAlloc)/float64(len(b)), 12.0, "%s: bytes allocated for each that was sent, by both sides", name)
+	}
+}
+
+// within is a message in a field of another.
+func within(field byte, b []byte) []byte {
+	return append(binary.AppendUvarint([]byte{field<<3 | 2}, uint64(len(b))), b...)
+}
+
+// TestGRPCAccess: keys, rates and administrators as over HTTP.
+func TestGRPCAccess(t *testing.T) {
+	c := dial(t, func(cfg *api.Config) {
+		cfg.Keys = []api.Key{{Name: "app", SHA256: api.HashKey("secret"), Rate: 0.001}, {Name: "admin", SHA256: api.HashKey("root"), Admin: true}}
+		cfg.RateBurst = 3
+	})
+	as := func(key string) context.Context {
+		return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+key)
+	}
+	file := photo(t, "banana.jpg")
+	_, err := c.ServerReady(t.Context(), &inference.ServerReadyRequest{})
+	require.NoError(t, err)
+	_, err = c.ServerMetadata(t.Context(), &inference.ServerMetadataRequest{})
+	require.NoError(t, err)
+	_, err = c.ModelInfer(t.Context(), raw("starter", file))
+	refused(t, err, codes.Unauthenticated, "Authorization: Bearer")
+	_, err = c.ModelInfer(as("wrong"), raw("starter", file))
+	refused(t, err, codes.Unauthenticated, "unknown")
+	_, err = c.ModelInfer(as("root"), raw("starter", file))
+	require.NoError(t, err)
+	_, err = c.RepositoryModelUnload(as("secret"), &inference.RepositoryModelUnloadRequest{ModelName: "starter"})
+	refused(t, err, codes.PermissionDenied, "admin")
+	_, err = c.RepositoryModelUnload(as("root"), &inference.RepositoryModelUnloadRequest{ModelName: "starter.pixels"})
+	require.NoError(t, err)
+	ready, err := c.ModelReady(as("root"), &inference.ModelReadyRequest{Name: "starter"})
+	require.NoError(t, err)
+	require.False(t, ready.Ready)
+
+	// A stream is held to the rate by its requests.
+	s, err := c.ModelStreamInfer(as("secret"))
+	require.NoError(t, err)
+	for range 3 {
+		require.NoError(t, s.Send(raw("starter", file)))
+	}
+	require.NoError(t, s.CloseSend())
+	var last string
+	for {
+		a, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		last = a.ErrorMessage
+	}
+	require.Contains(t, last, "too many requests")
+}
+
+// TestStream: requests of a stream are answered in their order, what is wrong
+// with one is its answer, and large ones follow each other.
+func TestStream(t *testing.T) {
+	c := dial(t, func(cfg *api.Config) { cfg.BodyBudget = cfg.MaxBody })
+	files := [][]byte{photo(t, "banana.jpg"), photo(t, "orange.jpg")}
+	var want [][]byte
+	for _, f := range files {
+		probs, _ := c.classified(f)
+		want = append(want, binaryOf(t, probs))
+	}
+	s, err := c.ModelStreamInfer(t.Context())
+	require.NoError(t, err)
+	const n = 60
+	go func() {
+		for i := range n {
+			file := append(append([]byte{}, files[i%2]...), make([]byte, 1<<20)...)
+			r := raw("starter", file)
+			r.Id = fmt.Sprint(i)
+			r.Parameters = map[string]*inference.InferParameter{"triton_enable_empty_final_response": {ParameterChoice: &inference.InferParameter_BoolParam{BoolParam: i%3 == 0}}}
+			if i%10 == 9 {
+				r.ModelName = "x"
+			}
+			_ = s.Send(r)
+		}
+		_ = s.CloseSend()
+	}()
+	for i := range n {
+		a, err := s.Recv()
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(i), a.InferResponse.Id)
+		if i%10 == 9 {
+			require.Contains(t, a.ErrorMessage, "model not found")
+			continue
+		}
+		require.Empty(t, a.ErrorMessage)
+		require.Equal(t, want[i%2], a.InferResponse.RawOutputContents[0])
+		require.Equal(t, i%3 == 0, a.InferResponse.Parameters["triton_final_response"].GetBoolParam())
+	}
+	_, err = s.Recv()
+	require.ErrorIs(t, err, io.EOF)
+	require.NotContains(t, string(c.get("/metrics").body), "vitserve_body_bytes 1", "memory that was charged comes back")
+}
+
+// TestGRPCTold: probes and reflection.
+func TestGRPCTold(t *testing.T) {
+	c := dial(t, func(cfg *api.Config) { cfg.Keys = []api.Key{{Name: "app", SHA256: api.HashKey("secret")}} })
+	h := grpc_health_v1.NewHealthClient(c.conn)
+	for _, service := range []string{"", "inference.GRPCInferenceService"} {
+		a, err := h.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service})
+		require.NoError(t, err)
+		require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, a.Status)
+	}
+	_, err := h.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "x"})
+	refused(t, err, codes.NotFound, `"x"`)
+	ctx, stop := context.WithCancel(t.Context())
+	w, err := h.Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
+	require.NoError(t, err)
+	a, err := w.Recv()
+	require.NoError(t, err)
+	require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, a.Status)
+	stop()
+	_, err = w.Recv()
+	refused(t, err, codes.Canceled)
+
+	ask := func(c *rpc) (names []string, err error) {
+		s, err := grpc_reflection_v1.NewServerReflectionClient(c.conn).ServerReflectionInfo(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, s.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}))
+		require.NoError(t, s.CloseSend())
+		a, err := s.Recv()
+		for _, service := range a.GetListServicesResponse().GetService() {
+			names = append(names, service.Name)
+		}
+		return names, err
+	}
+	names, err := ask(c)
+	require.NoError(t, err)
+	require.Contains(t, names, "inference.GRPCInferenceService")
+	_, err = ask(dial(t, func(cfg *api.Config) { cfg.GRPCReflection = false }))
+	refused(t, err, codes.Unimplemented)
+}
+
+// gate holds every Sync of the backend "gated" while it is locked.
+var gate sync.RWMutex
+
+type gatedBackend struct{ backend.Backend }
+
+func (b gatedBackend) NewStream(o backend.StreamOptions) (backend.Stream, error) {
+	s, err := b.Backend.NewStream(o)
+	return gatedStream{s}, err
+}
+
+func (b gatedBackend) Info() backend.Info {
+	i := b.Backend.Info()
+	i.Threads = 1
+	return i
+}
+
+type gatedStream struct{ backend.Stream }
+
+func (s gatedStream) Sync() error {
+	gate.RLock()
+	defer gate.RUnlock()
+	return s.Stream.Sync()
+}
+
+func init() {
+	backend.Register("gated", func(o backend.Options) (backend.Backend, error) {
+		b, err := backend.Open("cpu", o)
+		return gatedBackend{b}, err
+	})
+}
+
+// TestGRPCQueue: who cancels, and whose deadline passes, leaves the queue at
+// once; what finds it full is told so.
+func TestGRPCQueue(t *testing.T) {
+	c := dial(t, func(cfg *api.Config) { cfg.Backend, cfg.MaxBatch, cfg.MaxQueue = "gated", 1, 1 })
+	file := photo(t, "banana.jpg")
+	waiting := func() bool {
+		return strings.Contains(string(c.get("/metrics").body), `vitserve_queue_depth{lane="classify",model="starter",priority="high"} 1`)
+	}
+	gate.Lock()
+	free := sync.OnceFunc(gate.Unlock)
+	defer free()
+	answers := make(chan error, 2)
+	ask := func(ctx context.Context) {
+		_, err := c.ModelInfer(ctx, raw("starter", file))
+		answers <- err
+	}
+	go ask(t.Context()) // at the model
+	require.Eventually(t, func() bool {
+		return strings.Contains(string(c.get("/metrics").body), "vitserve_requests_in_flight 2") && !waiting()
+	}, 10*time.Second, 5*time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := c.ModelInfer(ctx, raw("starter", file))
+		gone <- err
+	}()
+	require.Eventually(t, waiting, 10*time.Second, 5*time.Millisecond)
+	_, err := c.ModelInfer(t.Context(), raw("starter", file))
+	refused(t, err, codes.ResourceExhausted, "queue is full")
+	cancel()
+	refused(t, <-gone, codes.Canceled)
+	require.Eventually(t, func() bool { return !waiting() }, 10*time.Second, 5*time.Millisecond, "its place is free")
+	late, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	_, err = c.ModelInfer(late, raw("starter", file))
+	refused(t, err, codes.DeadlineExceeded)
+	require.Eventually(t, func() bool { return !waiting() }, 10*time.Second, 5*time.Millisecond, "its place is free")
+	go ask(t.Context())
+	require.Eventually(t, waiting, 10*time.Second, 5*time.Millisecond)
+	free()
+	require.NoError(t, <-answers)
+	require.NoError(t, <-answers)
+}
