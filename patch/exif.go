@@ -204,18 +204,24 @@ func webpMetadata(data []byte) (exif, xmp []byte) {
 // chunk returns the body of the first chunk of a RIFF file that is called name
 // (name, length, body, padding to even).
 func chunk(data []byte, name string) []byte {
+	body, _ := nextChunk(data, name)
+	return body
+}
+
+// nextChunk is chunk, and what follows it.
+func nextChunk(data []byte, name string) (body, after []byte) {
 	for len(data) >= 8 {
 		length, id := uint64(binary.LittleEndian.Uint32(data[4:])), string(data[:4])
 		rest := data[8:]
 		if length > uint64(len(rest)) {
-			return nil
-		}
-		if id == name {
-			return rest[:length]
+			return nil, nil
 		}
 		data = rest[min(length+length&1, uint64(len(rest))):]
+		if id == name {
+			return rest[:length], data
+		}
 	}
-	return nil
+	return nil, nil
 }
 
 // exifOrientation reads the orientation of a TIFF structure (EXIF 2.32, 4.6.4),

@@ -42,7 +42,7 @@ func likeStandard(t *testing.T, name string, data []byte) {
 		data = resum(data)
 	}
 	if name == "webp" {
-		if _, moving := webpFrame(data); moving || wildVP8(data) {
+		if _, _, moving := webpFrame(data); moving || wildVP8(data) {
 			return
 		}
 	}

@@ -195,6 +195,9 @@ func (f *tiffFile) readPredictor() error {
 	if !slices.Contains([]int{lzwCode, deflate, deflateOld, lzmaCode, zstdCode}, f.compression) {
 		return nil
 	}
+	if v, _ := f.first(tiffPredictor, 2); v.len() != 1 {
+		return nil
+	}
 	switch p := f.number(tiffPredictor, 1); {
 	case p == horizontalDifferences && f.bits >= 8 && f.bits != 12, p == floatDifferences && f.format == floating:
 		f.predictor = p

@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -8,7 +9,8 @@ import (
 )
 
 // readBlocks reads where tiles or strips lie. Pillow reads files that are not
-// coded by itself: blocks that have no place stay at 0.
+// coded by itself: blocks that have no place stay at 0. To libtiff those lie
+// where the file begins.
 func (f *tiffFile) readBlocks() error {
 	f.blockW, f.blockH = f.width, f.height
 	offsets, counts := uint16(tiffStripOffsets), uint16(tiffStripCounts)
@@ -18,9 +20,10 @@ func (f *tiffFile) readBlocks() error {
 			return fmt.Errorf("tiles of %d×%d pixels", f.blockW, f.blockH)
 		}
 		const padding, most = 16, 1024 // beyond the picture's edge
-		if (f.blockW-f.width > padding || f.blockH-f.height > padding) && max(f.blockW, f.blockH) > most {
+		if f.blockW-f.width > padding && f.blockW > most && (f.compression != uncompressed || int64(f.blockW)*int64(f.bits*f.samples) > 8*int64(len(f.data))) {
 			return fmt.Errorf("tiles of %d×%d pixels in a picture of %d×%d", f.blockW, f.blockH, f.width, f.height)
 		}
+		f.blockH = min(f.blockH, max(f.height, 1<<16)) // rows that nobody sees are not read
 		if v, ok := f.first(tiffTileOffsets, 1); ok && v.len() > 0 {
 			offsets, counts = tiffTileOffsets, tiffTileCounts
 		}
@@ -32,13 +35,12 @@ func (f *tiffFile) readBlocks() error {
 	f.offsets, _ = f.first(offsets, uint64(n))
 	f.counts, _ = f.first(counts, uint64(n))
 	found := int64(f.offsets.len())
-	if f.compression == oldJPEGCode { // the picture may lie elsewhere
+	switch {
+	case f.compression == oldJPEGCode: // the picture may lie elsewhere
 		n = min(n, found)
-	}
-	if f.compression == uncompressed && found > 0 {
+	case f.compression == uncompressed && found > 0:
 		n = min(n, found)
-	}
-	if found < n {
+	case found == 0 || n > int64(len(f.data)):
 		return fmt.Errorf("%d blocks, found %d offsets", n, found)
 	}
 	f.present = int(n)
@@ -101,7 +103,10 @@ func (f *tiffFile) block(n int) (b tiffBlock) {
 	case f.predictor > 0 && b.w > 1 || pixel == 32:
 		b.need = b.row
 	}
-	at := f.offsets.at(n)
+	at := int64(0)
+	if n < f.offsets.len() {
+		at = f.offsets.at(n)
+	}
 	b.code = f.data[min(at, int64(len(f.data))):]
 	b.odd = int(at & 1)
 	b.largest = 8 * int64(f.blockW) * int64(f.blockH) * int64(f.samples)
@@ -143,21 +148,31 @@ func (f *tiffFile) most(b tiffBlock) int64 {
 	return n * 8 * int64(b.row) // a row of a fax takes a bit at least
 }
 
+// head is where a block's code says what it needs.
+func (f *tiffFile) head(b tiffBlock) []byte {
+	code := b.code[:min(len(b.code), 64)]
+	if f.mirrored {
+		code = bytes.Clone(code)
+		mirror(code, code)
+	}
+	return code
+}
+
 // unpacking is what a block takes beside its rows.
 func (f *tiffFile) unpacking(b tiffBlock) (int64, error) {
-	mirror := int64(0)
+	mirrored := int64(0)
 	if f.mirrored {
-		mirror = int64(len(b.code))
+		mirrored = int64(len(b.code))
 	}
 	switch f.compression {
 	case zstdCode:
-		n, err := zstdMemory(b.code)
-		return n + mirror, err
+		n, err := zstdMemory(f.head(b))
+		return n + mirrored, err
 	case lzmaCode:
-		n, err := xzMemory(b.code, int64(b.row)*int64(b.h))
-		return n + mirror, err
+		n, err := xzMemory(f.head(b), int64(b.row)*int64(b.h))
+		return n + mirrored, err
 	}
-	return mirror, nil
+	return mirrored, nil
 }
 
 // tiffCost refuses files that lack data.
@@ -172,7 +187,9 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 	var read, beside int64
 	for n := range f.present {
 		b := f.block(n)
-		read += int64(len(b.code))
+		if read += int64(len(b.code)); f.compression == uncompressed {
+			read -= max(0, int64(len(b.code))-int64(b.seenH)*int64(b.row)) // rows that nobody sees
+		}
 		if f.compression == jpegCode {
 			header, err := jpeg.ReadHeaderAs(f.jpeg(b), f.jpegColors())
 			if err != nil {
@@ -185,7 +202,7 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 			continue
 		}
 		more, err := f.unpacking(b)
-		if err != nil {
+		if err != nil && f.colors == nil { // libtiff does not mind if there are
 			return 0, fmt.Errorf("block (%d, %d): %w", b.x, b.y, err)
 		}
 		beside = max(beside, more)
@@ -196,7 +213,8 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 	}
 	// Blocks may share their code, but not so often that reading it takes
 	// longer than any pixels.
-	if most := int64(len(data)) + 16*int64(w)*int64(h); read > most {
+	const free = 64 << 10
+	if most := int64(len(data)) + 16*int64(w)*int64(h) + free; read > most {
 		return 0, fmt.Errorf("blocks of %d bytes in all, want at most %d for %d×%d pixels in a file of %d", read, most, w, h, len(data))
 	}
 	return 4*int64(w)*int64(h) + 4*int64(f.blockW)*8 + beside, nil

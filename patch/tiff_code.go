@@ -92,17 +92,27 @@ func (f *tiffReader) finish(m *image.NRGBA) error {
 func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 	code, err := f.open(b)
 	if err != nil {
-		return err
+		if f.colors == nil {
+			return err
+		}
+		code = errorReader{}
 	}
 	r := io.LimitReader(code, b.largest)
 	f.row = grow(f.row, b.row)
 	row := f.row
+	torn := false
 	for y := range b.seenH {
 		if err := f.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.ReadFull(r, row)
-		if n < b.need {
+		n := 0
+		if !torn {
+			n, err = io.ReadFull(r, row)
+		}
+		if n < b.need && f.colors != nil { // libtiff leaves the rest at 0
+			torn = true
+			clear(row[n:])
+		} else if n < b.need {
 			if err != io.EOF && err != io.ErrUnexpectedEOF {
 				return err
 			}
@@ -114,13 +124,18 @@ func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 	return nil
 }
 
+// mirror writes bytes of which the lowest bit was the first.
+func mirror(dst, src []byte) {
+	for i, v := range src {
+		dst[i] = bits.Reverse8(v)
+	}
+}
+
 // open returns the bytes that a block's code stands for.
 func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 	if f.mirrored {
 		f.code = grow(f.code, len(b.code))
-		for i, v := range b.code {
-			f.code[i] = bits.Reverse8(v)
-		}
+		mirror(f.code, b.code)
 		b.code = f.code
 	}
 	src := newReader(f.ctx, b.code)
@@ -138,7 +153,7 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 		f.inflate = z
 		return z, err
 	case packBits:
-		f.unpack = unpacker{ctx: f.ctx, src: b.code, left: b.largest}
+		f.unpack = unpacker{ctx: f.ctx, src: b.code}
 		return &f.unpack, nil
 	case zstdCode:
 		return f.openZstd(b, src)
@@ -160,12 +175,9 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 type unpacker struct {
 	ctx  context.Context
 	src  []byte
-	left int64 // bytes that may still come
 	todo []byte
 	buf  [128]byte // a byte that comes several times
 }
-
-var errUnpacked = errors.New("PackBits become more than the block can hold")
 
 func (u *unpacker) Read(p []byte) (int, error) {
 	for len(u.todo) == 0 {
@@ -176,10 +188,8 @@ func (u *unpacker) Read(p []byte) (int, error) {
 		u.src = u.src[1:]
 		switch {
 		case n >= 0:
-			if len(u.src) <= n {
-				return 0, io.ErrUnexpectedEOF
-			}
-			u.todo, u.src = u.src[:n+1], u.src[n+1:]
+			n = min(n+1, len(u.src)) // fewer may do
+			u.todo, u.src = u.src[:n], u.src[n:]
 		case n > -128:
 			if len(u.src) == 0 {
 				return 0, io.ErrUnexpectedEOF
@@ -191,9 +201,6 @@ func (u *unpacker) Read(p []byte) (int, error) {
 			if err := u.ctx.Err(); err != nil {
 				return 0, err
 			}
-		}
-		if u.left -= int64(len(u.todo)); u.left < 0 {
-			return 0, errUnpacked
 		}
 	}
 	n := copy(p, u.todo)

@@ -34,7 +34,7 @@ func (f *tiffReader) openZstd(b tiffBlock, src io.Reader) (io.Reader, error) {
 	if f.zstd != nil {
 		return f.zstd, f.zstd.Reset(src)
 	}
-	z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+	z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow), zstd.IgnoreChecksum(true))
 	f.zstd = z
 	return z, err
 }

@@ -1,7 +1,6 @@
 package patch
 
 import (
-	"bytes"
 	"fmt"
 	"image"
 
@@ -11,12 +10,32 @@ import (
 // jpeg is the file that a block's JPEG is with the tables of all (TIFF
 // Technical Note 2).
 func (f *tiffFile) jpeg(b tiffBlock) []byte {
-	t := f.tables
-	if len(t) < 4 {
-		return b.code
+	out := append(jpegTables(f.tables), b.code[min(2, len(b.code)):]...)
+	return append(out, 0xff, 0xd9) // as libtiff does where the code ends
+}
+
+// jpegTables is a file of the tables that are right, as far as libjpeg would
+// read them.
+func jpegTables(t []byte) []byte {
+	const dqt, dht = 0xdb, 0xc4
+	out := []byte("\xff\xd8")
+	t = t[min(2, len(t)):]
+	for len(t) >= 4 {
+		if t[0] != 0xff || t[1] == 0xff || t[1] == 0 { // passed over
+			t = t[1:]
+			continue
+		}
+		n := 2 + (int(t[2])<<8 | int(t[3]))
+		if n < 4 || n > len(t) || t[1] != dqt && t[1] != dht && t[1] != 0xdd && t[1] < 0xe0 {
+			break
+		}
+		if n > 4 && (t[1] == dqt && t[4]&15 > 3 || t[1] == dht && t[4]&^0x10 > 3) {
+			break
+		}
+		out = append(out, t[:n]...)
+		t = t[n:]
 	}
-	t = bytes.TrimSuffix(t, []byte("\xff\xd9"))
-	return append(t[:len(t):len(t)], b.code[min(2, len(b.code)):]...)
+	return out
 }
 
 // jpegColors says what the components of a block's JPEG are: by what the TIFF
@@ -28,8 +47,8 @@ func (f *tiffFile) jpegColors() jpeg.Colors {
 	return jpeg.AsSamples
 }
 
-// fits refuses the JPEG of a block that is smaller, or far larger. The last strip
-// may be as high as it likes, if it takes no memory.
+// fits refuses the JPEG of a block that is far larger. The last strip may be as
+// high as it likes, if it takes no memory.
 func (f *tiffFile) fits(h jpeg.Header, b tiffBlock) error {
 	const spare = 64 << 20
 	n := f.samples / f.planes
@@ -37,7 +56,7 @@ func (f *tiffFile) fits(h jpeg.Header, b tiffBlock) error {
 	if high && !f.tiled && h.Width == b.w && b.y+b.h == f.height && h.Cost(0).Rows <= spare {
 		high = false
 	}
-	if h.Width < b.seenW || h.Height < b.seenH || wide || high || h.Components != n {
+	if wide || high || h.Components != n {
 		return fmt.Errorf("a JPEG of %d×%d pixels and %d components, want %d×%d and %d", h.Width, h.Height, h.Components, b.w, b.h, n)
 	}
 	return nil
@@ -55,21 +74,30 @@ func (f *tiffReader) readJPEG(m *image.NRGBA, b tiffBlock) error {
 		return err
 	}
 	n := f.samples / f.planes
+	w := min(b.seenW, r.Width) // what a smaller one lacks is 0
 	f.row = grow(f.row, 4*b.seenW)
+	clear(f.row)
 	for y := range b.seenH {
 		if err := f.ctx.Err(); err != nil {
 			return err
 		}
 		dst := m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW]
+		if y >= r.Height {
+			clear(f.row)
+		} else {
+			r.Row(f.row, y, 0, w)
+		}
 		if as == jpeg.AsYCbCr {
-			r.Row(dst, y, 0, b.seenW)
+			copy(dst, f.row)
+			for i := 3; i < len(dst); i += 4 {
+				dst[i] = 255
+			}
 			continue
 		}
-		row := r.Row(f.row, y, 0, b.seenW)
 		for i := range b.seenW { // samples side by side
-			copy(row[n*i:n*i+n], row[4*i:])
+			copy(f.row[n*i:n*i+n], f.row[4*i:4*i+4])
 		}
-		f.convert(dst, row, b.plane)
+		f.convert(dst, f.row, b.plane)
 	}
-	return r.Finish()
+	return r.Err() // what follows the rows does not matter
 }

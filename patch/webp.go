@@ -21,6 +21,7 @@ type webpFile struct {
 	lossy         bool
 	stream        []byte // VP8 or VP8L
 	alpha         []byte // of a lossy picture: a byte that says how it is coded, and the code; nil: none
+	moving        bool   // it is a frame of several
 	extended      bool   // a VP8X chunk says the size,
 	width, height int    // this one
 }
@@ -42,97 +43,114 @@ func openWebP(data []byte) (f webpFile, err error) {
 		if err != nil {
 			return f, err
 		}
-		at := data[len(data)-src.Len():]
-		at = at[:min(int64(length), int64(len(at)))]
-		switch string(id[:]) {
-		case "VP8X":
-			if f.extended || length != 10 || len(at) < 10 {
-				return f, errWebP
-			}
-			u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-			f.extended, f.width, f.height = true, u24(at[4:])+1, u24(at[7:])+1
-		case "ALPH":
-			// Its flag may be wrong; the first counts.
-			if !f.extended || len(at) == 0 {
-				return f, errWebP
-			}
-			if f.alpha == nil {
-				f.alpha = at
-			}
-		case "VP8 ":
-			if int64(len(at)) < int64(length) {
-				return f, fmt.Errorf("a frame of %d bytes, found %d: %w", length, len(at), io.ErrUnexpectedEOF)
-			}
-			f.lossy, f.stream = true, at
-			return f, nil
-		case "VP8L":
-			f.stream, f.alpha = at, nil // it has its own
-			return f, nil
+		done, err := f.take(string(id[:]), int64(length), data[len(data)-src.Len():])
+		if done || err != nil {
+			return f, err
 		}
 	}
 }
 
+// take reads a chunk of a length, which data begins with, and reports whether it
+// is the last that matters.
+func (f *webpFile) take(id string, length int64, data []byte) (done bool, err error) {
+	body := data[:min(length, int64(len(data)))]
+	// Codes may go on in the byte that makes a length even (libwebp's demux.c).
+	padded := data[:min(length+length&1, int64(len(data)))]
+	switch id {
+	case "VP8X":
+		if f.extended || length != 10 || len(body) < 10 {
+			return false, errWebP
+		}
+		f.extended, f.width, f.height = true, u24(body[4:])+1, u24(body[7:])+1
+	case "ALPH":
+		// Its flag may be wrong; the first counts.
+		if !f.extended && !f.moving || len(body) == 0 {
+			return false, errWebP
+		}
+		if f.alpha == nil {
+			f.alpha = body
+		}
+	case "VP8 ":
+		if int64(len(body)) < length {
+			return false, fmt.Errorf("a frame of %d bytes, found %d: %w", length, len(body), io.ErrUnexpectedEOF)
+		}
+		f.lossy, f.stream = true, padded
+		return true, nil
+	case "VP8L":
+		f.stream, f.alpha = padded, nil // it has its own
+		return true, nil
+	}
+	return false, nil
+}
+
+func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+
 // decodeWebP reads a still picture or the first frame of an animation, which
 // is placed on its canvas over black, as PIL has it after dropping alpha.
 func decodeWebP(ctx context.Context, data []byte) (*image.NRGBA, error) {
-	f, moving := webpFrame(data)
+	f, at, moving := webpFrame(data)
 	if !moving {
-		return webpStill(ctx, data, image.Config{}, image.Point{})
+		f, err := openWebP(data)
+		if err != nil {
+			return nil, err
+		}
+		return webpStill(ctx, f, image.Config{}, image.Point{})
 	}
 	c, err := webpConfig(data)
 	if err != nil {
 		return nil, err
 	}
-	m, err := webp.DecodeConfig(bytes.NewReader(f.file))
+	m, err := f.size()
 	if err != nil {
 		return nil, err
 	}
-	if f.x+m.Width > c.Width || f.y+m.Height > c.Height {
-		return nil, fmt.Errorf("frame %d×%d at (%d, %d) leaves the canvas %d×%d", m.Width, m.Height, f.x, f.y, c.Width, c.Height)
+	if at.X+m.Width > c.Width || at.Y+m.Height > c.Height {
+		return nil, fmt.Errorf("frame %d×%d at (%d, %d) leaves the canvas %d×%d", m.Width, m.Height, at.X, at.Y, c.Width, c.Height)
 	}
-	return webpStill(ctx, f.file, c, image.Pt(f.x, f.y))
+	return webpStill(ctx, f, c, at)
 }
 
-// frame is an animation's first frame as a file of its own, and its place.
-type frame struct {
-	file []byte
-	x, y int
+// webpFrame finds an animation's first frame and its place. An ANMF chunk has 16
+// bytes of header, with the place in units of two pixels, and the chunks of a
+// still picture, which say the size; one without a picture is passed over.
+func webpFrame(data []byte) (f webpFile, at image.Point, moving bool) {
+	const header, name = 16, 8
+	for rest := data[12:]; ; {
+		body, after := nextChunk(rest, "ANMF")
+		if len(body) < header {
+			return f, at, moving
+		}
+		f, at, moving = webpFile{moving: true}, image.Pt(2*u24(body), 2*u24(body[3:])), true
+		for chunks := body[header:]; len(chunks) >= name; {
+			length := int64(binary.LittleEndian.Uint32(chunks[4:]))
+			done, err := f.take(string(chunks[:4]), length, chunks[name:])
+			if done {
+				return f, at, true
+			}
+			if err != nil {
+				break
+			}
+			chunks = chunks[min(name+length+length&1, int64(len(chunks))):]
+		}
+		rest = after
+	}
 }
 
-// webpFrame finds the first ANMF chunk: 16 bytes of header with the place in
-// units of two pixels and the size, then the chunks of a still picture.
-func webpFrame(data []byte) (frame, bool) {
-	const header = 16
-	body := chunk(data[12:], "ANMF")
-	if len(body) < header {
-		return frame{}, false
+// size is what the picture's own header says.
+func (f webpFile) size() (image.Config, error) {
+	switch {
+	case f.stream == nil:
+		return image.Config{}, errWebP
+	case f.lossy:
+		return vp8Config(f.stream)
 	}
-	u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-	chunks := body[header:]
-	var out []byte
-	if matches(chunks, "ALPH") {
-		// Alpha needs the extended header: its flag and the frame's size.
-		out = append(out, "VP8X\x0a\x00\x00\x00\x10\x00\x00\x00"...)
-		out = append(out, body[6:12]...)
-	}
-	out = append(out, chunks...)
-	riff := binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(out)+4))
-	return frame{append(append(riff, "WEBP"...), out...), 2 * u24(body), 2 * u24(body[3:])}, true
+	return vp8lConfig(f.stream)
 }
 
 // webpStill decodes a picture and places it on a canvas, which is its own if
 // that is empty.
-func webpStill(ctx context.Context, data []byte, canvas image.Config, at image.Point) (*image.NRGBA, error) {
-	f, err := openWebP(data)
-	if err != nil {
-		return nil, err
-	}
-	var size image.Config
-	if f.lossy {
-		size, err = vp8Config(f.stream)
-	} else {
-		size, err = vp8lConfig(f.stream)
-	}
+func webpStill(ctx context.Context, f webpFile, canvas image.Config, at image.Point) (*image.NRGBA, error) {
+	size, err := f.size()
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +165,7 @@ func webpStill(ctx context.Context, data []byte, canvas image.Config, at image.P
 	part := m.Pix[len(m.Pix)-4*size.Width*size.Height:]
 	if f.lossy {
 		if f.alpha != nil {
-			if err := checkAlpha(ctx, f, part); err != nil {
+			if err := f.checkAlpha(ctx, size, part); err != nil {
 				return nil, err
 			}
 		}
@@ -193,15 +211,15 @@ func place(ctx context.Context, m *image.NRGBA, part []byte, to image.Rectangle)
 
 // checkAlpha reads the alpha of a lossy picture, which must be whole, into
 // memory that is used for the colours next: alpha is dropped.
-func checkAlpha(ctx context.Context, f webpFile, pix []byte) error {
+func (f webpFile) checkAlpha(ctx context.Context, size image.Config, pix []byte) error {
 	switch code := f.alpha[1:]; f.alpha[0] & 3 {
 	case 0:
-		if len(code) < f.width*f.height {
-			return fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", f.width, f.height, len(code), io.ErrUnexpectedEOF)
+		if len(code) < size.Width*size.Height {
+			return fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", size.Width, size.Height, len(code), io.ErrUnexpectedEOF)
 		}
 		return nil
 	case 1: // VP8L without its header, in green
-		d := lossless{ctx: ctx, vp8lBits: vp8lBits{data: code}, width: f.width, height: f.height}
+		d := lossless{ctx: ctx, vp8lBits: vp8lBits{data: code}, width: size.Width, height: size.Height}
 		return d.decode(pix)
 	}
 	return errWebP
@@ -267,11 +285,14 @@ func webpRow(dst, y, u, v []byte) {
 // describe it and its codes.
 func webpCost(data []byte, w, h int) (int64, error) {
 	bytes := 4 * int64(w) * int64(h)
-	if frame, moving := webpFrame(data); moving {
-		data = frame.file
-		bytes += int64(len(data))
+	f, _, moving := webpFrame(data)
+	if !moving {
+		var err error
+		if f, err = openWebP(data); err != nil {
+			return 0, err
+		}
 	}
-	f, err := openWebP(data)
+	size, err := f.size()
 	if err != nil {
 		return 0, err
 	}
@@ -286,8 +307,8 @@ func webpCost(data []byte, w, h int) (int64, error) {
 		n := int64(frame.across) * int64(frame.down)
 		bytes += n*(384+8) + 64*int64(frame.across+frame.down)
 	}
-	if f.lossy && len(f.alpha) > 0 && f.alpha[0]&3 == 0 && len(f.alpha)-1 < f.width*f.height {
-		return 0, fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", f.width, f.height, len(f.alpha)-1, io.ErrUnexpectedEOF)
+	if n := size.Width * size.Height; f.lossy && len(f.alpha) > 0 && f.alpha[0]&3 == 0 && len(f.alpha)-1 < n {
+		return 0, fmt.Errorf("alpha of %d×%d pixels in %d bytes: %w", size.Width, size.Height, len(f.alpha)-1, io.ErrUnexpectedEOF)
 	}
 	if !f.lossy || f.alpha != nil {
 		const codes, code = 20, 5 * 1024 // a group of codes takes so many bits at least, and bytes of memory at most twice as many

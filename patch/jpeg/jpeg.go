@@ -10,6 +10,7 @@ package jpeg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"sync"
 )
@@ -210,6 +211,9 @@ func (r *Reader) Row(buf []byte, y, x, n int) []byte {
 	return buf
 }
 
+// Err is what was wrong with the rows so far.
+func (r *Reader) Err() error { return r.err }
+
 // Finish reads the rest of the file and says whether it was whole.
 func (r *Reader) Finish() error {
 	if r.err == nil && r.Lossless {
@@ -225,8 +229,12 @@ func (r *Reader) Finish() error {
 }
 
 // Planes decodes the whole file to planes with blocks of size × size samples:
-// 8, or 4, 2 and 1 for a picture of a half, a quarter or an eighth.
+// 8, or 4, 2 and 1 for a picture of a half, a quarter or an eighth. A lossless
+// file has no blocks; Chroma says so.
 func (r *Reader) Planes(size int) ([]Plane, error) {
+	if r.Lossless {
+		return nil, fmt.Errorf("planes of lossless coding: %w", ErrUnsupported)
+	}
 	r.size, r.ring = size, r.down
 	if err := r.begin(); err != nil {
 		return nil, err

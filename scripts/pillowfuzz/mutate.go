@@ -206,9 +206,12 @@ func mutate(rng *rand.Rand, format string, file []byte) []byte {
 		if len(file) == 0 {
 			return []byte{0}
 		}
-		if format == "jpeg" {
+		switch format {
+		case "jpeg":
 			file = mutateJPEG(rng, file)
-		} else {
+		case "tiff":
+			file = mutateTIFF(rng, file)
+		default:
 			file = hostile.Mutate(rng, file)
 		}
 	}

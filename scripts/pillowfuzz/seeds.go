@@ -40,7 +40,7 @@ func writers() map[string]choices {
 		}},
 		"bmp": {[]string{"1", "L", "P", "RGB", "RGBA"}, func(*rand.Rand) map[string]any { return map[string]any{} }},
 		"tiff": {[]string{"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"}, func(rng *rand.Rand) map[string]any {
-			return map[string]any{"compression": pick(rng, "raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "group4", "jpeg")}
+			return map[string]any{"compression": pick(rng, "raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "group4", "tiff_ccitt", "tiff_raw_16", "jpeg", "lzma")}
 		}},
 		"webp": {[]string{"L", "RGB", "RGBA"}, func(rng *rand.Rand) map[string]any {
 			return map[string]any{"lossless": rng.IntN(2) == 0, "quality": rng.IntN(101), "alpha_quality": rng.IntN(101), "method": rng.IntN(7), "exact": rng.IntN(2) == 0, "frames": pick(rng, 0, 0, 0, 2)}
@@ -49,7 +49,7 @@ func writers() map[string]choices {
 }
 
 // drawers make files that Pillow does not write.
-var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "bmp": drawBMP}
+var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "bmp": drawBMP, "tiff": drawTIFF}
 
 // source makes seeds of a format.
 type source struct {
