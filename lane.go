@@ -64,6 +64,26 @@ func (l *Lane) Run(threads int, pixels *tensor.Dense, w vit.Wants) (out *vit.Out
 	return out, err
 }
 
+// Kept computes a photo (3, H, W) as often as there are rows in keep, each time
+// from those patches alone, and returns the logits, a row each. The patches of a
+// row are in their order, and all rows are as long. On so many threads; 0: all.
+func (l *Lane) Kept(threads int, photo *tensor.Dense, keep [][]int) (logits *tensor.Dense, err error) {
+	if err := l.Ready(); err != nil {
+		return nil, err
+	}
+	ok := false
+	defer func() {
+		if !ok {
+			l.reset()
+		}
+	}()
+	l.session.SetThreads(threads)
+	c := l.m.config
+	logits, err = l.session.Kept(tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(photo.Float32s())), keep)
+	ok = err == nil
+	return logits, err
+}
+
 // Ready allocates the memory of the lane, if that has not been done.
 func (l *Lane) Ready() (err error) {
 	if l.session == nil {

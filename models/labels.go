@@ -24,6 +24,10 @@ var imagenet1k string
 //go:embed labels/imagenet1k_synsets.txt
 var imagenet1kSynsets string
 
+// SynsetsOf returns WordNet's ids of labels that are ImageNet's 1000 in their
+// order, as its own folders are called; nil of any others.
+func SynsetsOf(labels []string) []string { return synsets(labels) }
+
 // synsets returns WordNet's ids of names that are ImageNet's, in its order and
 // however many of each class's names they give; nil of any others.
 func synsets(names []string) []string {

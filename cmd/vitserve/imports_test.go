@@ -30,7 +30,7 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		".", "api", "api/*", "robust", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart", "internal/words",
+		".", "api", "api/*", "robust", "robust/*", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart", "internal/words",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",

@@ -86,7 +86,7 @@ A model is a folder, a file, or the name of one inside the program; without
 	root.SetFlagErrorFunc(flagError)
 	root.SetGlobalNormalizationFunc(flagName)
 	root.Flags().Bool("version", false, "say what this program is, as vitserve version does")
-	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newBench(), newInspect(), newConvert(), newPull(), newModels(), newDoctor(), newVersion())
+	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newRobust(), newCorrupt(), newBench(), newInspect(), newConvert(), newPull(), newModels(), newDoctor(), newVersion())
 	completeValues(root)
 	return root
 }

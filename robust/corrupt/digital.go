@@ -75,10 +75,5 @@ func (w *work) boxes(src *Picture, width, height int) []uint8 {
 	if _, err := t.PhotoPixels(context.Background(), out, &patch.Photo{Image: &m, Orientation: 1}); err != nil {
 		panic(err) // nothing is wrong with a picture in memory, and nobody ends the context
 	}
-	v, n := out.Float32s(), width*height
-	to := take(&w.bytes, 3*n)
-	for i := range n {
-		to[3*i], to[3*i+1], to[3*i+2] = uint8(v[i]*255+0.5), uint8(v[n+i]*255+0.5), uint8(v[2*n+i]*255+0.5)
-	}
-	return to
+	return FromPixels(out).Pix
 }

@@ -117,6 +117,9 @@ func (w *work) enlarged(t *Picture, h, wd, y0, x0, height, width int) []uint8 {
 	return out
 }
 
+// Textures are the pictures of frost, to be looked at.
+func Textures() []*Picture { return textures() }
+
 // textures are the frost of this package, made on first use: five pictures of
 // ice on glass. The original's are photographs.
 var textures = sync.OnceValue(func() []*Picture {

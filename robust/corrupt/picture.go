@@ -3,6 +3,8 @@ package corrupt
 import (
 	"fmt"
 	"image"
+
+	"gorgonia.org/tensor"
 )
 
 // MinSize is the least edge of a picture in pixels.
@@ -26,6 +28,18 @@ func FromImage(m *image.NRGBA) *Picture {
 			to[0], to[1], to[2] = from[0], from[1], from[2]
 			from, to = from[4:], to[3:]
 		}
+	}
+	return p
+}
+
+// FromPixels rounds a model's input (3, H, W) in [0, 1] to bytes: what it was
+// made of.
+func FromPixels(t *tensor.Dense) *Picture {
+	h, w := t.Shape()[1], t.Shape()[2]
+	p := New(w, h)
+	v, n := t.Float32s(), w*h
+	for i := range n {
+		p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = uint8(v[i]*255+0.5), uint8(v[n+i]*255+0.5), uint8(v[2*n+i]*255+0.5)
 	}
 	return p
 }

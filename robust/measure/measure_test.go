@@ -2,6 +2,7 @@ package measure
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -53,11 +54,13 @@ func TestGolden(t *testing.T) {
 	require.InDelta(t, g.EqualMass, CalibrationError(EqualMass(confidence, right, Bins)), near)
 	require.InDelta(t, g.AURC, AURC(confidence, right), near)
 	for i, logits := range [][][]float32{g.Logits, g.Other} {
-		got := Temperature(func(f func([]float32, int)) {
+		got, err := Temperature(func(f func([]float32, int)) error {
 			for j, z := range logits {
 				f(z, g.Truth[j])
 			}
+			return nil
 		})
+		require.NoError(t, err)
 		require.InDelta(t, []float64{g.Temperature, g.OtherTemperature}[i], got, 1e-4)
 	}
 	scores := map[string]func(z []float32) float64{
@@ -165,7 +168,14 @@ func TestPerfect(t *testing.T) {
 	require.Equal(t, Detection{0.5, 0.5, 1}, equal)
 	require.True(t, math.IsNaN(Detect(nil, []float64{1}).AUROC))
 	require.InDelta(t, 0, AURC([]float64{0.9, 0.5}, []bool{true, true}), 1e-12)
-	require.InDelta(t, 1e-2, Temperature(func(f func([]float32, int)) { f([]float32{3, 1}, 0) }), 1e-3)
+	for class, want := range []float64{0.01, 100} { // always right, always wrong: as sure and as unsure as can be
+		got, err := Temperature(func(f func([]float32, int)) error { f([]float32{3, 1}, class); return nil })
+		require.NoError(t, err)
+		require.InEpsilon(t, want, got, 1e-3)
+	}
+	failed := errors.New("failed")
+	_, err := Temperature(func(func([]float32, int)) error { return failed })
+	require.ErrorIs(t, err, failed)
 	require.InDeltaSlice(t, []float64{0.25, 0.75}, Only([]float64{0.1, 0.6, 0.3}, []int{0, 2}), 1e-12)
 	require.Equal(t, []float64{0.5, 0.5}, Only([]float64{0, 1, 0}, []int{0, 2}))
 }
