@@ -2,6 +2,7 @@ package robust
 
 import (
 	"fmt"
+	"github.com/vitserve/vitserve/internal/words"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func Cells(names []string, severities []int, f corrupt.Flavour) ([]Cell, error) 
 	for _, name := range names {
 		s, ok := findSuite(name)
 		if !ok {
-			return nil, fmt.Errorf("robust: no suite %q, want one of %s", name, strings.Join(SuiteNames(), ", "))
+			return nil, fmt.Errorf("robust: suite %q, %s", name, words.Among(name, SuiteNames()...))
 		}
 		for _, c := range s.cells(f) {
 			if seen[c.Key()] || s.levels && len(severities) > 0 && !slices.Contains(severities, c.Severity) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust/corrupt"
 	"golang.org/x/sync/errgroup"
@@ -122,11 +123,11 @@ func (f *corruptFlags) run(cmd *cobra.Command, args []string) error {
 	case f.size != 0 && (f.size < corrupt.MinSize || f.size > 4096):
 		return usageError{fmt.Errorf("--size %d, want 0, or %d to 4096", f.size, corrupt.MinSize)}
 	case f.format != "jpeg" && f.format != "png":
-		return usageError{fmt.Errorf("--format %s, want jpeg or png", f.format)}
+		return usageError{fmt.Errorf("--format %s, %s", f.format, words.Among(f.format, "jpeg", "png"))}
 	case f.quality < 1 || f.quality > 100:
 		return usageError{fmt.Errorf("--quality %d, want 1 to 100", f.quality)}
 	case !slices.Contains(corrupt.Flavours(), corrupt.Flavour(f.flavour)):
-		return usageError{fmt.Errorf("--flavour %s, want %s or %s", f.flavour, corrupt.Package, corrupt.Original)}
+		return usageError{fmt.Errorf("--flavour %s, %s", f.flavour, words.Among(f.flavour, string(corrupt.Package), string(corrupt.Original)))}
 	}
 	for _, s := range f.severities {
 		if s < 1 || s > corrupt.Severities {
@@ -140,6 +141,11 @@ func (f *corruptFlags) run(cmd *cobra.Command, args []string) error {
 	single := slices.Contains([]string{".png", ".jpg", ".jpeg"}, strings.ToLower(filepath.Ext(f.output)))
 	if single && len(sources)*len(chosen)*len(f.severities) != 1 {
 		return usageError{fmt.Errorf("--output %s is one file, want one photo, corruption and severity, found %d pictures", f.output, len(sources)*len(chosen)*len(f.severities))}
+	}
+	if !single {
+		if err := os.MkdirAll(f.output, 0o755); err != nil {
+			return fmt.Errorf("--output: cannot make the folder: %w", err)
+		}
 	}
 	c := collector{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), total: len(sources), what: "corrupt"}
 	c.start()
@@ -239,7 +245,7 @@ func decodeTo(ctx context.Context, data []byte, size int, o patch.Options) (*cor
 // programs.
 func writeTextures(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
+		return fmt.Errorf("--textures: cannot make the folder: %w", err)
 	}
 	for i, t := range corrupt.Textures() {
 		var b bytes.Buffer

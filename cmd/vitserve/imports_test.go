@@ -55,8 +55,8 @@ var rooms = []room{
 	{folder: "api/oip/*", may: []string{"google.golang.org/grpc", "google.golang.org/grpc/*", "google.golang.org/protobuf/*", "google.golang.org/protobuf/*/*"}},
 	{folder: "api/kserve", may: []string{"api/v1", "api/op", "attention/focus"}}, // options of maps
 	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
-	{folder: "robust", may: []string{"robust/*", "patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
-	{folder: "robust/*", may: []string{"robust/*", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
+	{folder: "robust", may: []string{"robust/*", "internal/words", "patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
+	{folder: "robust/*", may: []string{"robust", "robust/*", "internal/words", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
 	{folder: ".", may: []string{
 		"models", "internal/words", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
 		"backend/cpu", // registered, so that one import is enough for an answer

@@ -73,6 +73,25 @@ var mistakes = map[string][]string{ // by flag: value, and what the message has
 	"resize":         {"fats", "want"},
 	"pool":           {"means", "want"},
 	"images":         {"no-folder/", "no such folder"},
+
+	"suite":             {"imagnet-c", "did you mean imagenet-c"},
+	"seed":              {"three", "--seed"},
+	"mode":              {"corp", "did you mean crop"},
+	"flavour":           {"orignal", "did you mean original"},
+	"drift":             {"rolout", "did you mean rollout"},
+	"dialect":           {"hugingface", "did you mean huggingface"},
+	"mapping":           {"no-file.json", "--url"},
+	"class-subset":      {"no-folder", "no such"},
+	"real":              {"no-real", "no such file"},
+	"outliers":          {"no-folder", "no such"},
+	"clean":             {"clean/", "--released"},
+	"out":               {"x.txt", "ends in"},
+	"fail-if":           {"mce", "want MEASURE"},
+	"against":           {"no-run.rows", "no such file"},
+	"corruption":        {"fgo", "did you mean fog"},
+	"format of corrupt": {"jpge", "did you mean jpeg"},
+	"textures":          {"/dev/null/x", "not a directory"},
+	"output of corrupt": {"/dev/null/x", "not a directory"},
 }
 
 // TestEveryFlagHasAMistake: whatever a flag is given that it cannot be, the
@@ -85,6 +104,7 @@ func TestEveryFlagHasAMistake(t *testing.T) {
 	t.Setenv("HF_HUB_OFFLINE", "1")
 	args := map[string][]string{
 		"classify": {image}, "explain": {image}, "embed": {image}, "eval": {dir}, "inspect": {"starter"}, "convert": {"x.bin"}, "pull": {"a/b"},
+		"robust": {"--out=r.json", "--suite=san", "--limit=1", dir}, "corrupt": {"--output=c", image},
 	}
 	for _, cmd := range newRoot().Commands() {
 		if cmd.Hidden || cmd.Name() == "completion" || cmd.Name() == "help" {

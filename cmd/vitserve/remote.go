@@ -60,15 +60,23 @@ func (f *remoteFlags) open(cmd *cobra.Command, far ...string) (*client.Client, e
 			return nil, usageError{fmt.Errorf("--%s with --url: it is the server's to decide", name)}
 		}
 	}
-	key := f.key
-	if key == "" {
-		key = os.Getenv("VITSERVE_API_KEY")
-	}
-	c, err := client.New(f.url, client.Options{Key: key, Retries: retries})
+	return f.client()
+}
+
+// client returns a client of the server.
+func (f *remoteFlags) client() (*client.Client, error) {
+	c, err := client.New(f.url, client.Options{Key: f.apiKey(), Retries: retries})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--url: %w", err)}
 	}
 	return c, nil
+}
+
+func (f *remoteFlags) apiKey() string {
+	if f.key != "" {
+		return f.key
+	}
+	return os.Getenv("VITSERVE_API_KEY")
 }
 
 // params are the parameters of a request: those of every command, and those

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/attention/focus"
+	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust"
 	"github.com/vitserve/vitserve/robust/corrupt"
@@ -114,21 +115,26 @@ func suiteHelp() string {
 func (f *robustFlags) check() error {
 	switch {
 	case !slices.Contains(robust.Modes(), robust.Mode(f.mode)):
-		return fmt.Errorf("--mode %s, want crop or photo", f.mode)
+		return fmt.Errorf("--mode %s, %s", f.mode, words.Among(f.mode, string(robust.CropMode), string(robust.PhotoMode)))
 	case !slices.Contains(corrupt.Flavours(), corrupt.Flavour(f.flavour)):
-		return fmt.Errorf("--flavour %s, want %s or %s", f.flavour, corrupt.Package, corrupt.Original)
+		return fmt.Errorf("--flavour %s, %s", f.flavour, words.Among(f.flavour, string(corrupt.Package), string(corrupt.Original)))
 	case f.batch < 1 || f.batch > 1024:
 		return fmt.Errorf("--batch %d, want 1 to 1024", f.batch)
 	case f.limit < 0:
 		return fmt.Errorf("--limit %d, want 0 or more", f.limit)
 	case f.gallery < 0 || f.gallery > 100:
 		return fmt.Errorf("--gallery %d, want 0 to 100", f.gallery)
+	case f.drift != "" && !slices.Contains(focus.Names(), f.drift):
+		return fmt.Errorf("--drift %s, %s", f.drift, words.Among(f.drift, focus.Names()...))
 	case len(f.out) == 0:
 		return errors.New("no --out given: want a file for the report, and its journal beside it")
 	case f.released && (f.mode != string(robust.CropMode) || f.truth != ""):
 		return errors.New("--released goes with --mode crop and without --truth: classes are the folders")
 	case f.clean != "" && !f.released:
-		return errors.New("--clean goes with --released")
+		return errors.New("--clean without --released, want both")
+	}
+	if _, err := os.Stat(f.outliers); f.outliers != "" && err != nil {
+		return fmt.Errorf("--outliers: %w", err)
 	}
 	for _, name := range f.out {
 		if !slices.Contains(report.Formats(), filepath.Ext(name)) {
@@ -143,12 +149,12 @@ func (f *robustFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.check(); err != nil {
+	if err := errors.Join(f.checkTarget(cmd), f.check()); err != nil {
 		return usageError{err}
 	}
 	cells, err := robust.Cells(f.suites, f.severities, corrupt.Flavour(f.flavour))
 	if err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("--suite, --severity: %w", err)}
 	}
 	var limits []robust.Limit
 	for _, text := range f.failIf {

@@ -2,8 +2,8 @@ package corrupt
 
 import (
 	"fmt"
+	"github.com/vitserve/vitserve/internal/words"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -131,7 +131,7 @@ func Find(name string) (Corruption, error) {
 		}
 		names = append(names, c.Name)
 	}
-	return Corruption{}, fmt.Errorf("corrupt: no corruption %q, want one of %s", name, strings.Join(names, ", "))
+	return Corruption{}, fmt.Errorf("corrupt: corruption %q, %s", name, words.Among(name, names...))
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}

@@ -92,10 +92,9 @@ func CalibrationError(bins []Bin) float64 {
 // called itself. The NLL is convex in 1/t: its derivative is brought to zero by
 // Newton's steps, held between 1/100 and 100.
 func Temperature(each func(f func(logits []float32, class int)) error) (float64, error) {
-	lo, hi, beta := 0.01, 100.0, 1.0
-	for range 100 {
-		var slope, curvature float64
-		err := each(func(z []float32, class int) {
+	// at returns the first and second derivative in 1/t.
+	at := func(beta float64) (slope, curvature float64, err error) {
+		err = each(func(z []float32, class int) {
 			p := Softmax(z, 1/beta)
 			var mean, square float64
 			for k, v := range p {
@@ -105,6 +104,17 @@ func Temperature(each func(f func(logits []float32, class int)) error) (float64,
 			slope += mean - float64(z[class])
 			curvature += square - mean*mean
 		})
+		return slope, curvature, err
+	}
+	lo, hi, beta := 0.01, 100.0, 1.0
+	if slope, _, err := at(hi); err != nil || slope <= 0 {
+		return 1 / hi, err
+	}
+	if slope, _, err := at(lo); err != nil || slope >= 0 {
+		return 1 / lo, err
+	}
+	for range 100 {
+		slope, curvature, err := at(beta)
 		if err != nil {
 			return 0, err
 		}
