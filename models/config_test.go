@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
 
@@ -45,9 +45,6 @@ func TestTimmFacts(t *testing.T) {
 	require.Greater(t, len(rows), 140)
 	for _, row := range rows[1:] {
 		t.Run(row[0], func(t *testing.T) {
-			if strings.HasPrefix(row[12], "ResPost") {
-				t.Skip("blocks of another kind")
-			}
 			// By name, and by the facts where the table does not have it.
 			for _, name := range []string{row[0], row[0] + "_of_the_future"} {
 				l := &loader{Reader: &Reader{}, config: &config{Architecture: name}}
@@ -116,6 +113,41 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+// TestTimmForm: what the blocks and the norms are is the architecture's; of one
+// that is not known, what tensors show.
+func TestTimmForm(t *testing.T) {
+	for _, c := range []struct {
+		arch, args, tensor string
+		form               vit.Form
+		rms                bool
+		err                string
+	}{
+		{"vit_base_patch16_rpn_224", "{}", "blocks.0.norm1.weight", vit.FormPost, false, ""},
+		{"eva02_enormous_patch14_clip_224", "{}", "blocks.0.norm1.weight", vit.FormPost, false, ""},
+		{"vit_base_patch16_xp_224", "{}", "blocks.0.in_norm.weight", vit.FormParallel, true, ""},
+		{"vit_tiny_patch16_224", "{}", "blocks.0.norm1.weight", vit.FormPre, false, ""}, // its bias is missing, not none
+		{"vit_tiny_patch16_224", `{"norm_layer":"rmsnorm"}`, "blocks.0.norm1.weight", vit.FormPre, true, ""},
+		{"vit_tiny_patch16_224", `{"norm_layer":"Layer_Norm"}`, "blocks.0.norm1.weight", vit.FormPre, false, ""},
+		{"vit_tiny_patch16_224", `{"norm_layer":"batchnorm"}`, "blocks.0.norm1.weight", 0, false, `norm_layer = "batchnorm" is not supported`},
+		{"aimv2_large_patch14_224", `{"norm_layer":"layernorm"}`, "blocks.0.norm1.weight", vit.FormPre, false, ""},
+		{"mine", "{}", "blocks.0.norm1.weight", vit.FormPre, true, ""},
+		{"mine", "{}", "blocks.0.in_norm.weight", vit.FormParallel, true, ""},
+		{"vit_small_patch16_rpn_of_mine", "{}", "blocks.0.norm1.bias", vit.FormPost, false, ""},
+		{"vit_small_patch16_18x2_224", "{}", "blocks.0.norm1.weight", 0, false, "blocks of ParallelThingsBlock, which are not supported"},
+	} {
+		l := loaderFor(t, `{"architecture":"`+c.arch+`","pretrained_cfg":{},"model_args":`+c.args+`}`, "")
+		l.tensors = map[string]stored{c.tensor: {}}
+		err := l.timmForm()
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.form, l.cfg.Form, c.arch)
+		require.Equal(t, c.rms, l.cfg.RMS, "%s %s", c.arch, c.args)
+	}
+}
+
 func TestTimmFactsSaidOrRefused(t *testing.T) {
 	for _, c := range []struct {
 		name, args string
@@ -135,8 +167,7 @@ func TestTimmFactsSaidOrRefused(t *testing.T) {
 		{"giantopt", `{}`, "vit_giantopt_patch16_siglip_gap_256", 1536, 16, backend.GELUTanh, ""},
 		{"wrong type", `{"num_heads":"3"}`, "", 192, 0, 0, "model_args.num_heads"},
 		{"unknown activation", `{"act_layer":"mish"}`, "", 192, 0, 0, `"mish" is not supported`},
-		{"other norm", `{"norm_layer":"rmsnorm"}`, "", 192, 0, 0, `model_args.norm_layer = "rmsnorm" is not supported`},
-		{"norm after the block", `{}`, "vit_base_patch16_rpn_224", 768, 0, 0, "norms after its blocks"},
+		{"another block", `{"block_fn":"mine"}`, "", 192, 0, 0, `model_args.block_fn = "mine" is not supported`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := loaderFor(t, `{"architecture":"`+c.arch+`","pretrained_cfg":{},"model_args":`+c.args+`}`, "")

@@ -16,6 +16,7 @@ type unfolded struct {
 	prefix         []*tensor.Dense // (n, C) each: class, distillation, registers
 	pos            *tensor.Dense   // (posPrefix + N, C)
 	posPrefix      int             // rows of pos that belong to prefix tokens, from the first on
+	embedNorm      vit.NormWeights // (C) of the projected patches
 	preNorm, norm  vit.NormWeights // (C)
 	blocks         []unfoldedBlock // L
 	probe          unfoldedProbe   // nil without one
@@ -41,7 +42,7 @@ type unfoldedBlock struct {
 // fold removes what a forward pass need not know. Each fold is exact up to
 // rounding, and computed in float64 where it multiplies.
 func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
-	w := &vit.Weights{PreNorm: u.preNorm, Norm: u.norm, Head: u.head, HeadBias: u.headBias, Probe: u.probe.fold()}
+	w := &vit.Weights{EmbedNorm: u.embedNorm, PreNorm: u.preNorm, Norm: u.norm, Head: u.head, HeadBias: u.headBias, Probe: u.probe.fold()}
 	w.PatchProj, w.PatchBias = foldNormalisation(u.proj, u.projBias, mean, std)
 	w.Prefix, w.Pos = foldPositions(u.prefix, u.pos, u.posPrefix)
 	for _, b := range u.blocks {

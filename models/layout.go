@@ -233,9 +233,24 @@ func squareGrid(rows, prefix, registers int) ([2]int, bool) {
 	return found[0], true
 }
 
-// norm reads a layer norm's two vectors.
-func (l *loader) norm(name string) vit.NormWeights {
-	return vit.NormWeights{Weight: l.Get(name+".weight", l.cfg.Dim), Bias: l.Get(name+".bias", l.cfg.Dim)}
+// norm reads a norm's two vectors; one of root mean squares has no bias.
+func (l *loader) norm(name string) vit.NormWeights { return l.normOf(name, l.cfg.Dim) }
+
+// normOf is norm of another width.
+func (l *loader) normOf(name string, dim int) vit.NormWeights {
+	n := vit.NormWeights{Weight: l.Get(name+".weight", dim)}
+	if !l.cfg.RMS {
+		n.Bias = l.Get(name+".bias", dim)
+	}
+	return n
+}
+
+// embedNorm reads a norm of the projected patches, where there is one.
+func (l *loader) embedNorm(name string) {
+	if l.Has(name + ".weight") {
+		l.switchOn(&l.cfg.EmbedNorm, "norm of the projected patches", name)
+		l.raw.embedNorm = l.norm(name)
+	}
 }
 
 // mlp reads the two layers of a block's MLP. A first layer with twice the

@@ -42,16 +42,15 @@ func readTimm(l *loader) error {
 	if err := l.positions("pos_embed", image, by); err != nil {
 		return err
 	}
+	if err := l.timmForm(); err != nil {
+		return err
+	}
+	l.embedNorm("patch_embed.norm")
 	if l.Has("norm_pre.weight") {
 		l.cfg.PreNorm, l.raw.preNorm = true, l.norm("norm_pre")
 		l.decide("norm before the blocks", true, "tensor norm_pre.weight")
 	}
 
-	if l.config != nil {
-		if a, known := timmArchs()[l.config.Architecture]; known && a.refused() {
-			return fmt.Errorf("config.json: architecture %s has blocks of %s, which are not supported", l.config.Architecture, a.block)
-		}
-	}
 	c := l.cfg.Dim
 	l.cfg.Depth = l.Depth("blocks.")
 	l.decide("depth", l.cfg.Depth, "indices of blocks")

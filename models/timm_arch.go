@@ -60,11 +60,6 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 	return all
 })
 
-// refused reports whether its blocks are of a kind that is not read.
-func (a timmArch) refused() bool {
-	return a.rms || !slices.Contains([]string{"Block", "EvaBlock", "RelPosBlock"}, a.block)
-}
-
 // said is a number of a configuration.
 type said struct {
 	n  int

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
 
@@ -12,8 +13,12 @@ import (
 // beit.py of https://github.com/huggingface/pytorch-image-models; for those of
 // the authors the functions checkpoint_filter_fn there.
 func (l *loader) timmBlock(at string) (b unfoldedBlock) {
+	if l.cfg.Form == vit.FormParallel {
+		return l.timmParallelBlock(at)
+	}
 	c := l.cfg.Dim
 	b.Norm1, b.Norm2 = l.norm(at+"norm1"), l.norm(at+"norm2")
+	l.queryKeyNorms(&b, at+"attn.q_norm", at+"attn.k_norm")
 	l.timmQKV(&b, at+"attn.")
 	b.Proj, b.ProjBias = l.Get(at+"attn.proj.weight", c, c), l.Maybe(at+"attn.proj.bias", c)
 	b.scale1 = l.Maybe(l.either(at+"ls1.gamma", at+"gamma_1"), c)
@@ -87,7 +92,7 @@ func (l *loader) timmMLP(b *unfoldedBlock, at string) {
 	}
 	if name := l.either(at+"norm", at+"ffn_ln"); l.Has(name + ".weight") {
 		l.switchOn(&l.cfg.HiddenNorm, "norm inside the MLP", name)
-		b.HiddenNorm.Weight, b.HiddenNorm.Bias = l.Get(name+".weight", l.cfg.Hidden), l.Get(name+".bias", l.cfg.Hidden)
+		b.HiddenNorm = l.normOf(name, l.cfg.Hidden)
 	}
 }
 

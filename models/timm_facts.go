@@ -29,7 +29,6 @@ const (
 	timmClip    = "models/vision_transformer.py: vit_*_clip_*, nn.LayerNorm in place of timm's"
 	timmEva     = "models/eva.py: entrypoint of the name"
 	timmInit    = "models/vision_transformer.py: VisionTransformer.__init__"
-	timmBlock   = "models/vision_transformer.py: Block, Attention"
 )
 
 // timmFacts are all of them. For each fact the first row counts that says it.
@@ -70,13 +69,9 @@ var timmFacts = []timmFact{
 	{arch: "_pe_", eps: 1e-5, source: timmEva},
 
 	// What changes the arithmetic and leaves no trace in the tensors.
-	{arch: "_rpn_", refused: "norms after its blocks", source: "models/vision_transformer.py: ResPostBlock"},
-	{arg: "norm_layer", refused: "another norm", source: timmInit},
 	{arg: "block_fn", refused: "another block", source: timmInit},
 	{arg: "mlp_layer", refused: "another MLP", source: timmInit},
 	{arg: "attn_layer", refused: "another attention", source: timmInit},
-	{arg: "scale_attn_norm", refused: "a norm inside attention", source: timmBlock},
-	{arg: "scale_mlp_norm", refused: "a norm inside the MLP", source: timmBlock},
 }
 
 // findTimmFact returns the first fact of an architecture that says what is asked.
@@ -167,6 +162,10 @@ func (l *loader) headsByShape() (int, string) {
 	if l.Has(dinov3Periods) {
 		return l.cfg.Dim / (4 * l.Dim(dinov3Periods, 0, 1)), dinov3Periods
 	}
+	if l.cfg.QKNorm { // each head's, so that all of them are as wide as one
+		name := l.either("blocks.0.attn.q_norm.weight", "blocks.0.q_norm.weight")
+		return l.cfg.Dim / l.Dim(name, 0, 1), name
+	}
 	return 0, ""
 }
 
@@ -209,6 +208,9 @@ func (l *loader) timmEps(arch string) error {
 		l.cfg.Eps, by = a.eps, "architecture "+arch
 	} else if f, found := findTimmFact(arch, func(f timmFact) bool { return f.eps > 0 }); found {
 		l.cfg.Eps, by = f.eps, "architecture "+arch
+	}
+	if l.config != nil && l.config.ModelArgs["norm_layer"] != nil {
+		l.cfg.Eps, by = 1e-6, "timm's value for a norm that is named"
 	}
 	l.decide("eps", l.cfg.Eps, "%s", by)
 	return nil

@@ -364,7 +364,12 @@ func (p *backward) read(i int, keep attention.GradCapture) {
 func (p *backward) pixels() {
 	m := p.mem
 	if p.m.cfg.PreNorm {
-		p.s.LayerNormGrad(m.grad, m.grad, m.embed, p.m.preNorm, backend.Tensor{})
+		p.s.LayerNormGrad(m.grad, m.grad, m.entry.embed, p.m.preNorm, backend.Tensor{})
+	}
+	if p.m.cfg.EmbedNorm {
+		n := p.m.embedNorm
+		n.Residual = backend.Tensor{}
+		p.s.LayerNormGrad(m.grad, m.grad, m.entry.patches, n, backend.Tensor{})
 	}
 	p.s.PatchEmbedGrad(m.pixels, m.grad, &p.m.embed)
 	p.grads.Pixels = read(p.s, m.pixels)

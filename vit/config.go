@@ -49,6 +49,7 @@ type Config struct {
 	Form   Form // of the blocks
 	RMS    bool // norms are root mean squares, without a bias: https://arxiv.org/abs/1910.07467
 
+	EmbedNorm bool           // a norm of the projected patches, before their positions (AIMv2's); needs Prefix 0
 	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
 	FinalNorm FinalNorm      // where the last norm stands
 	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
@@ -158,6 +159,9 @@ func (c Config) Validate() error {
 		bad("norm epsilon %v, want over 0 and below 1", c.Eps)
 	}
 	c.checkPlaces(bad)
+	if c.EmbedNorm && c.Prefix > 0 {
+		bad("a norm of the projected patches beside %d prefix tokens, want none", c.Prefix)
+	}
 	if int(c.Form) >= len(forms) {
 		bad("form %v, want one of pre, parallel, post", c.Form)
 	}

@@ -42,10 +42,7 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 
 	one := s.batch(1)
 	s.stream.Write(one.pixels, pixels)
-	s.stream.PatchEmbed(s.whole, one.pixels, &s.m.embed)
-	if c.PreNorm {
-		s.stream.LayerNorm(s.whole, s.whole, s.m.preNorm)
-	}
+	s.m.enter(s.stream, s.whole, one.pixels, entry{})
 	rows := make([]int, 0, n*tokens)
 	for _, patches := range keep {
 		for i := range c.Prefix {

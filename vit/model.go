@@ -13,14 +13,15 @@ import (
 // use by several goroutines; each makes a Session of its own. Its weights
 // live until it or the backend is closed.
 type Model struct {
-	cfg     Config
-	b       backend.Backend
-	embed   backend.PatchEmbed
-	preNorm backend.Norm // if cfg.PreNorm
-	blocks  []block      // L
-	norm    backend.Norm // unless cfg.FinalNorm is NormNone
-	probe   *probe       // nil: none
-	head    backend.Linear
+	cfg       Config
+	b         backend.Backend
+	embed     backend.PatchEmbed
+	embedNorm backend.Norm // if cfg.EmbedNorm; it adds the positions
+	preNorm   backend.Norm // if cfg.PreNorm
+	blocks    []block      // L
+	norm      backend.Norm // unless cfg.FinalNorm is NormNone
+	probe     *probe       // nil: none
+	head      backend.Linear
 
 	tensors []backend.Tensor // all that was uploaded
 	linears []backend.Linear
@@ -45,6 +46,9 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 		Prefix: u.tensor(w.Prefix),
 		Pos:    u.tensor(w.Pos),
 	}
+	if m.embedNorm = u.norm(w.EmbedNorm); c.EmbedNorm {
+		m.embedNorm.Residual, m.embed.Pos = m.embed.Pos, backend.Tensor{}
+	}
 	m.preNorm = u.norm(w.PreNorm)
 	rope := u.rope(c, w.Angles)
 	for i, bw := range w.Blocks {
@@ -61,6 +65,38 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 		return nil, errors.Join(fmt.Errorf("vit: upload weights to %s: %w", b.Name(), u.err), m.Close())
 	}
 	return m, nil
+}
+
+// enter enqueues x (B, N, C), what the first block is given of pixels. The
+// tokens before the norms are kept in e.
+func (m *Model) enter(s backend.Stream, x, pixels backend.Tensor, e entry) {
+	or := func(kept backend.Tensor) backend.Tensor {
+		if kept.IsZero() {
+			return x
+		}
+		return kept
+	}
+	embedded := or(e.embed)
+	if m.cfg.EmbedNorm {
+		patches := or(e.patches)
+		s.PatchEmbed(patches, pixels, &m.embed)
+		n := m.embedNorm
+		if !n.Residual.IsZero() { // positions, which all images share
+			n.Residual.Shape, n.Residual.Batch = x.Shape, 0
+		}
+		s.LayerNorm(embedded, patches, n)
+	} else {
+		s.PatchEmbed(embedded, pixels, &m.embed)
+	}
+	if m.cfg.PreNorm {
+		s.LayerNorm(x, embedded, m.preNorm)
+	}
+}
+
+// entry is what is kept of the way to the first block.
+type entry struct {
+	patches backend.Tensor // (B, N, C) before their norm; zero: not kept
+	embed   backend.Tensor // (B, N, C) before the pre-norm; zero: not kept
 }
 
 // Close frees the weights. Every session of the model must have been closed

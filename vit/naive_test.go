@@ -252,6 +252,11 @@ func naiveEmbed(c Config, w *Weights, image []float32) (x [][]float64) {
 				if w.PatchBias != nil {
 					token[j] += at(w.PatchBias, j)
 				}
+			}
+			if c.EmbedNorm {
+				token = naiveNorm([][]float64{token}, w.EmbedNorm, c.Eps)[0]
+			}
+			for j := range token {
 				if w.Pos != nil {
 					token[j] += at(w.Pos, n, j)
 				}

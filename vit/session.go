@@ -134,10 +134,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 	}
 	o := newOutput(s.m, s.stream, w)
 	s.stream.Write(m.pixels, pixels)
-	s.stream.PatchEmbed(m.x, m.pixels, &s.m.embed)
-	if c.PreNorm {
-		s.stream.LayerNorm(m.x, m.x, s.m.preNorm)
-	}
+	s.m.enter(s.stream, m.x, m.pixels, entry{})
 	o.tokens(-1, m.x)
 	rows := c.Tokens()
 	for i := range s.m.blocks {

@@ -32,7 +32,7 @@ type tracer struct {
 // taps are the values of a batch.
 type taps struct {
 	pixels backend.Tensor // (B, 3, H, W), then their gradient
-	embed  backend.Tensor // (B, N, C) before the pre-norm; zero without one
+	entry  entry
 	blocks []tap          // L
 	out    backend.Tensor // (B, N, C) the tokens after the last block
 
@@ -116,12 +116,7 @@ func (s *Session) Trace(pixels *tensor.Dense, w Wants) (*Trace, error) {
 	o := newOutput(s.m, stream, w)
 	stream.Write(mem.pixels, pixels)
 	x := mem.input(0)
-	if c.PreNorm {
-		stream.PatchEmbed(mem.embed, mem.pixels, &s.m.embed)
-		stream.LayerNorm(x, mem.embed, s.m.preNorm)
-	} else {
-		stream.PatchEmbed(x, mem.pixels, &s.m.embed)
-	}
+	s.m.enter(stream, x, mem.pixels, mem.entry)
 	o.tokens(-1, x)
 	for i := range s.m.blocks {
 		s.m.blocks[i].trace(stream, mem, i, probs, o.given(i))
@@ -160,7 +155,7 @@ func (m *taps) first(n int) *taps {
 	f := *m
 	f.blocks = append([]tap(nil), m.blocks...)
 	tensors := []*backend.Tensor{
-		&f.pixels, &f.embed, &f.out, &f.grad, &f.y, &f.heads, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
+		&f.pixels, &f.entry.patches, &f.entry.embed, &f.out, &f.grad, &f.y, &f.heads, &f.gradQKV, &f.hidden, &f.pooled, &f.before, &f.logits,
 	}
 	tensors = append(append(tensors, &f.probeKV), f.probed.tensors()...)
 	for i := range f.blocks {
@@ -222,8 +217,11 @@ func (s *Session) trace(n int) (*tracer, error) {
 	t.all.places.Bias = c.bias(stream)
 	a := &t.all
 	a.pixels = stream.Alloc(n, 3, c.Image[0], c.Image[1])
+	if c.EmbedNorm {
+		a.entry.patches = tokens()
+	}
 	if c.PreNorm {
-		a.embed = tokens()
+		a.entry.embed = tokens()
 	}
 	a.out, a.grad, a.y, a.gradQKV = tokens(), tokens(), tokens(), stream.Alloc(n, c.Tokens(), 3*c.Dim)
 	if c.Form == FormPost {

@@ -39,11 +39,17 @@ var families = map[string]func(c *Config){
 	"projection":                         func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
 	"root mean squares, query-key norms": func(c *Config) { c.RMS, c.QKNorm, c.Act = true, true, backend.SwiGLU },
 	"query-key norms, few rows":          func(c *Config) { c.QKNorm, c.Pool, c.FinalNorm = true, []backend.Span{{Lo: 0, Hi: 1}}, NormPooled },
-	"parallel":                           func(c *Config) { c.Form, c.QKNorm, c.PreNorm, c.RMS = FormParallel, true, true, true },
-	"parallel, mean":                     func(c *Config) { c.Form, c.Pool = FormParallel, []backend.Span{{Lo: 1, Hi: 25}} },
-	"norms after":                        func(c *Config) { c.Form = FormPost },
+	"norm of the embedding": func(c *Config) {
+		c.EmbedNorm, c.RMS, c.Prefix, c.Pool = true, true, 0, []backend.Span{{Lo: 0, Hi: 24}}
+	},
+	"norms of the embedding": func(c *Config) {
+		c.EmbedNorm, c.PreNorm, c.Prefix, c.Pool = true, true, 0, []backend.Span{{Lo: 0, Hi: 24}}
+	},
+	"parallel":       func(c *Config) { c.Form, c.QKNorm, c.PreNorm, c.RMS = FormParallel, true, true, true },
+	"parallel, mean": func(c *Config) { c.Form, c.Pool = FormParallel, []backend.Span{{Lo: 1, Hi: 25}} },
+	"norms after":    func(c *Config) { c.Form = FormPost },
 	"norms after, mean": func(c *Config) {
-		c.Form, c.Prefix, c.Pool, c.FinalNorm = FormPost, 0, []backend.Span{{Lo: 0, Hi: 24}}, NormPooled
+		c.Form, c.Prefix, c.Heads, c.Pool, c.Act = FormPost, 0, 4, []backend.Span{{Lo: 0, Hi: 24}}, backend.GELUTanh
 	},
 	"probe": func(c *Config) {
 		c.Prefix, c.Pool = 0, []backend.Span{{Lo: 0, Hi: 24}}

@@ -18,7 +18,8 @@ type Weights struct {
 	Prefix               *tensor.Dense  // (P, C) with positions added; nil if P is 0
 	Pos                  *tensor.Dense  // (N-P, C) patch positions; nil: none
 	Angles               *tensor.Dense  // (N-P, D/2) rotary positions, radians, of all heads of all blocks
-	PreNorm, Norm        NormWeights    // as Config says; unused ones are nil
+	EmbedNorm            NormWeights    // as Config says; unused ones are nil
+	PreNorm, Norm        NormWeights    // likewise
 	Blocks               []BlockWeights // L
 	Probe                ProbeWeights   // nil without one
 	Head, HeadBias       *tensor.Dense  // (K, len(Pool)·C), (K) or nil; nil without a head
@@ -106,6 +107,7 @@ func (w *Weights) slots(c Config) []slot {
 			{name: "patch positions", at: &w.Pos, shape: tensor.Shape{rows * cols, c.Dim}, optional: true, kind: offset},
 		},
 		angles("angles", &w.Angles, c.Dim/c.Heads/2, c.Rope != RopeNone && !c.RopeLearned),
+		norm("embedding norm", &w.EmbedNorm, c.EmbedNorm),
 		norm("pre-norm", &w.PreNorm, c.PreNorm),
 	)
 	for i := range w.Blocks {

@@ -148,9 +148,10 @@ def run_timm(model, x):
     tokens, attn = [], []
     hooks = [model.blocks[0].register_forward_pre_hook(lambda m, a: tokens.append(a[0]))]
     for b in model.blocks:
-        b.attn.fused_attn = False
+        attends = getattr(b, "attn", b)  # a parallel block does so itself
+        attends.fused_attn = False
         hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o)))
-        hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
+        hooks.append(attends.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
     probe = []
     if getattr(model, "attn_pool", None) is not None:
         tap_timm_probe(model.attn_pool, probe)
@@ -365,6 +366,39 @@ def timm_relpos_table():
 def timm_pe():
     """Perception Encoder's towers for dense features: columns before rows, counted from one, a norm before the blocks and none behind."""
     timm_case("timm_pe", "vit_pe_spatial_small_patch16_512", 350, INCEPTION, size=(24, 40), num_classes=0)
+
+
+@family
+def timm_aimv2():
+    """Root mean squares, one of them of the projected patches; a gated MLP in two matrices; no biases."""
+    timm_case("timm_aimv2", "aimv2_large_patch14_224", 300, IMAGENET, size=(24, 40), num_classes=5, mlp_ratio=2.5)
+
+
+@family
+def timm_parallel():
+    """xp: attention beside the MLP, in one matrix, with norms of queries and keys; a norm before the blocks."""
+    timm_case("timm_parallel", "vit_base_patch16_xp_224", 310, INCEPTION, num_classes=5, mlp_ratio=3.0)
+
+
+@family
+def timm_parallel_apart():
+    """pwee: the same with biases, and a LayerScale for both."""
+    timm_case("timm_parallel_apart", "vit_pwee_patch16_reg1_gap_256", 320, INCEPTION, num_classes=5, mlp_ratio=3.0)
+
+
+@family
+def timm_norm_after():
+    """rpn: norms behind attention and MLP."""
+    timm_case("timm_norm_after", "vit_base_patch16_rpn_224", 330, INCEPTION, num_classes=5)
+
+
+@family
+def timm_qk_norm():
+    """Norms of queries and keys, inside attention and inside the MLP; root mean squares."""
+    timm_case(
+        "timm_qk_norm", "vit_tiny_patch16_224", 340, INCEPTION, num_classes=5, qk_norm=True, norm_layer="rmsnorm", scale_attn_norm=True,
+        scale_mlp_norm=True,
+    )
 
 
 # --- transformers -------------------------------------------------------
