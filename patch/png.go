@@ -27,7 +27,12 @@ type pngFile struct {
 	rest []byte // what follows the last chunk that was read
 	idat []byte // what is left of the IDAT chunk that is being inflated
 
-	width, height int // 0 until the header has been read
+	begin []byte // from the first IDAT chunk on
+	given int64  // bytes of IDAT that were read
+
+	width, height int             // 0 until the header has been read
+	frame         image.Rectangle // what IDAT is a picture of
+	control       uint32          // the number of the next fcTL
 	depth, color  int
 	interlaced    bool
 	palette       [256][3]byte // black beyond what the file has; of gray of fewer than eight bits, the grays
@@ -86,7 +91,7 @@ func (p *pngFile) next() error {
 		if p.width == 0 {
 			return errors.New("no IHDR before the pixels")
 		}
-		p.data, p.idat = true, body // its checksum is not looked at
+		p.data, p.idat, p.begin = true, body, whole // its checksum is not looked at
 		return nil
 	}
 	if length+pngFrame > int64(len(whole)) {
@@ -118,10 +123,26 @@ func (p *pngFile) take(name string, body []byte) error {
 		return p.readPalette(body)
 	case "tRNS":
 		return p.checkTransparent(body)
+	case "fcTL":
+		p.readFrame(body)
 	case "IEND":
 		return errors.New("IEND before the pixels")
 	}
 	return nil
+}
+
+// readFrame reads which part of the canvas the pixels are (12.3.3.2): of a PNG
+// that moves they may be its first frame. What makes no sense is passed over.
+func (p *pngFile) readFrame(b []byte) {
+	if len(b) < 26 {
+		return
+	}
+	be := binary.BigEndian
+	w, h, x, y := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:])), int64(be.Uint32(b[12:])), int64(be.Uint32(b[16:]))
+	if be.Uint32(b) == p.control && w > 0 && h > 0 && x+w <= int64(p.width) && y+h <= int64(p.height) {
+		p.control++
+		p.frame = image.Rect(int(x), int(y), int(x+w), int(y+h))
+	}
 }
 
 func (p *pngFile) readHeader(b []byte) error {
@@ -136,6 +157,7 @@ func (p *pngFile) readHeader(b []byte) error {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
 	p.width, p.height, p.depth, p.color, p.interlaced = int(w), int(h), int(b[8]), int(b[9]), b[12] != 0
+	p.frame = image.Rect(0, 0, p.width, p.height)
 	ok := false
 	switch p.depth {
 	case 1, 2, 4:
@@ -203,39 +225,24 @@ func (p *pngFile) Read(b []byte) (int, error) {
 	}
 	n := copy(b, p.idat)
 	p.idat = p.idat[n:]
+	p.given += int64(n)
 	return n, nil
 }
 
-// pngPass is one of the seven pictures that Adam7 makes of one (8.1): pixels
-// from (x, y) on in steps of dx and dy.
-type pngPass struct{ x, y, dx, dy int }
-
-var (
-	pngWhole = []pngPass{{0, 0, 1, 1}}
-	adam7    = []pngPass{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
-)
-
-func (p *pngFile) passes() []pngPass {
-	if p.interlaced {
-		return adam7
-	}
-	return pngWhole
-}
-
-// size is that of a pass, whose rows are of n bytes with the filter's.
-func (p *pngFile) size(s pngPass) (w, h, n int) {
-	w, h = ceilDiv(p.width-s.x, s.dx), ceilDiv(p.height-s.y, s.dy)
-	return w, h, 1 + (w*pngSamples[p.color]*p.depth+7)/8
-}
-
-// raw is how many bytes the data inflates to.
-func (p *pngFile) raw() (n int64) {
-	for _, s := range p.passes() {
-		if w, h, row := p.size(s); w > 0 && h > 0 {
-			n += int64(h) * int64(row)
+// together reports whether bytes from and to of IDAT come to zlib at once, where
+// Pillow reads them: pieces of a chunk of at most 64 kB.
+func (p *pngFile) together(from, to int64) bool {
+	const piece = 1 << 16
+	rest, at := p.begin, int64(0)
+	for len(rest) >= 8 && string(rest[4:8]) == "IDAT" {
+		length := int64(binary.BigEndian.Uint32(rest))
+		if from < at+length {
+			return to < at+length && (from-at)/piece == (to-at)/piece
 		}
+		at += length
+		rest = rest[min(pngFrame+length, int64(len(rest))):]
 	}
-	return n
+	return false
 }
 
 // decode reads the pixels, and checks what follows them.
@@ -246,7 +253,7 @@ func (p *pngFile) decode() (*image.NRGBA, error) {
 		}
 	}
 	m := image.NewNRGBA(image.Rect(0, 0, p.width, p.height))
-	rows := pngRows{code: bufio.NewReader(p), sum: adler32.New()}
+	rows := pngRows{file: p, code: bufio.NewReader(p), sum: adler32.New()}
 	var head [2]byte
 	if _, err := io.ReadFull(rows.code, head[:]); err != nil {
 		return nil, noEOF(err)
@@ -263,6 +270,15 @@ func (p *pngFile) decode() (*image.NRGBA, error) {
 	p.last = true
 	if err := rows.end(); err != nil {
 		return nil, err
+	}
+	if p.frame != m.Rect {
+		var first [3]byte
+		if p.color == pngPalette {
+			first = p.palette[0]
+		}
+		if err := surround(p.ctx, m, p.frame, first); err != nil {
+			return nil, err
+		}
 	}
 	return m, p.trailer()
 }
@@ -311,7 +327,7 @@ func (p *pngFile) readPass(m *image.NRGBA, rows *pngRows, s pngPass) error {
 			return fmt.Errorf("filter type %d in row %d, want 0 to 4", row[0], y)
 		}
 		unfilter(int(row[0]), row[1:], above[1:], pixel)
-		out := m.Pix[(s.y+y*s.dy)*m.Stride:][:m.Stride]
+		out := m.Pix[(p.frame.Min.Y+s.y+y*s.dy)*m.Stride:][4*p.frame.Min.X : 4*p.frame.Max.X]
 		if s.dx == 1 {
 			p.row(out, row[1:])
 		} else {

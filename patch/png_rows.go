@@ -12,6 +12,7 @@ import (
 // pngRows reads rows of filtered samples. A stream may end after any row but
 // none: the others are zeros.
 type pngRows struct {
+	file        *pngFile
 	code        *bufio.Reader
 	inflate     io.Reader
 	sum         sums.Hash32
@@ -34,20 +35,55 @@ func (r *pngRows) next(row []byte) error {
 	return noEOF(err)
 }
 
-// end checks the sum of all rows, if the stream ends with them and has it. More
-// data, and what is wrong with them, do not matter.
+// end checks the sum of all rows, if the stream ends with them and has it where
+// zlib sees it with the last row. More data, and what is wrong with them, do not
+// matter.
 func (r *pngRows) end() error {
 	if n, err := r.inflate.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 		return nil
 	}
 	var sum [4]byte
+	at := r.file.given - int64(r.code.Buffered())
 	if _, err := io.ReadFull(r.code, sum[:]); err != nil {
 		return nil
 	}
-	if want := binary.BigEndian.Uint32(sum[:]); want != r.sum.Sum32() {
+	const before = 8 // bytes in which the last row's code ends, an empty block after it
+	if want := binary.BigEndian.Uint32(sum[:]); want != r.sum.Sum32() && r.file.together(max(0, at-before), at+3) {
 		return fmt.Errorf("pixels have checksum %08x, want %08x", r.sum.Sum32(), want)
 	}
 	return nil
+}
+
+// pngPass is one of the seven pictures that Adam7 makes of one (8.1): pixels
+// from (x, y) on in steps of dx and dy.
+type pngPass struct{ x, y, dx, dy int }
+
+var (
+	pngWhole = []pngPass{{0, 0, 1, 1}}
+	adam7    = []pngPass{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
+)
+
+func (p *pngFile) passes() []pngPass {
+	if p.interlaced {
+		return adam7
+	}
+	return pngWhole
+}
+
+// size is that of a pass, whose rows are of n bytes with the filter's.
+func (p *pngFile) size(s pngPass) (w, h, n int) {
+	w, h = ceilDiv(p.frame.Dx()-s.x, s.dx), ceilDiv(p.frame.Dy()-s.y, s.dy)
+	return w, h, 1 + (w*pngSamples[p.color]*p.depth+7)/8
+}
+
+// raw is how many bytes the data inflates to.
+func (p *pngFile) raw() (n int64) {
+	for _, s := range p.passes() {
+		if w, h, row := p.size(s); w > 0 && h > 0 {
+			n += int64(h) * int64(row)
+		}
+	}
+	return n
 }
 
 // unfilter undoes a row's filter (PNG, 9.2); pixel is how many bytes back the

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
+	"image"
 	"math/rand/v2"
 	"testing"
 
@@ -18,7 +19,7 @@ type pngKind struct {
 }
 
 func (k pngKind) file() *pngFile {
-	return &pngFile{width: k.w, height: k.h, depth: k.depth, color: k.color, interlaced: k.interlaced}
+	return &pngFile{width: k.w, height: k.h, depth: k.depth, color: k.color, interlaced: k.interlaced, frame: image.Rect(0, 0, k.w, k.h)}
 }
 
 // write makes a file whose inflated rows are what fill makes of them; extra is
@@ -139,4 +140,45 @@ func TestPNGRefusedByLength(t *testing.T) {
 	require.ErrorIs(t, err, ErrImage)
 	require.ErrorContains(t, err, "5003 bytes of IDAT inflate to 5163096 at most, 2000×2000 pixels need 32")
 	require.Less(t, used, uint64(1<<20))
+}
+
+// TestPNGFrame: pixels before which a frame's header stands are its part of the
+// canvas; the rest has the first colour of the palette, or is black.
+func TestPNGFrame(t *testing.T) {
+	be := binary.BigEndian
+	frame := func(number, w, h, x, y uint32) []byte {
+		b := be.AppendUint32(nil, number)
+		for _, v := range []uint32{w, h, x, y} {
+			b = be.AppendUint32(b, v)
+		}
+		return pngChunk("fcTL", append(b, 0, 1, 0, 1, 0, 0))
+	}
+	header := func(depth, color byte) []byte {
+		return pngChunk("IHDR", []byte{0, 0, 0, 4, 0, 0, 0, 3, depth, color, 0, 0, 0})
+	}
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	_, err := w.Write([]byte{0, 1, 2, 0, 1, 0}) // two rows of two
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	pixels := pngChunk("IDAT", z.Bytes())
+	file := func(chunks ...[]byte) []byte {
+		return append([]byte("\x89PNG\r\n\x1a\n"), bytes.Join(append(chunks, pixels, pngChunk("IEND", nil)), nil)...)
+	}
+	reds := func(data []byte) (out []byte) {
+		p, err := Decode(t.Context(), data, Options{})
+		require.NoError(t, err)
+		for i := 0; i < len(p.Image.Pix); i += 4 {
+			require.Equal(t, byte(255), p.Image.Pix[i+3])
+			out = append(out, p.Image.Pix[i])
+		}
+		return out
+	}
+	palette := pngChunk("PLTE", []byte{7, 0, 0, 8, 0, 0, 9, 0, 0})
+	require.Equal(t, []byte{0, 0, 0, 0, 0, 1, 2, 0, 0, 1, 0, 0}, reds(file(header(8, 0), frame(0, 2, 2, 1, 1))))
+	require.Equal(t, []byte{7, 7, 7, 7, 7, 7, 8, 9, 7, 7, 8, 7}, reds(file(header(8, 3), palette, frame(0, 2, 2, 2, 1))))
+	// What is no frame of this canvas, or not the next one, is passed over.
+	short := file(header(8, 0), frame(1, 2, 2, 1, 1), frame(0, 2, 2, 3, 1))
+	_, err = Decode(t.Context(), short, Options{})
+	require.ErrorContains(t, err, "not enough pixel data")
 }
