@@ -68,7 +68,9 @@ func (s *Server) rpcRoutes() http.Handler {
 			path := "/" + name + "/" + m.Name
 			told := strings.HasPrefix(path, probe) || strings.HasPrefix(path, "/grpc.reflection.")
 			s.ways.set(http.MethodPost, path, way{open: open[path] || told, probe: strings.HasPrefix(path, probe), rpc: true})
-			e.POST(path, func(c echo.Context) error { return s.rpc(c, m.IsClientStream) })
+			e.POST(path, func(c echo.Context) error {
+				return s.rpc(c, m.IsClientStream || m.IsServerStream, m.IsClientStream && !told)
+			})
 		}
 	}
 	s.ways.set(http.MethodPost, "/*", way{rpc: true})
@@ -78,8 +80,8 @@ func (s *Server) rpcRoutes() http.Handler {
 	return e
 }
 
-// rpc answers a request of gRPC.
-func (s *Server) rpc(c echo.Context, stream bool) error {
+// rpc answers a request of gRPC. That of a dialect's stream has parts.
+func (s *Server) rpc(c echo.Context, stream, parts bool) error {
 	call := s.call(c)
 	defer call.body.release()
 	w, r := c.Response(), c.Request()
@@ -89,7 +91,7 @@ func (s *Server) rpc(c echo.Context, stream bool) error {
 		_ = control.SetReadDeadline(time.Time{})
 		_ = control.SetWriteDeadline(time.Time{})
 	}
-	call.arriving = newMessages(call, r, stream)
+	call.arriving = newMessages(call, r, !stream, parts)
 	r = r.WithContext(op.WithCall(r.Context(), call))
 	r.Header = r.Header.Clone()
 	r.Header.Del(grpcEncoding) // messages are unfolded as they arrive
@@ -209,7 +211,7 @@ func (s *Server) serveRPC(doors *doors) error {
 	}
 	l, err := net.Listen("tcp", s.cfg.GRPCAddr)
 	if err != nil {
-		return fmt.Errorf("api: grpc_addr %s: %w", s.cfg.GRPCAddr, inWords(s.cfg.GRPCAddr, err))
+		return fmt.Errorf("api: grpc_addr %s: %w", s.cfg.GRPCAddr, inWords("--grpc-addr", s.cfg.GRPCAddr, err))
 	}
 	doors.open(s, s.rpcServer(), l)
 	s.log.Info("listening for gRPC", "addr", l.Addr().String(), "tls", s.cfg.TLSCert != "")

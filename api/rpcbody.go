@@ -26,8 +26,8 @@ type messages struct {
 	c       *call
 	from    io.ReadCloser
 	coding  string
-	tokens  chan struct{} // one for each message of a stream that has not been answered; nil: it is no stream
-	one     bool          // its message has come, if it is no stream
+	single  bool          // there is one message
+	tokens  chan struct{} // one for each message that has not been answered; nil: nobody says when one is
 	freed   chan struct{} // a token: one of them has been answered
 	closed  chan struct{}
 	closing sync.Once
@@ -36,6 +36,7 @@ type messages struct {
 	head []byte    // what is left of its first five bytes, for the reader
 	rest io.Reader // and of the others
 	left int64     // bytes of it that have not arrived
+	seen int       // messages, with it
 
 	mu    sync.Mutex
 	sizes []int64 // charged for messages that nobody has begun to answer
@@ -46,9 +47,11 @@ type messages struct {
 	running sync.WaitGroup // who handles it
 }
 
-func newMessages(c *call, r *http.Request, stream bool) *messages {
-	m := &messages{c: c, from: r.Body, coding: strings.ToLower(r.Header.Get(grpcEncoding)), freed: make(chan struct{}, 1), closed: make(chan struct{})}
-	if stream {
+// newMessages returns the body of r. Of parts, who handles them says when one
+// is answered, by begin.
+func newMessages(c *call, r *http.Request, single, parts bool) *messages {
+	m := &messages{c: c, single: single, from: r.Body, coding: strings.ToLower(r.Header.Get(grpcEncoding)), freed: make(chan struct{}, 1), closed: make(chan struct{})}
+	if parts {
 		m.tokens = make(chan struct{}, streamAhead)
 	}
 	return m
@@ -57,7 +60,7 @@ func newMessages(c *call, r *http.Request, stream bool) *messages {
 // Read is of io.Reader.
 func (m *messages) Read(p []byte) (int, error) {
 	n, err := m.read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !m.isClosed() {
 		err = bodyError(m.c.c.Request(), err)
 		m.mu.Lock()
 		m.err = err
@@ -113,12 +116,10 @@ func (m *messages) next() error {
 		}
 		return err
 	}
-	if m.tokens == nil {
-		if m.one {
-			return fmt.Errorf("%w: a second message", errSyntax)
-		}
-		m.one = true
+	if m.single && m.seen > 0 {
+		return fmt.Errorf("%w: a second message", errSyntax)
 	}
+	m.seen++
 	size, most := int64(binary.BigEndian.Uint32(head[1:])), m.c.s.cfg.MaxBody
 	if size > most {
 		return fmt.Errorf("%w: a message of %d bytes, the limit is %d", errTooLarge, size, most)
@@ -248,6 +249,15 @@ func (m *messages) failed() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.err
+}
+
+func (m *messages) isClosed() bool {
+	select {
+	case <-m.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close is of io.Closer.

@@ -27,20 +27,21 @@ var errHangs = errors.New("given up")
 func (s *Server) Listen() (net.Listener, error) {
 	l, err := net.Listen("tcp", s.cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("api: addr %s: %w", s.cfg.Addr, inWords(s.cfg.Addr, err))
+		return nil, fmt.Errorf("api: addr %s: %w", s.cfg.Addr, inWords("--addr", s.cfg.Addr, err))
 	}
 	return l, nil
 }
 
-// inWords says what to do about an address that cannot be listened on.
-func inWords(addr string, err error) error {
+// inWords says what to do about the address of a flag that cannot be listened
+// on.
+func inWords(flag, addr string, err error) error {
 	host, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.Atoi(port)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "Only one usage of each socket address"):
-		return listenError{fmt.Sprintf("another program has port %s: --addr %s (address already in use)", port, net.JoinHostPort(host, strconv.Itoa(n+1))), err}
+		return listenError{fmt.Sprintf("another program has port %s: %s %s (address already in use)", port, flag, net.JoinHostPort(host, strconv.Itoa(n+1))), err}
 	case errors.Is(err, fs.ErrPermission) && n < 1024:
-		return listenError{fmt.Sprintf("ports below 1024 are for administrators: --addr %s", net.JoinHostPort(host, "8080")), err}
+		return listenError{fmt.Sprintf("ports below 1024 are for administrators: %s %s", flag, net.JoinHostPort(host, "8080")), err}
 	}
 	return err
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // RPC is what a dialect offers over gRPC. Its errors are those of a Route, and
-// have the codes of their kinds.
+// have the codes of their kinds. Who handles a stream of requests begins a
+// Part for each.
 type RPC struct {
 	Register func(grpc.ServiceRegistrar)
 	Open     []string // methods, as /package.Service/Method, that need no key and have no limit
