@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"image"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
@@ -35,14 +37,80 @@ type Explanation struct {
 	*focus.Explanation
 	Photo    *patch.Photo   // to draw on
 	Geometry patch.Geometry // from the maps back to the photo
+
+	Model   string              // that looked, for captions
+	Classes []models.Prediction // of every class, best first; nil of a model without a head
 }
 
-// Draw paints an explanation: of map i, which must be there, an overlay or a
-// heat map; or the contact sheet of a Question with Sheet.
+// Panel is map i, which must be there, over the photo, with a caption and its
+// scale: a part of a focus.Figure.
+func (x *Explanation) Panel(i int, s focus.Style) (p focus.Panel, err error) {
+	f := &x.Maps[i]
+	if p.Image, err = focus.Overlay(x.Photo, x.Geometry, f.Map, s); err != nil {
+		return p, err
+	}
+	if s.Compat == "" {
+		p.Scale = focus.ScaleOf(f.Map, s)
+	}
+	p.Caption = []string{x.Caption(f), f.Method.Name}
+	switch {
+	case f.Map.Head > 0:
+		p.Caption[1] += fmt.Sprintf(", layer %d, head %d", f.Map.Layer, f.Map.Head)
+	case f.Map.Layer > 0:
+		p.Caption[1] += fmt.Sprintf(", layer %d", f.Map.Layer)
+	}
+	if len(f.Options.Query) == 2 {
+		p.Caption[1] += fmt.Sprintf(", patch %d,%d", f.Options.Query[0], f.Options.Query[1])
+	}
+	if x.Model != "" {
+		p.Caption[1] += " · " + x.Model
+	}
+	if f.Evidence != nil {
+		p.Caption = append(p.Caption, fmt.Sprintf("insertion %.3f − deletion %.3f = %.3f", f.Evidence.Insertion, f.Evidence.Deletion, f.Evidence.Score()))
+	}
+	return p, nil
+}
+
+// Caption says what a map is of: its class and the class's score; of attention,
+// which is of no class, what the model sees.
+func (x *Explanation) Caption(f *focus.Focus) string {
+	label := func(class int) string {
+		for _, p := range x.Classes {
+			if p.Index == class {
+				return fmt.Sprintf("%s %.1f %%", firstName(p.Label), 100*p.Score)
+			}
+		}
+		return fmt.Sprintf("class %d", class)
+	}
+	switch {
+	case f.Target != nil && len(f.Target.Versus) > 0:
+		return label(f.Target.Class) + " against " + label(f.Target.Versus[0])
+	case f.Target != nil:
+		return label(f.Target.Class)
+	case len(x.Classes) > 0:
+		return "attention; sees " + label(x.Classes[0].Index)
+	}
+	return "attention"
+}
+
+// firstName is the first of the names that a label has.
+func firstName(label string) string {
+	first, _, _ := strings.Cut(label, ",")
+	return first
+}
+
+// Draw paints an explanation: of map i, which must be there, an overlay, a
+// heat map or a figure; or the contact sheet of a Question with Sheet.
 func (x *Explanation) Draw(kind focus.Picture, i int, s focus.Style) (*image.NRGBA, error) {
 	switch kind {
 	case focus.HeatPicture:
 		return focus.HeatMap(x.Maps[i].Map, s, x.Geometry.Input[0], x.Geometry.Input[1])
+	case focus.FigurePicture:
+		p, err := x.Panel(i, s)
+		if err != nil {
+			return nil, err
+		}
+		return focus.Figure("", []focus.Panel{p}, 1)
 	case focus.SheetPicture:
 		return focus.ContactSheet(x.Photo, x.Geometry, x.Kept, 0, x.Maps[i].Options, s)
 	}
@@ -98,7 +166,7 @@ func (m *Model) Ask(asked Question) (focus.Question, error) {
 
 // ExplainPrepared answers what Ask has returned about a prepared photo.
 func (m *Model) ExplainPrepared(ctx context.Context, p *Prepared, q focus.Question) (*Explanation, error) {
-	x := &Explanation{Photo: p.Photo, Geometry: p.Geometry}
+	x := &Explanation{Photo: p.Photo, Geometry: p.Geometry, Model: m.Checkpoint.Name}
 	lanes := m.probes
 	if q.Batch() == 1 {
 		lanes = m.passes
@@ -108,7 +176,9 @@ func (m *Model) ExplainPrepared(ctx context.Context, p *Prepared, q focus.Questi
 		if err != nil {
 			return fmt.Errorf("model %s: %w", m.Checkpoint.Name, err)
 		}
-		x.Explanation = found[0].Explanation
+		if x.Explanation = found[0].Explanation; x.Explanation != nil && x.Logits != nil {
+			x.Classes = m.Checkpoint.Top(x.Logits, 0, 0)
+		}
 		return found[0].Err
 	})
 	return x, err

@@ -86,6 +86,14 @@ var explainParameters = slices.Concat(
 		{Name: "quality", Kind: op.Number, Set: func(a *askExplain, v string) error { return op.Between(&a.send.quality, v, 1, 100) }},
 		{Name: "colors", Kind: op.Text, Set: func(a *askExplain, v string) error { a.Style.Colors = v; return nil }},
 		{Name: "alpha", Kind: op.Number, Set: func(a *askExplain, v string) error { return op.Share(&a.Style.Alpha, v) }},
+		{Name: "clip", Kind: op.Number, Set: func(a *askExplain, v string) error {
+			return op.Within(&a.Style.Clip, v, 0, 100)
+		}},
+		{Name: "hatch", Kind: op.Flag, Set: func(a *askExplain, v string) error {
+			on, err := op.Boolean(v)
+			a.Style.Plain = !on
+			return err
+		}},
 		{Name: "upsample", Kind: op.Text, Set: func(a *askExplain, v string) error { a.Style.Upsample = focus.Upsampling(v); return nil }},
 	},
 )

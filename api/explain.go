@@ -38,7 +38,7 @@ func (j *job) aim(a *op.Explain) (err error) {
 		return err
 	}
 	j.look.Compat = a.Question.Options.Compat
-	j.look.Keep = a.Picture == focus.OverlayPicture || a.Picture == focus.SheetPicture
+	j.look.Keep = a.Picture != "" && a.Picture != focus.HeatPicture
 	picture := focus.OverlayPicture
 	if a.Picture != "" {
 		picture = a.Picture
@@ -80,7 +80,7 @@ func (j *job) explain(ctx context.Context, a *op.Explain, i int, picture op.Pict
 		return x, out.Err
 	}
 	s.Batch, s.Timings.Queue, s.Timings.Infer, s.Timings.Explain = res.Batch, ms(res.Queued), ms(res.Ran-out.Took), ms(out.Took)
-	x = op.Explained{Found: out.Explanation, Photo: p.Photo}
+	x = op.Explained{Found: out.Explanation, Photo: p.Photo, Model: j.model.id}
 	if x.Classified, err = j.label(s, a.Labels, out.Logits); err != nil {
 		return x, err
 	}

@@ -74,7 +74,7 @@ func (a *askExplain) show(ctx context.Context, c *call, x *op.Explained) (s show
 			return err
 		})
 	}
-	picture := vitserve.Explanation{Explanation: x.Found, Photo: x.Photo, Geometry: x.Geometry}
+	picture := vitserve.Explanation{Explanation: x.Found, Photo: x.Photo, Geometry: x.Geometry, Model: x.Model, Classes: x.Scored}
 	if a.Picture == focus.SheetPicture {
 		err := draw(func() (*image.NRGBA, error) { return picture.Draw(a.Picture, 0, a.Style) })
 		if err != nil || a.send.format != formatJSON {

@@ -272,13 +272,16 @@ func Between[N int | uint64](dst *N, v string, least, most int64) error {
 }
 
 // Share reads a number from 0 to 1.
-func Share(dst *float64, v string) error {
+func Share(dst *float64, v string) error { return Within(dst, v, 0, 1) }
+
+// Within reads a number from least to most.
+func Within(dst *float64, v string, least, most float64) error {
 	f, err := strconv.ParseFloat(v, 64)
 	if err != nil || math.IsNaN(f) {
 		return fmt.Errorf("%w: %s, want a number", ErrSyntax, Clip(v))
 	}
-	if f < 0 || f > 1 {
-		return fmt.Errorf("%w: %g, want 0 to 1", ErrValue, f)
+	if f < least || f > most {
+		return fmt.Errorf("%w: %g, want %g to %g", ErrValue, f, least, most)
 	}
 	*dst = f
 	return nil

@@ -122,6 +122,7 @@ type Explained struct {
 	Found  *focus.Explanation
 	Scored []models.Prediction // every class, best first
 	Photo  *patch.Photo        // nil unless Each draws on it
+	Model  string              // that answered, for captions
 }
 
 // Embedded is a picture's vector (D), or grid (rows, columns, C), or tokens

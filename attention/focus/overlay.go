@@ -13,11 +13,17 @@ import (
 
 // Style is how an overlay looks. The zero value is the default.
 type Style struct {
-	Colors   string     // one of Colors; "": turbo
+	Colors   string     // one of Colors; "": turbo, of a map with signs diverging
 	Alpha    float64    // opacity of the map over the photo, 0 to 1; 0: the default
 	Upsample Upsampling // of the cells to pixels; "": bilinear
+	Clip     float64    // percentile of the values that the strongest colour begins at, 50 to 100 (none); 0: DefaultClip
+	Plain    bool       // what the model did not see is dark and not hatched
 	Compat   string     // "vit-explain": that program's picture, see Overlay; "": ours
 }
+
+// DefaultClip lets at most two of a hundred patches be beyond the scale, so that
+// one hot patch does not take all of the colours.
+const DefaultClip = 98
 
 // DefaultAlpha is the opacity of the highest value of a map over the photo.
 const DefaultAlpha = 0.65
@@ -34,6 +40,8 @@ func (s Style) Check() error {
 	switch {
 	case !(s.Alpha >= 0 && s.Alpha <= 1):
 		return badOption("alpha", s.Alpha, "0 to 1")
+	case s.Clip != 0 && !(s.Clip >= 50 && s.Clip <= 100):
+		return badOption("clip", s.Clip, "50 to 100")
 	case s.Upsample != "" && !slices.Contains(Upsamplings(), string(s.Upsample)):
 		return badOption("upsampling", s.Upsample, Upsamplings()...)
 	case s.Compat != "" && s.Compat != VitExplain:
@@ -47,10 +55,13 @@ func (s Style) Check() error {
 // Overlay lays a map over the photo, in the photo's own pixels; what the model did
 // not see is marked: grey, dark and hatched. Its share is 1 - g.Coverage.
 //
-// The map's lowest to highest value take the colours of the whole table, and
+// The map's scale takes the colours of the whole table, and
 // opacity grows with the value up to Alpha. A map with negative values, which
 // speak against a class, has zero in the table's middle, and opacity grows from
-// nothing there with the magnitude. The photo keeps its brightness.
+// nothing there with the magnitude. Where no colours are named such a map has
+// diverging ones, red for and blue against, over the photo in grey, so that
+// they are seen on any photo. The photo keeps its brightness. Values beyond
+// the scale, see Style.Clip, have the colours of its ends.
 // A map that is flat or not finite is refused, as Map.Check does.
 //
 // With Compat vit-explain the picture is what that program writes: what the
@@ -92,7 +103,8 @@ type layers struct {
 	field          *field // over x0 to x1, values 0 to 255
 	cellY          func(y int) float64
 	mix            [256]mix
-	hatch          int // period of the hatching, pixels
+	grey           bool // the photo has no colour
+	hatch          int  // period of the hatching, pixels
 }
 
 // mix is what one value of a map does to a photo's channel c:
@@ -105,10 +117,13 @@ type mix struct {
 func newLayers(g patch.Geometry, m *Map, s Style, size image.Point) *layers {
 	rows, cols := m.Grid()
 	l := &layers{width: size.X, hatch: max(8, min(size.X, size.Y)/48)}
+	if s.Plain {
+		l.hatch = 0
+	}
 	l.x0, l.x1 = centresWithin(g.Seen.X, g.Seen.W, size.X)
 	l.y0, l.y1 = centresWithin(g.Seen.Y, g.Seen.H, size.Y)
 
-	table, _ := findColors(s.Colors)
+	table := s.colorsOf(m)
 	alpha := s.Alpha
 	if alpha == 0 {
 		alpha = DefaultAlpha
@@ -118,6 +133,11 @@ func newLayers(g patch.Geometry, m *Map, s Style, size image.Point) *layers {
 		a := alpha * (faint + (1-faint)*float64(i)/255)
 		if low < 0 {
 			a = alpha * math.Abs(2*float64(i)/255-1)
+			if l.grey = table == diverging; l.grey {
+				// A blue sky would hide blue, so the photo has no colour, and
+				// what is near zero is seen, too.
+				a = min(1, 1.3*alpha*math.Sqrt(math.Abs(2*float64(i)/255-1)))
+			}
 		}
 		l.mix[i].keep = uint32((1-a)*65536 + 0.5)
 		for c, v := range table[i] {
@@ -127,7 +147,7 @@ func newLayers(g patch.Geometry, m *Map, s Style, size image.Point) *layers {
 
 	cellX := func(x int) float64 { return (float64(x+l.x0) + 0.5 - g.Seen.X) / g.Seen.W * float64(cols) }
 	l.cellY = func(y int) float64 { return (float64(y) + 0.5 - g.Seen.Y) / g.Seen.H * float64(rows) }
-	l.field = newField(m.scaled(255), rows, cols, s.Upsample, l.x1-l.x0, cellX, 255)
+	l.field = newField(m.clipped(s, 255), rows, cols, s.Upsample, l.x1-l.x0, cellX, 255)
 	return l
 }
 
@@ -156,6 +176,15 @@ func (l *layers) row(dst, src []byte, y int, values []float32) {
 	d, p := dst[4*l.x0:4*l.x1], src[4*l.x0:4*l.x1]
 	for _, v := range values {
 		k := &l.mix[uint8(v+0.5)]
+		if l.grey {
+			y := 77*uint32(p[0]) + 150*uint32(p[1]) + 29*uint32(p[2]) // luma, in 256ths
+			for c := range 3 {
+				d[c] = uint8((k.keep*(y/256) + k.add[c]) >> 16)
+			}
+			d[3] = 255
+			d, p = d[4:], p[4:]
+			continue
+		}
 		d[0] = uint8((k.keep*uint32(p[0]) + k.add[0]) >> 16)
 		d[1] = uint8((k.keep*uint32(p[1]) + k.add[1]) >> 16)
 		d[2] = uint8((k.keep*uint32(p[2]) + k.add[2]) >> 16)
@@ -170,12 +199,52 @@ func (l *layers) unseen(dst, src []byte, y, from, to int) {
 		p := src[4*x : 4*x+3]
 		// Luma of ITU-R BT.601, in 256ths, at two fifths of its brightness.
 		v := (77*uint32(p[0]) + 150*uint32(p[1]) + 29*uint32(p[2])) * 2 / (5 * 256)
-		if (x+y)%l.hatch < max(1, l.hatch/8) {
+		if l.hatch > 0 && (x+y)%l.hatch < max(1, l.hatch/8) {
 			v += 48
 		}
 		d := dst[4*x : 4*x+4]
 		d[0], d[1], d[2], d[3] = uint8(v), uint8(v), uint8(v), 255
 	}
+}
+
+// Scale returns the values that the first and the last colour of a picture
+// stand for. Of a map with signs zero is in the middle.
+func (m *Map) Scale(s Style) (low, high float64) {
+	l, h := m.Range()
+	low, high = float64(l), float64(h)
+	v := slices.Clone(m.Values.Float32s())
+	if low < 0 {
+		for i := range v {
+			v[i] = max(v[i], -v[i])
+		}
+		high = max(high, -low)
+	}
+	clip := s.Clip
+	if clip == 0 {
+		clip = DefaultClip
+	}
+	if s.Compat != "" {
+		clip = 100
+	}
+	slices.Sort(v)
+	if top := float64(v[len(v)-1-int(float64(len(v))*(1-clip/100)+1e-9)]); top > max(low, 0) || top > low && low >= 0 {
+		high = top
+	}
+	if low < 0 {
+		low = -high
+	}
+	return low, high
+}
+
+// clipped returns the values stretched to 0 to high over the map's scale;
+// those beyond it are at its ends.
+func (m *Map) clipped(s Style, high float32) []float32 {
+	l, h := m.Scale(s)
+	out := slices.Clone(m.Values.Float32s())
+	for i, v := range out {
+		out[i] = float32(min(max((float64(v)-l)/(h-l), 0), 1) * float64(high))
+	}
+	return out
 }
 
 // scaled returns the values stretched to 0 to high; zero is in the middle if

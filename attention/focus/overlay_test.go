@@ -39,13 +39,14 @@ func cropped(w, h int, seen patch.Rect) patch.Geometry {
 }
 
 func TestColorTables(t *testing.T) {
-	require.Equal(t, []string{"turbo", "viridis", "inferno", "jet", "gray"}, Colors())
+	require.Equal(t, []string{"turbo", "viridis", "inferno", "jet", "gray", "diverging"}, Colors())
 	ends := map[string][3][3]uint8{ // lowest, middle, highest, as matplotlib and OpenCV give them
-		"turbo":   {{48, 18, 59}, {164, 252, 60}, {122, 4, 3}},
-		"viridis": {{68, 1, 84}, {33, 145, 140}, {253, 231, 37}},
-		"inferno": {{0, 0, 4}, {188, 55, 84}, {252, 255, 164}},
-		"jet":     {{0, 0, 128}, {130, 255, 126}, {128, 0, 0}},
-		"gray":    {{0, 0, 0}, {128, 128, 128}, {255, 255, 255}},
+		"turbo":     {{48, 18, 59}, {164, 252, 60}, {122, 4, 3}},
+		"viridis":   {{68, 1, 84}, {33, 145, 140}, {253, 231, 37}},
+		"inferno":   {{0, 0, 4}, {188, 55, 84}, {252, 255, 164}},
+		"jet":       {{0, 0, 128}, {130, 255, 126}, {128, 0, 0}},
+		"gray":      {{0, 0, 0}, {128, 128, 128}, {255, 255, 255}},
+		"diverging": {{5, 48, 97}, {247, 246, 246}, {103, 0, 31}}, // of ColorBrewer
 	}
 	for _, name := range Colors() {
 		table, err := findColors(name)

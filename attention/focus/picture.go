@@ -9,9 +9,6 @@ import (
 
 	"github.com/disintegration/imaging"
 	"github.com/vitserve/vitserve/patch"
-	"golang.org/x/image/font"
-	"golang.org/x/image/font/basicfont"
-	"golang.org/x/image/math/fixed"
 )
 
 // Picture is a kind of picture.
@@ -21,12 +18,13 @@ type Picture string
 const (
 	OverlayPicture Picture = "overlay" // Overlay
 	HeatPicture    Picture = "heat"    // HeatMap
+	FigurePicture  Picture = "figure"  // Figure: an overlay with caption and scale
 	SheetPicture   Picture = "sheet"   // ContactSheet
 )
 
 // Pictures returns the names of the kinds, the default first.
 func Pictures() []string {
-	return []string{string(OverlayPicture), string(HeatPicture), string(SheetPicture)}
+	return []string{string(OverlayPicture), string(HeatPicture), string(SheetPicture), string(FigurePicture)}
 }
 
 // DefaultQuality is that of JPEG files, 1 to 100.
@@ -64,8 +62,8 @@ func HeatMap(m *Map, s Style, width, height int) (*image.NRGBA, error) {
 		return nil, badOption("size", fmt.Sprintf("%dx%d", width, height), fmt.Sprintf("1 to %d a side", MaxPicture))
 	}
 	rows, cols := m.Grid()
-	table, _ := findColors(s.Colors)
-	f := newField(m.scaled(255), rows, cols, s.Upsample, width, func(x int) float64 {
+	table := s.colorsOf(m)
+	f := newField(m.clipped(s, 255), rows, cols, s.Upsample, width, func(x int) float64 {
 		return (float64(x) + 0.5) / float64(width) * float64(cols)
 	}, 255)
 	dst := image.NewNRGBA(image.Rect(0, 0, width, height))
@@ -86,7 +84,7 @@ func HeatMap(m *Map, s Style, width, height int) (*image.NRGBA, error) {
 const (
 	sheetTile   = 112
 	sheetGap    = 4
-	sheetMargin = 28 // for the numbers of layers and heads
+	sheetMargin = 64 // for the title, the axes and the numbers of layers and heads
 )
 
 // ContactSheet paints the raw map of every layer and head over what the model
@@ -115,9 +113,16 @@ func ContactSheet(p *patch.Photo, g patch.Geometry, r *Record, b int, o Options,
 	saw := g
 	saw.Input = tile.Input
 	photo := &patch.Photo{Image: seen(p.Image, saw), Orientation: 1}
-	sheet := imaging.New(width, height, color.NRGBA{R: 24, G: 24, B: 24, A: 255})
+	sheet := imaging.New(width, height, sheetGround)
+	lead := write(sheet, sheetGap, 18, 13, textColor, fmt.Sprintf("attention of the class token, %d layers and %d heads", len(r.Attn), heads))
+	if lead > width {
+		draw.Draw(sheet, image.Rect(0, 0, width, 24), image.NewUniform(sheetGround), image.Point{}, draw.Src)
+		write(sheet, sheetGap, 18, 13, textColor, "attention")
+	}
+	write(sheet, sheetMargin, 38, 12, softColor, "head →")
+	write(sheet, sheetGap, sheetMargin-6, 12, softColor, "layer ↓")
 	for h := range heads {
-		label(sheet, sheetMargin+h*(sheetTile+sheetGap)+sheetTile/2, sheetMargin/2, h+1)
+		label(sheet, sheetMargin+h*(sheetTile+sheetGap)+sheetTile/2, sheetMargin-8, h+1)
 	}
 	for l := range r.Attn {
 		y := sheetMargin + l*(sheetTile+sheetGap)
@@ -140,14 +145,13 @@ func ContactSheet(p *patch.Photo, g patch.Geometry, r *Record, b int, o Options,
 	return sheet, nil
 }
 
-// label writes a number centred at x, y.
+// sheetGround is the background of a contact sheet.
+var sheetGround = color.NRGBA{R: 24, G: 24, B: 24, A: 255}
+
+// label writes a number centred at x, on the line y.
 func label(dst *image.NRGBA, x, y, number int) {
-	face := basicfont.Face7x13
 	text := fmt.Sprint(number)
-	d := font.Drawer{Dst: dst, Src: image.White, Face: face}
-	d.Dot = fixed.P(x, y+face.Ascent/2)
-	d.Dot.X -= d.MeasureString(text) / 2
-	d.DrawString(text)
+	write(dst, x-textWidth(12, text)/2, y, 12, textColor, text)
 }
 
 // crossed returns a picture in grey with both its diagonals.

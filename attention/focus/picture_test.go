@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"image"
+	"image/color"
 	"math"
 	"testing"
 
+	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
@@ -203,4 +205,111 @@ func TestOnPatches(t *testing.T) {
 	g.Seen, g.Coverage = patch.Rect{X: -100, Y: -20, W: 700, H: 440}, 1
 	got = OnPatches(g, [2]int{27, 27}, [2]int{14, 14})
 	require.InDelta(t, 1, got.Coverage, 1e-12)
+}
+
+// TestClip: the scale ends where two of a hundred patches are beyond it, so
+// that one hot patch does not take all colours; of few patches none is.
+func TestClip(t *testing.T) {
+	values := make([]float32, 100)
+	for i := range values {
+		values[i] = float32(i)
+	}
+	values[42] = 1e6
+	m := newTestMap(10, 10, values...)
+	low, high := m.Scale(Style{})
+	require.EqualValues(t, 0, low)
+	require.EqualValues(t, 98, high)
+	_, high = m.Scale(Style{Clip: 100})
+	require.EqualValues(t, 1e6, high)
+	_, high = m.Scale(Style{Clip: 50})
+	require.EqualValues(t, 50, high)
+	_, high = m.Scale(Style{Compat: VitExplain})
+	require.EqualValues(t, 1e6, high)
+	require.True(t, ScaleOf(m, Style{}).Beyond)
+	require.False(t, ScaleOf(m, Style{Clip: 100}).Beyond)
+	_, high = newTestMap(2, 2, 0, 1, 2, 4).Scale(Style{})
+	require.EqualValues(t, 4, high)
+
+	heat, err := HeatMap(m, Style{Colors: "gray", Upsample: Nearest}, 10, 10)
+	require.NoError(t, err)
+	require.EqualValues(t, 255, heat.NRGBAAt(2, 4).G, "the hot patch has the colour of the end")
+	require.InDelta(t, 255*60/98, heat.NRGBAAt(0, 6).G, 1, "and the others have the colours")
+
+	// What is nearly everywhere zero keeps its highest value.
+	sparse := make([]float32, 100)
+	sparse[7] = 3
+	low, high = newTestMap(10, 10, sparse...).Scale(Style{})
+	require.Equal(t, [2]float64{0, 3}, [2]float64{low, high})
+
+	values[42], values[43] = -1e6, -5
+	low, high = newTestMap(10, 10, values...).Scale(Style{})
+	require.Equal(t, [2]float64{-98, 98}, [2]float64{low, high}, "zero is in the middle")
+	for _, clip := range []float64{-1, 49, 101, math.NaN()} {
+		require.ErrorIs(t, Style{Clip: clip}.Check(), ErrOption)
+	}
+}
+
+// TestOverlayDiverging: without colours a map with signs is red and blue over
+// the photo in grey, whatever the photo's colour is.
+func TestOverlayDiverging(t *testing.T) {
+	for _, c := range []color.NRGBA{{R: 255, A: 255}, {B: 255, A: 255}, {G: 255, A: 255}, {R: 255, G: 255, B: 255, A: 255}, {A: 255}} {
+		photo := &patch.Photo{Image: imaging.New(30, 10, c), Orientation: 1}
+		got, err := Overlay(photo, cropped(30, 10, patch.Rect{W: 30, H: 10}), newTestMap(1, 3, -2, 0, 2), Style{Upsample: Nearest})
+		require.NoError(t, err)
+		against, neither, for_ := got.NRGBAAt(5, 5), got.NRGBAAt(15, 5), got.NRGBAAt(25, 5)
+		require.Greater(t, int(against.B)-int(against.R), 40, "%v", c)
+		require.InDelta(t, neither.R, neither.B, 8, "%v", c)
+		require.Greater(t, int(for_.R)-int(for_.B), 40, "%v", c)
+	}
+}
+
+// TestPlain: nothing is hatched where it is not wanted.
+func TestPlain(t *testing.T) {
+	photo := &patch.Photo{Image: imaging.New(60, 20, color.NRGBA{R: 200, G: 200, B: 200, A: 255}), Orientation: 1}
+	shades := func(s Style) map[color.NRGBA]bool {
+		got, err := Overlay(photo, cropped(60, 20, patch.Rect{X: 20, W: 20, H: 20}), newTestMap(2, 2, 1, 2, 3, 4), s)
+		require.NoError(t, err)
+		found := map[color.NRGBA]bool{}
+		for y := range 20 {
+			for x := range 20 {
+				found[got.NRGBAAt(x, y)] = true
+			}
+		}
+		return found
+	}
+	require.Len(t, shades(Style{}), 2)
+	require.Len(t, shades(Style{Plain: true}), 1)
+}
+
+// TestFigure: panels lie in rows without touching, with room for captions and
+// scales, and letters are drawn.
+func TestFigure(t *testing.T) {
+	m := newTestMap(2, 2, 1, 2, 3, 4)
+	one := Panel{Image: imaging.New(300, 200, color.NRGBA{R: 9, A: 255})}
+	with := Panel{Image: one.Image, Caption: []string{"école 12 %", "method"}, Scale: ScaleOf(m, Style{})}
+	alone, err := Figure("", []Panel{one}, 1)
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(300+2*figureGap, 200+4+2*figureGap), alone.Bounds().Size())
+	four, err := Figure("a title", []Panel{with, with, with, with}, 2)
+	require.NoError(t, err)
+	require.Equal(t, 2*(300+barWidth+barNumbers)+3*figureGap, four.Bounds().Dx())
+	letters := 0
+	for x := range 300 {
+		for y := range 2 * lineHeight {
+			if four.NRGBAAt(figureGap+x, figureGap+figureTitle+200+y) != sheetGround {
+				letters++
+			}
+		}
+	}
+	require.Greater(t, letters, 100)
+	require.Equal(t, color.NRGBA{R: 122, G: 4, B: 3, A: 255}, four.NRGBAAt(figureGap+300+8, figureGap+figureTitle+8), "the scale's upper end")
+	_, err = Figure("", nil, 1)
+	require.ErrorIs(t, err, ErrOption)
+	_, err = Figure("", make([]Panel, mostPanels+1), 3)
+	require.ErrorIs(t, err, ErrOption)
+	for v, want := range map[float64]string{0: "0", 0.0123: "0.0123", 5: "5.00", -0.25: "-0.250", 1e-9: "1e-09", 12345: "1.2e+04"} {
+		require.Equal(t, want, short(v))
+	}
+	e := &Evidence{DeletionCurve: []float64{1, 0.5, 0}, InsertionCurve: []float64{0, 0.5, 1}}
+	require.Equal(t, figureSide, e.Curves().Bounds().Dx())
 }

@@ -24,6 +24,8 @@ type SanityStage struct {
 	From     int    `json:"from"`     // the first block that is, from 0; L: only the head; -1: all
 	Likeness
 	Without int `json:"without,omitempty"` // draws whose map was flat or not finite: nothing of the map was left
+
+	Map *Map `json:"-"` // of the first draw that has one; nil: none has
 }
 
 // Likeness is how alike two maps of one grid are: 1 is equal, 0 unlike.
@@ -74,6 +76,9 @@ func CheckSanity(m *Map, depth int, seed uint64, shuffled func(from int, seed ui
 			}
 			if err != nil {
 				return nil, fmt.Errorf("attention: sanity, %s shuffled: %w", stage.Shuffled, err)
+			}
+			if stage.Map == nil {
+				stage.Map = other
 			}
 			l := Compare(m, other)
 			stage.Spearman += l.Spearman / SanityDraws

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"image/png"
 	"io"
@@ -98,6 +99,25 @@ func drawPicture(w io.Writer, m image.Image) error {
 		}
 	}
 	return drawBlocks(w, imaging.Fit(m, min(cols, 80), 2*max(rows-4, 8), imaging.Box))
+}
+
+// sideBySide is a photo and its map, of one height.
+func sideBySide(photo, m image.Image) image.Image {
+	high := min(photo.Bounds().Dy(), m.Bounds().Dy(), 400)
+	a, b := imaging.Resize(photo, 0, high, imaging.Box), imaging.Resize(m, 0, high, imaging.Box)
+	gap := max(high/40, 1)
+	both := imaging.New(a.Bounds().Dx()+gap+b.Bounds().Dx(), high, color.NRGBA{A: 255})
+	both = imaging.Paste(both, a, image.Point{})
+	return imaging.Paste(both, b, image.Pt(a.Bounds().Dx()+gap, 0))
+}
+
+// shrunk is a picture as a page shows it.
+func shrunk(m image.Image) image.Image {
+	const most = 480
+	if m.Bounds().Dx() <= most && m.Bounds().Dy() <= most {
+		return m
+	}
+	return imaging.Fit(m, most, most, imaging.Lanczos)
 }
 
 // drawBlocks draws two pixels in each character: the upper half block's

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,13 +26,15 @@ type explainFlags struct {
 	output   string
 	json     bool
 	sanity   bool
+	photo    bool
+	hatch    bool
 }
 
 func newExplain() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain IMAGE",
-		Short: "Show where the model looked in a picture",
+		Use:   "explain IMAGE…",
+		Short: "Show where the model looked in pictures",
 		Long: `Show where the model looked in a picture, in the picture's own pixels: as an
 overlay, as numbers over the model's patches, or in the terminal.
 
@@ -42,9 +43,19 @@ gradcam, legrad, inputgradient and integrated derive a class, or how far it is
 above another, back to the patches. occlusion and rise ask the model about hundreds of parts of the picture and say what speaks for a class;
 auto makes several maps and shows the one with the best evidence.
 
---class and --queries may be given several times, for a map each.`,
+--class and --queries may be given several times, for a map each, and --method takes
+several, parted by commas. Several pictures, classes and methods are the panels of one
+picture; with a folder as --output each picture has one of its own, named after it; an
+.html is a report that opens without a network. A picture that cannot be read is
+reported, the others go on, and the exit code is 1.`,
 		Example: `  vitserve explain photo.jpg
-  vitserve explain photo.jpg -o overlay.png
+  vitserve explain photo.jpg -o map.png
+  vitserve explain photo.jpg --picture overlay -o overlay.png
+  vitserve explain photo.jpg --photo --evidence -o map-and-curves.png
+  vitserve explain photo.jpg --method rollout,legrad,gradrollout -o methods.png
+  vitserve explain holiday/ -o maps/
+  vitserve explain holiday/ --evidence -o report.html
+  vitserve explain photo.jpg -o - > map.png
   vitserve explain photo.jpg --method raw --layer 11 --head 2 -o overlay.jpg
   vitserve explain photo.jpg --method rollout --fusion max --discard 0.9 --json
   vitserve explain photo.jpg --method occlusion --class tabby --window 3 -o overlay.png
@@ -54,15 +65,15 @@ auto makes several maps and shows the one with the best evidence.
   vitserve explain photo.jpg --values attention -o attention.npy
   vitserve explain photo.jpg --method rollout --sanity
   vitserve explain photo.jpg --method auto --json`,
-		Args: exactly(1, "image"),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		Args: atLeast(1, "image"),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
 	f.remoteFlags.register(cmd)
 	// What a server can be asked for, too, has the name that it has there.
 	flags, q := cmd.Flags(), &f.question
-	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made: %s (default %s; %s of a model without classes, or where no class is named and an option that only it has)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.AttentionMethod))
+	flags.StringVar(&q.Method, "method", "", fmt.Sprintf("how the map is made, several parted by commas: %s (default %s; %s of a model without classes, or where no class is named and an option that only it has)", strings.Join(focus.Names(), ", "), focus.DefaultMethod, focus.AttentionMethod))
 	for _, o := range focus.OptionTable() {
 		if o.List != "" {
 			flags.StringArrayVar(&f.queries, o.List, nil, usageOf(o))
@@ -75,13 +86,16 @@ auto makes several maps and shows the one with the best evidence.
 	flags.StringVar(&f.versus, "versus", "", "label or index that the classes of maps with gradients are set against")
 	flags.BoolVar(&q.Evidence, "evidence", false, "score the map: how the class fares as the picture is taken away, or given, in its order")
 	flags.BoolVar(&f.sanity, "sanity", false, "repeat the map with shuffled weights and say how much of it depends on what the model learnt")
-	flags.StringVar(&f.picture, "picture", focus.Pictures()[0], "what -o and the terminal show: "+strings.Join(focus.Pictures(), ", ")+" (of layers and heads)")
+	flags.StringVar(&f.picture, "picture", "", "what -o and the terminal show: "+strings.Join(focus.Pictures(), ", ")+" (sheet is of layers and heads; default "+string(focus.FigurePicture)+", an overlay with caption and scale)")
+	flags.BoolVar(&f.photo, "photo", false, "show the photo beside its map")
+	flags.BoolVar(&f.hatch, "hatch", true, "hatch what the model did not see")
+	flags.Float64Var(&f.style.Clip, "clip", 0, fmt.Sprintf("percentile of the map that the strongest colour begins at, 50 to 100, which clips nothing (default %d)", focus.DefaultClip))
 	flags.StringVar(&f.values, "values", focus.ValuesMap, "what -o to an .npy file holds: "+focus.ValuesMap+", or "+focus.ValuesAttention+", all of it or of one layer or head")
 	flags.IntVar(&f.quality, "quality", focus.DefaultQuality, "of a .jpg, 1 to 100")
 	flags.StringVar(&f.style.Colors, "colors", "", "colours of the map: "+strings.Join(focus.Colors(), ", ")+" (default "+focus.Colors()[0]+")")
 	flags.Float64Var(&f.style.Alpha, "alpha", 0, fmt.Sprintf("opacity of the map over the picture, above 0 to 1 (default %g)", focus.DefaultAlpha))
 	flags.StringVar((*string)(&f.style.Upsample), "upsample", "", "how patches become pixels: "+strings.Join(focus.Upsamplings(), ", ")+" (default "+focus.Upsamplings()[0]+")")
-	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, or values, .npy")
+	flags.StringVarP(&f.output, "output", "o", "", "write the picture to this file, .png or .jpg, a report, .html, or values, .npy; - is standard output, and a folder has a picture of each")
 	flags.BoolVar(&f.json, "json", false, "write what POST /v1/explain answers: maps, their evidence and their place in the picture")
 	return cmd
 }
@@ -95,7 +109,7 @@ func usageOf(o focus.Option) string {
 	return fmt.Sprintf("%s; of %s; %s (default %s)", o.Help, of, o.Range, o.Default)
 }
 
-func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
+func (f *explainFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.remoteFlags.check(); err != nil {
 		return err
 	}
@@ -103,7 +117,8 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return err
 	}
-	f.style.Compat = f.question.Options.Compat
+	f.style.Compat, f.style.Plain = f.question.Options.Compat, !f.hatch
+	f.picture = f.pictureKind()
 	for _, text := range f.queries {
 		cell, err := focus.ParseCell(text)
 		if err != nil {
@@ -114,13 +129,14 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 	if err := errors.Join(f.checkOutput(), focus.Picture(f.picture).Check(f.style)); err != nil {
 		return usageError{err}
 	}
-	if info, err := os.Stat(arg); err == nil && info.IsDir() {
-		return usageError{fmt.Errorf("%s is a folder, want one image", arg)}
-	}
-	sources, err := findSources([]string{arg}, cmd.InOrStdin(), cmd.ErrOrStderr())
+	sources, err := findSources(args, cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	if f.many(sources) {
+		return f.runMany(cmd, sources, look)
+	}
+	arg := sources[0].Name
 	if f.url != "" {
 		return f.runRemote(cmd, sources[0])
 	}
@@ -145,6 +161,25 @@ func (f *explainFlags) run(cmd *cobra.Command, arg string) error {
 		return fmt.Errorf("%s: %w", arg, err)
 	}
 	return f.show(cmd.OutOrStdout(), shown)
+}
+
+// pictureKind is what --picture says, or else a figure where it has room for
+// its letters.
+func (f *explainFlags) pictureKind() string {
+	switch {
+	case f.picture != "":
+		return f.picture
+	case f.drawsPicture() && f.style.Compat == "":
+		return string(focus.FigurePicture)
+	}
+	return string(focus.OverlayPicture)
+}
+
+// many reports whether there is more to be shown than one picture of one map.
+func (f *explainFlags) many(sources []lib.Source) bool {
+	extra := f.drawsPicture() && (f.photo || f.sanity || f.question.Evidence && f.url == "" && f.picture == string(focus.FigurePicture) ||
+		len(f.queries) > 1 || len(f.classes) > 1 || f.question.Best > 1)
+	return len(sources) > 1 || len(f.methods()) > 1 || extra || f.output == "-" || isHTML(f.output) || f.drawsPicture() && isFolder(f.output)
 }
 
 // ask completes the question for a model, or says what is wrong with it.

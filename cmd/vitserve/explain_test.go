@@ -53,7 +53,7 @@ func TestExplainOverlay(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range []struct{ name, format, colors string }{{"a.png", "png", "turbo"}, {"b.JPG", "jpeg", "turbo"}, {"c.png", "png", "viridis"}} {
 		out := filepath.Join(dir, c.name)
-		got := vitserve(t, "explain", file, "-o", out, "--colors", c.colors)
+		got := vitserve(t, "explain", file, "--picture", "overlay", "-o", out, "--colors", c.colors)
 		require.Equal(t, exitOK, got.code, got.stderr)
 		require.Contains(t, got.stdout, "overlay in "+out)
 		f, err := os.Open(out)

@@ -70,7 +70,7 @@ var rooms = []room{
 	{folder: "attention", may: []string{"backend", "gorgonia.org/tensor"}},
 	{folder: "attention/focus", may: []string{
 		"patch", "internal/words", "gorgonia.org/tensor", "github.com/disintegration/imaging",
-		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/math/fixed", // captions of contact sheets
+		"golang.org/x/image/font", "golang.org/x/image/font/*", "golang.org/x/image/font/*/*", "golang.org/x/image/math/fixed", "golang.org/x/image/vector", // captions
 	}},
 	{folder: "patch", may: []string{
 		"patch/*", "golang.org/x/image/*", "golang.org/x/image/*/*", "github.com/disintegration/imaging", "gorgonia.org/tensor",

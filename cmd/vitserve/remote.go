@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -246,11 +247,7 @@ func (f *embedFlags) runRemote(cmd *cobra.Command, sources []lib.Source) error {
 
 // runRemote is run over a server.
 func (f *explainFlags) runRemote(cmd *cobra.Command, s lib.Source) error {
-	if f.sanity {
-		return usageError{errors.New("--sanity with --url: a server shuffles no weights")}
-	}
-	names := api.ExplainParameters()
-	c, err := f.remoteFlags.open(cmd, append(names, "output")...)
+	each, _, err := f.farExplainer(cmd)
 	if err != nil {
 		return err
 	}
@@ -258,11 +255,47 @@ func (f *explainFlags) runRemote(cmd *cobra.Command, s lib.Source) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Name, err)
 	}
-	shown, err := f.far(cmd.Context(), c, f.params(cmd, names...), client.Picture{Name: filepath.Base(s.Name), Data: data}, canDraw(cmd.OutOrStdout()))
+	again := lib.Bytes(data)
+	again.Name = s.Name
+	e, err := each(again, f.question.Method)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Name, err)
 	}
-	return f.show(cmd.OutOrStdout(), shown)
+	return f.show(cmd.OutOrStdout(), e.shown)
+}
+
+// farExplainer returns what has a server explain a picture by a method.
+func (f *explainFlags) farExplainer(cmd *cobra.Command) (each func(lib.Source, string) (*explained, error), end func() error, err error) {
+	switch {
+	case f.sanity:
+		return nil, nil, usageError{errors.New("--sanity with --url: a server shuffles no weights")}
+	case f.photo:
+		return nil, nil, usageError{errors.New("--photo with --url: want it without, a server sends its own picture")}
+	}
+	names := api.ExplainParameters()
+	c, err := f.remoteFlags.open(cmd, append(names, "output")...)
+	if err != nil {
+		return nil, nil, err
+	}
+	draws := canDraw(cmd.OutOrStdout())
+	return func(s lib.Source, method string) (*explained, error) {
+		data, err := s.Read(cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		p := f.params(cmd, names...)
+		if p.Del("method"); method != "" {
+			p.Set("method", method)
+		}
+		shown, err := f.far(cmd.Context(), c, p, client.Picture{Name: filepath.Base(s.Name), Data: data}, draws)
+		if detail, ok := ofPicture(err); ok && f.drawsPicture() {
+			err = errors.New(detail)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &explained{source: s.Name, method: method, shown: shown}, nil
+	}, func() error { return nil }, nil
 }
 
 // far has a server explain a picture: in one request, whose answer holds the
@@ -281,7 +314,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 	switch {
 	case f.output != "" && !isNpy(f.output):
 		p.Set("picture", f.picture)
-		if !isPNG(f.output) {
+		if ext := strings.ToLower(filepath.Ext(f.output)); ext == ".jpg" || ext == ".jpeg" {
 			p.Set("quality", strconv.Itoa(f.quality))
 		}
 	case f.output == "" && !f.json && draws, focus.Picture(f.picture) == focus.SheetPicture: // which is of another method

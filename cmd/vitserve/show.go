@@ -21,6 +21,7 @@ type shown struct {
 	answer       *v1.ExplainAnswer           // of one picture; nil: attention alone was asked for
 	depth, heads int                         // of the model
 	picture      func() (image.Image, error) // that --picture names
+	photo        image.Image                 // nil: a server has it
 	file         func(w io.Writer) error     // writes what --output is to hold
 	sanity       []*focus.Sanity             // by map; nil without --sanity
 }
@@ -43,10 +44,10 @@ func (f *explainFlags) checkOutput() error {
 		return fmt.Errorf("--quality %d, want 1 to 100", f.quality)
 	case f.quality != focus.DefaultQuality && (f.output == "" || isNpy(f.output) || isPNG(f.output)):
 		return fmt.Errorf("--quality %d, want --output with a name that ends in .jpg", f.quality)
-	case f.output == "" || isNpy(f.output):
+	case f.output == "-" && f.json:
+		return errors.New("--output - with --json: both would be written to standard output, want one of them")
+	case f.output == "" || isNpy(f.output) || f.output == "-" || isHTML(f.output) || isFolder(f.output):
 		return nil
-	case len(f.queries) > 1 || len(f.classes) > 1 || f.question.Best > 1:
-		return errors.New("a picture is of one map: want one class and one patch, or --output with a name that ends in .npy")
 	}
 	return checkPictureName(f.output)
 }
@@ -75,6 +76,9 @@ func (f *explainFlags) present(m *lib.Model, name string, q focus.Question, x *e
 	s.answer = &v1.ExplainAnswer{Model: c.Name, Note: m.NoteOf(q), Results: []v1.ExplainResult{r}}
 	if f.json {
 		s.answer.Revision = c.Revision()
+	}
+	if x.Photo != nil {
+		s.photo = x.Photo.Image
 	}
 	s.picture = func() (image.Image, error) { return x.Draw(focus.Picture(f.picture), painted(x), f.style) }
 	s.file = func(w io.Writer) error {
@@ -108,20 +112,14 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		}
 	}
 	switch {
-	case f.json && s.sanity != nil:
-		return writeJSON(stdout, saneAnswer{s.answer, s.sanity})
 	case f.json:
-		return writeJSON(stdout, s.answer)
+		return f.writeAnswer(stdout, s)
 	case s.answer == nil:
 		_, err := fmt.Fprintf(stdout, "attention in %s\n", f.output)
 		return err
 	}
 	r := &s.answer.Results[0]
-	text := s.describe(r)
-	for i, check := range s.sanity {
-		text += describeSanity(s.title(&r.Maps[i]), check)
-	}
-	if _, err := io.WriteString(stdout, text); err != nil {
+	if _, err := io.WriteString(stdout, s.words()); err != nil {
 		return err
 	}
 	if f.output != "" {
@@ -137,6 +135,9 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		if err != nil {
 			return err
 		}
+		if s.photo != nil {
+			m = sideBySide(s.photo, m)
+		}
 		return drawPicture(stdout, m)
 	}
 	for i := range r.Maps {
@@ -148,6 +149,24 @@ func (f *explainFlags) show(stdout io.Writer, s *shown) error {
 		}
 	}
 	return nil
+}
+
+// writeAnswer writes what the contract answers, on a line.
+func (f *explainFlags) writeAnswer(w io.Writer, s *shown) error {
+	if s.sanity != nil {
+		return writeJSON(w, saneAnswer{s.answer, s.sanity})
+	}
+	return writeJSON(w, s.answer)
+}
+
+// words is all that is said of a picture.
+func (s *shown) words() string {
+	r := &s.answer.Results[0]
+	text := s.describe(r)
+	for i, check := range s.sanity {
+		text += describeSanity(s.title(&r.Maps[i]), check)
+	}
+	return text
 }
 
 // title says what a map is of.
