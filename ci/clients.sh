@@ -13,4 +13,4 @@ bash ci/build.sh "$here/vitserve"
 export VITSERVE=$here/vitserve CLIENTS_BIG=$here/big PYTHONDONTWRITEBYTECODE=1
 "$python" scripts/clients/checkpoint.py "$CLIENTS_BIG"
 "$python" -W ignore -m unittest discover -s scripts/clients
-node --test --test-timeout=120000 scripts/clients/*.test.mjs
+node --test --test-timeout=120000 --test-reporter=spec scripts/clients/*.test.mjs
