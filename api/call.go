@@ -197,6 +197,10 @@ type job struct {
 	operation string // its name in the contract, for the metrics
 	model     *resident
 	look      vitserve.Look // how pictures are prepared
+
+	mu      sync.Mutex
+	done    int        // pictures that are answered
+	slowest op.Timings // of them
 }
 
 func (c *call) job(operation string, o op.Options) *job {
@@ -221,19 +225,20 @@ func (c *call) within(ctx context.Context, o op.Options) (context.Context, conte
 // is impossible for the model, and may change how it sees pictures. Of many
 // pictures a broken one is an error of its own; whatever else fails, fails the
 // call. The context of one ends when its answer is of no use.
-func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, op.Picture) (R, error)) (*op.Answer[R], error) {
+func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, op.Picture) (R, error)) (a *op.Answer[R], err error) {
 	s := j.s
 	if len(pictures) > s.cfg.MaxImages {
 		return nil, fmt.Errorf("%w: %d pictures, the limit is %d", errTooLarge, len(pictures), s.cfg.MaxImages)
 	}
 	ctx, cancel := j.within(ctx, j.o)
 	defer cancel()
-	var err error
 	if j.model, err = s.models.get(ctx, j.o.Model, j.o.Wait); err != nil {
 		return nil, err
 	}
 	defer j.model.held.Done()
 	j.c.Set(keyModel, j.model.id)
+	began := time.Now()
+	defer func() { s.met.triton.request(j, time.Since(began), err) }()
 	if _, err := j.model.model.Transform(j.look); err != nil {
 		return nil, err
 	}
@@ -245,7 +250,7 @@ func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check fun
 			return nil, err
 		}
 	}
-	a := &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.card.Note, Items: make([]op.Item[R], len(pictures))}
+	a = &op.Answer[R]{Model: j.model.id, Revision: j.model.revision, Note: j.model.card.Note, Items: make([]op.Item[R], len(pictures))}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.cfg.MaxBatch)
 	for i, p := range pictures {

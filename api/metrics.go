@@ -24,6 +24,7 @@ type metrics struct {
 	sizes    *prometheus.HistogramVec // model, lane
 	pictures *prometheus.CounterVec   // model, lane
 	inFlight prometheus.Gauge
+	triton   *triton
 }
 
 func newMetrics(s *Server) *metrics {
@@ -45,6 +46,7 @@ func newMetrics(s *Server) *metrics {
 		}, []string{"model", "lane"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "vitserve_requests_in_flight", Help: "Requests being answered."}),
 	}
+	m.triton = newTriton(m.registry)
 	m.registry.MustRegister(m.requests, m.stages, m.sizes, m.pictures, m.inFlight, queues{s},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -69,6 +71,12 @@ func (j *job) answered(t op.Timings) {
 		m.stage("explain", t.Explain)
 	}
 	m.pictures.WithLabelValues(j.model.id, j.operation).Inc()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.done++
+	if t.Sum() > j.slowest.Sum() {
+		j.slowest = t
+	}
 }
 
 func (m *metrics) batches(model, lane string) prometheus.Observer {
@@ -91,6 +99,7 @@ func (q queues) Describe(ch chan<- *prometheus.Desc) {
 	ch <- modelBytes
 	ch <- bodyBytes
 	ch <- logLost
+	ch <- tritonPending
 }
 
 // Collect is of prometheus.Collector.
@@ -104,6 +113,8 @@ func (q queues) Collect(ch chan<- prometheus.Metric) {
 			gauge(queueDepth, float64(m.explain.Len(p)), m.id, "explain", name)
 		}
 		gauge(modelBytes, float64(m.bytes), m.id)
+		waiting := m.classify.Len(batch.High) + m.classify.Len(batch.Low) + m.explain.Len(batch.High) + m.explain.Len(batch.Low)
+		gauge(tritonPending, float64(waiting), m.id, tritonVersion)
 	}
 	if l := q.s.cfg.Logs; l != nil {
 		ch <- prometheus.MustNewConstMetric(logLost, prometheus.CounterValue, float64(l.Lost()))

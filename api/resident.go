@@ -81,9 +81,11 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	}
 	memory.add(r.bytes)
 	batches, explained := met.batches(id, "classify"), met.batches(id, "explain")
+	executed := met.triton.executed.WithLabelValues(id, tritonVersion)
 	r.classify = batch.New(batch.Options{MaxBatch: perLane, Lanes: lanes, MaxQueue: cfg.MaxQueue, Delay: cfg.BatchDelay.std()},
 		func(p batch.Pass, in []forwardIn) ([]forwardOut, error) {
 			batches.Observe(float64(len(in)))
+			executed.Inc()
 			device.enter()
 			defer device.leave()
 			return r.forward(p, in)
@@ -91,6 +93,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.explain = batch.New(batch.Options{MaxBatch: cfg.ExplainMaxBatch, MaxQueue: cfg.ExplainMaxQueue},
 		func(_ batch.Pass, in []vitserve.Inquiry) ([]vitserve.Finding, error) {
 			explained.Observe(float64(len(in)))
+			executed.Inc()
 			device.enter()
 			defer device.leave()
 			defer device.beat() // the maps are made, too

@@ -228,7 +228,7 @@ func gather[R any](q *inquiry, a *op.Answer[R], err error, take func(i int, r *R
 	if err != nil {
 		return err
 	}
-	var passes op.Timings
+	var slowest op.Timings // whose parts are no longer than the request
 	for i := range a.Items {
 		item := &a.Items[i]
 		if err = item.Err; err == nil {
@@ -241,12 +241,12 @@ func gather[R any](q *inquiry, a *op.Answer[R], err error, take func(i int, r *R
 			return err
 		}
 		seen := seenOf(&item.Value)
-		passes.Decode, passes.Preprocess = max(passes.Decode, seen.Timings.Decode), max(passes.Preprocess, seen.Timings.Preprocess)
-		passes.Queue, passes.Infer = max(passes.Queue, seen.Timings.Queue), max(passes.Infer, seen.Timings.Infer)
-		passes.Explain, passes.Encode = max(passes.Explain, seen.Timings.Explain), max(passes.Encode, seen.Timings.Encode)
+		if seen.Timings.Sum() > slowest.Sum() {
+			slowest = seen.Timings
+		}
 		q.spent.computed(seen)
 	}
-	q.spent.add(passes)
+	q.spent.add(slowest)
 	return nil
 }
 

@@ -102,6 +102,11 @@ func (t *Timings) Add(u Timings) {
 	t.Encode += u.Encode
 }
 
+// Sum returns the time of all stages.
+func (t Timings) Sum() float64 {
+	return t.Decode + t.Preprocess + t.Queue + t.Infer + t.Explain + t.Encode
+}
+
 // Seen is what every answer says of a picture.
 type Seen struct {
 	Geometry patch.Geometry
