@@ -47,7 +47,10 @@ func goldenImages(t testing.TB, kind string) (focus.Subject, vit.Config) {
 }
 
 // goldenKinds are the models of testdata/make_maps.py.
-var goldenKinds = []string{"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map"}
+var goldenKinds = []string{
+	"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map",
+	"timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed",
+}
 
 // transformersKinds are those of it that transformers computes.
 var transformersKinds = []string{"hf_dinov2_registers_head", "hf_clip_head"}

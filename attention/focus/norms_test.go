@@ -42,6 +42,25 @@ func TestNormRolloutGolden(t *testing.T) {
 	}
 }
 
+// TestLooksGolden holds what the last block looks at, and rollout, to PyTorch.
+func TestLooksGolden(t *testing.T) {
+	for _, kind := range goldenKinds[6:] {
+		x, _ := goldenImages(t, kind)
+		want, cells := npy(t, "testdata", kind+"_looks.npy"), x.Grid[0]*x.Grid[1]
+		for i, q := range []focus.Question{{Method: "raw"}, {Method: "raw", Options: focus.Options{Head: 2}}, {Method: "rollout"}} {
+			out, err := x.Model.(vitserve.View).Session.Forward(x.Pixels, vitserve.WantsOf(q, x.Shape))
+			require.NoError(t, err)
+			m, err := focus.Find(q.Method)
+			require.NoError(t, err)
+			for b := range 2 {
+				got, err := m.Map(context.Background(), focus.Subject{Record: vitserve.RecordOf(x.Shape, out).Image(b)}, q.Options)
+				require.NoError(t, err)
+				require.InDeltaSlice(t, want.Float32s()[(i*2+b)*cells:][:cells], got.Values.Float32s(), 1e-6, "%s %+v", kind, q)
+			}
+		}
+	}
+}
+
 // TestProbeGolden holds what a probe looks at to PyTorch, and what that looks
 // at through the layers.
 func TestProbeGolden(t *testing.T) {

@@ -6,9 +6,9 @@ For each model of KINDS, from models/testdata/golden, <model>_maps.npy is
 own golden pixels, computed by PyTorch's automatic differentiation with each
 author's formula. Their normalisation to 0..1, which changes no correlation,
 is left out. <model>_norms.npy is (option, B, rows·cols): the maps of
-NORM_OPTIONS, which know no class. Where the model pools by attention,
-<model>_looks.npy is (LOOKS, B, rows·cols): what the probe looks at, the mean of its
-heads, the second of them, and rollout from it.
+NORM_OPTIONS, which know no class. <model>_looks.npy is (LOOKS, B, rows·cols): what
+the probe looks at where the model pools by attention, else what the last block does, the mean of
+the heads, the second of them, and rollout from it.
 
     relevance      Chefer et al. 2021, the notebook's rules for ViT
     gradrollout    vit-explain's grad_rollout with rows normalised, discard 0 and 0.5
@@ -22,10 +22,11 @@ heads, the second of them, and rollout from it.
                    rows normalised, rolled out with Abnar and Zuidema's identity
 
 Made with torch 2.15.0, timm 1.0.31, transformers 5.24.0, safetensors 0.8.0, numpy 2.4.6. Run in
-this folder.
+this folder, with the names of some models or without.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,13 @@ import torch
 import transformers
 
 GOLDEN = Path("../../../models/testdata/golden")
-# class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks; a probe
-KINDS = ["timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map"]
+# class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks; a probe;
+# rotary positions; relative ones, of a table and of an MLP; norms inside; both; learned rotary positions
+KINDS = [
+    "timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map",
+    "timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed",
+]
+LOOKS_OF = KINDS[5:]
 TARGETS = [(0, None), (2, None), (3, 1)]  # a class, and the class that is subtracted
 METHODS = ["relevance", "gradrollout", "gradrollout 0.5", "vit-explain", "gradcam", "gradcam 1", "legrad", "legrad 2", "inputgradient", "integrated"]
 STEPS = 12
@@ -51,7 +57,9 @@ def load(kind):
     model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
     for b in model.blocks:
         b.attn.fused_attn = False
-    if model.attn_pool is not None:
+    if getattr(model, "attn_pool", None) is None:
+        model.attn_pool = None
+    else:
         model.attn_pool.forward = lambda x: pooled(model, x)[0]
     cfg = config["pretrained_cfg"]
     mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
@@ -74,11 +82,10 @@ class Run:
     def __init__(self, model, mean, std, pixels):
         self.model = model
         self.pixels = pixels.clone().requires_grad_()
-        self.attn, self.normed, self.tokens, self.qkv = [], [], [], []
+        self.attn, self.normed, self.tokens = [], [], []
         hooks = []
         for b in model.blocks:
             hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: self.attn.append(a[0])))
-            hooks.append(b.attn.qkv.register_forward_hook(lambda m, a, o: self.qkv.append(o)))
             hooks.append(b.norm1.register_forward_hook(lambda m, a, o: self.normed.append(o)))
             hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
         if model.attn_pool is None:
@@ -141,18 +148,40 @@ def rollout(run):
     for a in run.attn:
         m = a[0].mean(0) + torch.eye(len(result))
         result = m / m.sum(-1, keepdim=True) @ result
-    return run.row(result, run.probe[0, :, 0].mean(0))
+    return run.row(result, None if run.probe is None else run.probe[0, :, 0].mean(0))
+
+
+def looks(run):
+    if run.probe is not None:
+        raw = [run.probe[0, :, 0].mean(0)[run.prefix :], run.probe[0, 1, 0, run.prefix :]]
+    else:
+        raw = [run.row(run.attn[-1][0].mean(0)), run.row(run.attn[-1][0, 1])]
+    return [*raw, rollout(run)]
+
+
+def values_of(attn, x):
+    if attn.qkv is None:
+        return attn.v_proj(x)
+    bias = getattr(attn, "v_bias", None)
+    if bias is None and attn.qkv.bias is not None:
+        bias = attn.qkv.bias.chunk(3)[2]
+    return torch.nn.functional.linear(x, attn.qkv.weight.chunk(3)[2], bias)
 
 
 def norm_rollout(run, discard, start):
     n = run.attn[0].shape[-1]
     result = torch.eye(n)
-    for block, a, qkv in list(zip(run.model.blocks, run.attn, run.qkv))[start - 1 :]:
+    for block, a, normed in list(zip(run.model.blocks, run.attn, run.normed))[start - 1 :]:
         heads = a.shape[1]
-        values = qkv[0].chunk(3, -1)[2].unflatten(-1, (heads, -1))  # (N, H, D)
+        values = values_of(block.attn, normed[0]).unflatten(-1, (heads, -1))  # (N, H, D)
         project = block.attn.proj.weight
-        if hasattr(block.ls1, "gamma"):
-            project = project * block.ls1.gamma[:, None]  # what reaches the residual stream
+        gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
+        if gamma is not None:
+            project = project * gamma[:, None]  # what reaches the residual stream
+        if isinstance(getattr(block.attn, "norm", None), torch.nn.LayerNorm):
+            # of what a norm makes of the heads, but for the deviation of what they are together
+            project = project * block.attn.norm.weight
+            project = project - project.mean(1, keepdim=True)
         f = torch.einsum("jhd,chd->hjc", values, project.unflatten(-1, (heads, -1)))
         moved = torch.einsum("hij,hjc->ijc", a[0], f).norm(dim=-1)
         moved = moved / moved.sum(-1, keepdim=True)
@@ -254,7 +283,8 @@ def load_transformers(kind):
     return model.eval().requires_grad_(False), mean, std
 
 
-for kind in TRANSFORMERS:
+asked = sys.argv[1:] or [*TRANSFORMERS, *KINDS]
+for kind in filter(asked.__contains__, TRANSFORMERS):
     model, mean, std = load_transformers(kind)
     timm_run, Run = Run, TransformersRun
     pixels = torch.from_numpy(np.load(GOLDEN / kind / "pixels.npy"))
@@ -264,7 +294,7 @@ for kind in TRANSFORMERS:
     assert stacked.isfinite().all()
     np.save(f"{kind}_maps.npy", stacked.detach().numpy())
 
-for kind in KINDS:
+for kind in filter(asked.__contains__, KINDS):
     model, mean, std = load(kind)
     pixels = torch.from_numpy(np.load(GOLDEN / kind / "pixels.npy"))
     found = [[maps(model, mean, std, x[None], t) for x in pixels] for t in TARGETS]
@@ -275,6 +305,5 @@ for kind in KINDS:
     norms = torch.stack([torch.stack([norm_rollout(run, *o) for run in runs]) for o in NORM_OPTIONS])
     assert norms.isfinite().all()
     np.save(f"{kind}_norms.npy", norms.detach().numpy())
-    if model.attn_pool is not None:
-        looks = [[r.probe[0, :, 0].mean(0)[r.prefix :], r.probe[0, 1, 0, r.prefix :], rollout(r)] for r in runs]
-        np.save(f"{kind}_looks.npy", torch.stack([torch.stack(by) for by in zip(*looks)]).detach().numpy())
+    if kind in LOOKS_OF:
+        np.save(f"{kind}_looks.npy", torch.stack([torch.stack(by) for by in zip(*map(looks, runs))]).detach().numpy())
