@@ -20,6 +20,7 @@ type unfolded struct {
 	preNorm, norm  vit.NormWeights // (C)
 	blocks         []unfoldedBlock // L
 	probe          unfoldedProbe   // nil without one
+	silu           bool            // the activation of blocks is x·σ(x), which foldSiLU makes a quick GELU
 
 	head, headBias         *tensor.Dense // (K, C), (K); a projection without a bias
 	distHead, distHeadBias *tensor.Dense // of the distillation token
@@ -55,6 +56,9 @@ func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
 		}
 		if folded.FC1 == nil {
 			folded.FC1, folded.FC1Bias = stack(b.gate, b.value), stackBias(b.gateBias, b.valueBias)
+		}
+		if u.silu {
+			folded.FC1, folded.FC1Bias, folded.FC2 = foldSiLU(folded.FC1, folded.FC1Bias, folded.FC2)
 		}
 		folded.Proj, folded.ProjBias = foldScale(folded.Proj, folded.ProjBias, b.scale1)
 		folded.FC2, folded.FC2Bias = foldScale(folded.FC2, folded.FC2Bias, b.scale2)
@@ -144,6 +148,24 @@ func foldScale(weight, bias, gamma *tensor.Dense) (*tensor.Dense, *tensor.Dense)
 		shifted[r] = b * g[r]
 	}
 	return dense(scaled, rows, cols), dense(shifted, rows)
+}
+
+// foldSiLU makes a quick GELU, q(x) = x·σ(1.702x), of SiLU between two layers:
+//
+//	W2 silu(W1 x + b1) = (1.702 W2) q((W1/1.702) x + b1/1.702)
+func foldSiLU(fc1, bias, fc2 *tensor.Dense) (*tensor.Dense, *tensor.Dense, *tensor.Dense) {
+	const slope = 1.702
+	times := func(t *tensor.Dense, by float64) *tensor.Dense {
+		if t == nil {
+			return nil
+		}
+		scaled := make([]float32, t.Shape().TotalSize())
+		for i, v := range t.Float32s() {
+			scaled[i] = float32(float64(v) * by)
+		}
+		return dense(scaled, t.Shape()...)
+	}
+	return times(fc1, 1/slope), times(bias, 1/slope), times(fc2, slope)
 }
 
 // foldHeads makes one head over [class, distillation] of DeiT's two, whose

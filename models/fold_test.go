@@ -1,6 +1,7 @@
 package models
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -167,4 +168,22 @@ func TestStackQKV(t *testing.T) {
 	require.Equal(t, tensor.Shape{3 * dim, dim}, joined.Shape())
 	require.InDeltaSlice(t, want, apply(joined, stackBias(qb, nil, dense(vb.Float32s(), dim)), x), 1e-6)
 	require.Nil(t, stackBias(nil, nil, nil))
+}
+
+func TestFoldSiLU(t *testing.T) {
+	const in, hidden, out = 4, 6, 3
+	silu := func(x float64) float64 { return x / (1 + math.Exp(-x)) }
+	quick := func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }
+	mlp := func(x []float64, fc1, b1, fc2 *tensor.Dense, act func(float64) float64) []float64 {
+		h := apply(fc1, b1, x)
+		for i, v := range h {
+			h[i] = act(v)
+		}
+		return apply(fc2, nil, h)
+	}
+	x, fc1, fc2 := vector(in, 3), random(hidden, in), random(out, hidden)
+	for _, b1 := range []*tensor.Dense{random(hidden), nil} {
+		f1, fb, f2 := foldSiLU(fc1, b1, fc2)
+		require.InDeltaSlice(t, mlp(x, fc1, b1, fc2, silu), mlp(x, f1, fb, f2, quick), 1e-5)
+	}
 }

@@ -209,11 +209,10 @@ func (l *loader) hfFacts(d hfDefaults) error {
 		if l.config.GatedMLP != nil && act != "silu" && act != "swish" {
 			return fmt.Errorf("%s: activation %q of a gated MLP is not supported, want silu", by, act)
 		}
-		by = "shapes of the MLP, whose first layer is twice as wide"
-	} else if l.cfg.Act = activations[act]; l.cfg.Act == 0 {
-		return fmt.Errorf("%s: activation %q is not supported", by, act)
+		l.decide("activation", l.cfg.Act, "shapes of the MLP, whose first layer is twice as wide")
+	} else if err := l.activate(act, by); err != nil {
+		return err
 	}
-	l.decide("activation", l.cfg.Act, "%s", by)
 
 	eps, by := d.eps, "transformers' default"
 	if l.config.Eps != nil {

@@ -279,6 +279,26 @@ func (l *loader) hidden(width int, fc2 string, gated bool) {
 	}
 }
 
+// activate settles the activation of MLPs that are not gated, by its name.
+// SiLU is a quick GELU between scaled layers, see foldSiLU, where nothing
+// stands between those.
+func (l *loader) activate(name, by string) error {
+	act, known := activations[name]
+	if (name == "silu" || name == "swish") && !l.cfg.HiddenNorm && l.raw.probe.latent == nil {
+		act, known, l.raw.silu = backend.QuickGELU, true, true
+	}
+	if !known {
+		return fmt.Errorf("%s: activation %q is not supported", by, name)
+	}
+	l.cfg.Act = act
+	if l.raw.silu {
+		l.decide("activation", name, "%s; computed as %v of scaled weights", by, act)
+		return nil
+	}
+	l.decide("activation", act, "%s", by)
+	return nil
+}
+
 // head reads a classification head of width columns. It reports false where
 // there is none.
 func (l *loader) head(name string, width int) bool {

@@ -187,10 +187,7 @@ func (l *loader) timmAct(arch string) error {
 			return err
 		}
 		if found {
-			by = "config.json: model_args.act_layer"
-			if act, found = activations[said]; !found {
-				return fmt.Errorf("%s: activation %q is not supported", by, said)
-			}
+			return l.activate(said, "config.json: model_args.act_layer")
 		}
 	}
 	l.cfg.Act = act

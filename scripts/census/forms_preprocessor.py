@@ -7,9 +7,9 @@ SIZE = {"size": {"height": 32, "width": 32}}
 CROP = {"crop_size": {"height": 32, "width": 32}}
 
 
-def form(name, photos, file="preprocessor_config.json", cls="ViTForImageClassification", **more):
+def form(name, photos, file="preprocessor_config.json", model=None, **more):
     def make(folder):
-        save_hf(folder, hf_model(cls), None)
+        save_hf(folder, hf_model(**(model or {})), None)
         if photos is not None:
             write(folder, file, photos)
         for k, v in more.items():
@@ -47,7 +47,7 @@ def forms():
     yield plain("resample absent", resample=ABSENT)
     yield plain("size number", size=32)
     yield plain("size pair", size=[32, 32])
-    yield plain("size absent", size=ABSENT)
+    yield form("size absent", {k: v for k, v in PHOTOS.items() if k != "size"}, model={"image_size": 224, "patch_size": 56})
     yield plain("mean absent", image_mean=ABSENT, image_std=ABSENT)
     yield plain("ImageNet's", **IMAGENET)
     yield plain("no normalisation", do_normalize=False)
@@ -59,7 +59,7 @@ def forms():
     yield plain("factor 0.00392", rescale_factor=0.00392)
     yield plain("factor 0.00392156862745098", rescale_factor=0.00392156862745098)
     yield plain("factor absent", rescale_factor=ABSENT, do_rescale=ABSENT)
-    yield plain("no resizing", do_resize=False)
+    yield plain("no resizing but a crop", do_resize=False, do_center_crop=True, **CROP)
     yield plain("crop of nothing", do_center_crop=True, **CROP)
     yield plain("shortest edge and crop", size={"shortest_edge": 36}, do_center_crop=True, **CROP)
     yield plain("shortest and longest edge", size={"shortest_edge": 32, "longest_edge": 48}, do_center_crop=True, **CROP)

@@ -4,8 +4,7 @@ import collections
 
 import timm
 
-from tiny import ARCH, ARGS, CFG, Form, by_hf, by_timm, hf_model, save_hf, save_timm, timm_config, timm_model
-from weights import randomise
+from tiny import ARCH, ARGS, CFG, Form, by_hf, by_timm, fill, hf_model, save_hf, save_timm, timm_config, timm_model
 
 
 def args(name, arch=ARCH, num_classes=5, **said):
@@ -41,7 +40,7 @@ def whole(name, edit):
 
     def make(folder):
         model = timm.create_model(ARCH, pretrained=False, num_classes=5).eval()
-        randomise(model, 7)
+        fill(model)
         config = timm_config(cfg={"input_size": [3, 224, 224]})
         config.pop("model_args")
         save_timm(folder, model, edit(config))
