@@ -49,7 +49,7 @@ def fill(model):
             spread = size * 0.4
         elif p.dim() > 1 and "token" not in name and "pos" not in name:
             spread *= (2 if FIRST.search(name) else 1) / float(np.sqrt(p[0].numel()))
-        centre, spread = float(np.float32(centre)), float(np.float32(spread))
+        centre, spread = float(f"{centre:.3g}"), float(f"{spread:.3g}")
         p.copy_(torch.from_numpy((centre + spread * values(seed, p.numel())).astype(np.float32)).reshape(p.shape))
         for stored in (p, p.half(), p.bfloat16(), p.double()):
             FILLED[raw(stored)] = seed, centre, spread
