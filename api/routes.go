@@ -27,6 +27,7 @@ var endpoints = []endpoint{
 	{id: "explain", method: http.MethodPost, path: "/v1/explain", handle: calling(explainPictures.handle)},
 	{id: "embed", method: http.MethodPost, path: "/v1/embed", handle: calling(embedPictures.handle)},
 	{id: "preprocess", method: http.MethodPost, path: "/v1/preprocess", handle: calling(preprocessPictures.handle)},
+	{id: "corrupt", method: http.MethodPost, path: "/v1/corrupt", handle: calling(corruptPictures.handle)},
 
 	{id: "listModels", method: http.MethodGet, path: "/v1/models", handle: (*Server).listModels},
 	{id: "getModel", method: http.MethodGet, path: "/v1/models/:id", handle: (*Server).getModel},

@@ -113,6 +113,12 @@ func (c *Client) PreprocessNpy(ctx context.Context, p Params, picture Picture) (
 	return c.file(ctx, "/v1/preprocess", "npy", p, picture)
 }
 
+// Corrupt returns a picture as a corruption of ImageNet-C leaves it, as "png" or
+// "jpeg"; the parameters name the corruption and its severity.
+func (c *Client) Corrupt(ctx context.Context, format string, p Params, picture Picture) ([]byte, error) {
+	return c.file(ctx, "/v1/corrupt", format, p, picture)
+}
+
 // Models describes the models of the server, the default first.
 func (c *Client) Models(ctx context.Context) ([]v1.Model, error) {
 	var l v1.ModelList

@@ -36,7 +36,7 @@ var rooms = []room{
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		".", "api/*", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch", "internal/words",
+		".", "api/*", "robust/corrupt", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch", "internal/words",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
