@@ -283,13 +283,25 @@ func (l *Lane) Explain(threads int, in []Inquiry) (_ []Finding, err error) {
 	return out, nil
 }
 
-// look makes the maps of one photo, whose record it is.
+// look makes the maps of one photo, whose record it is, and has each layer
+// answer where that is asked for.
 func (l *Lane) look(in Inquiry, rec *focus.Record) (f Finding) {
 	c := l.m.config
-	f.Explanation, f.Err = in.Question.Explain(in.Context, focus.Subject{
+	x := focus.Subject{
 		Record: rec, Model: View{Session: l.session, Scoring: l.m.Checkpoint.Scoring}, Batch: min(ProbeBatch, l.o.MaxBatch),
 		Pixels: tensor.New(tensor.WithShape(1, 3, c.Image[0], c.Image[1]), tensor.WithBacking(in.Pixels.Float32s())),
-	})
+	}
+	f.Explanation, f.Err = in.Question.Explain(in.Context, x)
+	if f.Err != nil || !in.Question.Layers {
+		return f
+	}
+	var out *vit.Output
+	if out, f.Err = l.session.Forward(x.Pixels, vit.Wants{Layers: true}); f.Err != nil {
+		return f
+	}
+	for _, t := range out.Layers {
+		f.Layers = append(f.Layers, t.Float32s())
+	}
 	return f
 }
 

@@ -70,6 +70,7 @@ var explainParameters = slices.Concat(
 		{Name: "class", Kind: op.Text, List: func(a *askExplain, vs []string) error { a.Classes = vs; return nil }},
 		{Name: "classes", Kind: op.Number, Set: func(a *askExplain, v string) error { return op.Between(&a.Question.Best, v, 1, focus.MaxMaps) }},
 		{Name: "versus", Kind: op.Text, Set: func(a *askExplain, v string) error { a.Versus = v; return nil }},
+		{Name: "layers", Kind: op.Flag, Set: func(a *askExplain, v string) (err error) { a.Question.Layers, err = op.Boolean(v); return err }},
 		{Name: "evidence", Kind: op.Flag, Set: func(a *askExplain, v string) (err error) { a.Question.Evidence, err = op.Boolean(v); return err }},
 	},
 	op.OptionParameters(questionOf, "window", "steps"),

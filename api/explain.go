@@ -85,6 +85,9 @@ func (j *job) explain(ctx context.Context, a *op.Explain, i int, picture op.Pict
 		return x, err
 	}
 	x.Scored = j.model.model.Checkpoint.Top(out.Logits, 0, 0)
+	for _, logits := range out.Layers {
+		x.Layers = append(x.Layers, j.model.model.Checkpoint.Top(logits, a.TopK, a.MinScore))
+	}
 	if a.Each != nil {
 		start := time.Now()
 		if err := a.Each(ctx, i, &x); err != nil {

@@ -53,6 +53,14 @@ func ExplainedOf(x *focus.Explanation, g patch.Geometry, classes []models.Predic
 	return r, maps, nil
 }
 
+// LayersOf is what each layer would have answered, in the words of the contract.
+func LayersOf(layers [][]models.Prediction) (all []v1.Layer) {
+	for i, p := range layers {
+		all = append(all, v1.Layer{Layer: i + 1, Predictions: PredictionsOf(p)})
+	}
+	return all
+}
+
 func mapOf(e *focus.Focus, g patch.Geometry) v1.Map {
 	rows, cols := e.Map.Grid()
 	s := e.Map.Summary(g)

@@ -51,6 +51,7 @@ func answerExplain(ctx context.Context, c *call, a *askExplain, pictures []op.Pi
 		if a.logits {
 			o.Logits = y.Logits
 		}
+		o.Layers = LayersOf(y.Layers)
 		spent.Add(y.Timings)
 	}
 	serverTiming(c.c, spent)

@@ -20,6 +20,7 @@ type Wants struct {
 	AttnFull bool  // every row, in every layer: L·B·H·N² floats
 	Gram     bool  // dot products of what the heads make of each token, in every layer
 	Probe    bool  // attention of the probe; nothing without one
+	Layers   bool  // what each layer would have answered; nothing without a head
 }
 
 // Output is what Forward computed. Tensors are the caller's.
@@ -33,6 +34,11 @@ type Output struct {
 	Rows     []int                 // which query rows Attn holds; nil: all
 	Probe    *tensor.Dense         // (B, H, 1, N), H the probe's heads
 
+	// Layers are by block (B, K), the logits that the final norm, the pooling
+	// and the head make of the tokens after it, as if it were the last one:
+	// the last ones are Logits.
+	Layers []*tensor.Dense
+
 	// Gram is by block (B, N, H, H), for each token x the dot products of what
 	// the heads would add where it alone is attended to:
 	//
@@ -44,7 +50,7 @@ type Output struct {
 
 // Equal reports whether w and v are the same.
 func (w Wants) Equal(v Wants) bool {
-	return w.Features == v.Features && w.Final == v.Final && w.AttnFull == v.AttnFull && w.Gram == v.Gram && w.Probe == v.Probe &&
+	return w.Features == v.Features && w.Final == v.Final && w.AttnFull == v.AttnFull && w.Gram == v.Gram && w.Probe == v.Probe && w.Layers == v.Layers &&
 		slices.Equal(w.Tokens, v.Tokens) && slices.Equal(w.Normed, v.Normed) && slices.Equal(w.AttnRows, v.AttnRows)
 }
 
@@ -147,6 +153,17 @@ func (o *output) values(qkv backend.Tensor) {
 	}
 }
 
+// layer enqueues what would be answered after a block that is not the last.
+func (o *output) layer(block int, m *memory) {
+	c := o.m.cfg
+	if !o.w.Layers || o.m.head == nil || c.Projection > 0 || block == c.Depth-1 {
+		return
+	}
+	o.m.pool(o.s, m, c, attention.Capture{})
+	o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
+	o.out.Layers = append(o.out.Layers, read(o.s, m.logits))
+}
+
 // answers enqueues what comes after the last block: m.x are its tokens. kept
 // is memory for the probabilities of a layer.
 func (o *output) answers(m *memory, kept *attention.Captures) error {
@@ -195,13 +212,16 @@ func (o *output) sync(s *Session, n int) (_ *Output, err error) {
 			return nil, err
 		}
 	}
-	for _, t := range []*tensor.Dense{o.out.Features, o.out.Logits} {
+	for _, t := range append([]*tensor.Dense{o.out.Features, o.out.Logits}, o.out.Layers...) {
 		if t == nil {
 			continue
 		}
 		if err := t.Reshape(n, t.Shape()[2]); err != nil {
 			return nil, err
 		}
+	}
+	if o.w.Layers && o.out.Logits != nil {
+		o.out.Layers = append(o.out.Layers, o.out.Logits)
 	}
 	return o.out, nil
 }

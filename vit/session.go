@@ -145,6 +145,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		o.attn(probs)
 		o.values(m.qkv)
 		o.tokens(i, m.x)
+		o.layer(i, m)
 	}
 	err = o.answers(m, &s.kept)
 	out, failed := o.sync(s, n)

@@ -125,9 +125,10 @@ type Classified struct {
 type Explained struct {
 	Classified
 	Found  *focus.Explanation
-	Scored []models.Prediction // every class, best first
-	Photo  *patch.Photo        // nil unless Each draws on it
-	Model  string              // that answered, for captions
+	Scored []models.Prediction   // every class, best first
+	Photo  *patch.Photo          // nil unless Each draws on it
+	Model  string                // that answered, for captions
+	Layers [][]models.Prediction // what each layer would have answered, as Predictions; nil: not asked for
 }
 
 // Embedded is a picture's vector (D), or grid (rows, columns, C), or tokens

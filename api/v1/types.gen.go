@@ -172,7 +172,10 @@ type ExplainResult struct {
 	// Outliers With evidence: patches whose tokens are far longer than others, longest first. What looks there says nothing of that place.
 	Outliers    *[]Outlier    `json:"outliers,omitempty"`
 	Predictions *[]Prediction `json:"predictions,omitempty"`
-	Logits      []float32     `json:"logits,omitempty,omitzero"`
+
+	// Layers With layers: what each would have answered, the first first.
+	Layers []Layer   `json:"layers,omitempty,omitzero"`
+	Logits []float32 `json:"logits,omitempty,omitzero"`
 
 	// Geometry From the model's input back to the upright photo, in the photo's pixels.
 	Geometry Geometry `json:"geometry,omitempty,omitzero"`
@@ -201,6 +204,13 @@ type Geometry struct {
 
 	// Coverage Share of the photo's area that the model saw.
 	Coverage float64 `json:"coverage"`
+}
+
+// Layer What a layer would have answered had the model ended there.
+type Layer struct {
+	// Layer From 1.
+	Layer       int          `json:"layer"`
+	Predictions []Prediction `json:"predictions"`
 }
 
 // Map A focus map over the model's patches, row by row from the top left.

@@ -8,6 +8,10 @@ type Explanation struct {
 	Maps     []Focus
 	Outliers []Outlier // with evidence only
 	Kept     *Record   // what was asked to be kept, of one image
+
+	// Layers are by layer the logits (K) that the model would have answered
+	// had it ended there; nil: not asked for.
+	Layers [][]float32
 }
 
 // Explain answers q about the one image of x; of the record its Attn and

@@ -18,6 +18,7 @@ type Question struct {
 	Targets  []Target // a map each; none: the Best classes of the image
 	Best     int      // how many of the image's best classes there are maps of, where Targets are none; 0: one, where the map is of a class
 	Evidence bool     // scores each map, and looks for outliers
+	Layers   bool     // what each layer would have answered: whoever has the model finds it out
 	Keep     *Part    // of the attention that is returned itself; nil: none. See OfSheet, OfAttention
 }
 
@@ -62,10 +63,10 @@ func (q Question) asks(m Method) bool {
 // default map is of attention where there is no head.
 func (q Question) AsksModel() bool {
 	if q.Method == "" {
-		return q.ofClass() || q.Evidence
+		return q.ofClass() || q.Evidence || q.Layers
 	}
 	m, err := q.method()
-	return err == nil && (q.ofClass() || q.asks(m))
+	return err == nil && (q.ofClass() || q.Layers || q.asks(m))
 }
 
 // Count returns how many maps q asks for.
@@ -233,6 +234,9 @@ func (q Question) Passes(s Shape) float64 {
 	}
 	if q.Evidence || m.From == FromMaps {
 		all++ // for Outliers
+	}
+	if q.Layers {
+		all++
 	}
 	return all
 }

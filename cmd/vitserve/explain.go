@@ -84,6 +84,7 @@ reported, the others go on, and the exit code is 1.`,
 	flags.StringArrayVar(&f.classes, "class", nil, "label or index that a map with gradients, occlusion, rise and evidence are about; the best one if none is given")
 	flags.IntVar(&q.Best, "classes", 0, "maps of so many of the picture's best classes, in place of --class")
 	flags.StringVar(&f.versus, "versus", "", "label or index that the classes of maps with gradients are set against")
+	flags.BoolVar(&q.Layers, "layers", false, "say what each layer would have answered, had the model ended there")
 	flags.BoolVar(&q.Evidence, "evidence", false, "score the map: how the class fares as the picture is taken away, or given, in its order")
 	flags.BoolVar(&f.sanity, "sanity", false, "repeat the map with shuffled weights and say how much of it depends on what the model learnt")
 	flags.StringVar(&f.picture, "picture", "", "what -o and the terminal show: "+strings.Join(focus.Pictures(), ", ")+" (sheet is of layers and heads; default "+string(focus.FigurePicture)+", an overlay with caption and scale)")

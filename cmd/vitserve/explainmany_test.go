@@ -136,3 +136,24 @@ func TestExplainReport(t *testing.T) {
 	require.NotRegexp(t, `<[^>]*\b(src|href)="?(http|//|/|\.)`, text)
 	require.NotContains(t, text, "<script")
 }
+
+// TestExplainLayers: each layer answers, the last as the model does, here and
+// from a server.
+func TestExplainLayers(t *testing.T) {
+	bus := writeFile(t, t.TempDir(), "bus.png", testPicture(t))
+	a := explainJSON(t, "--layers", bus)
+	require.Len(t, a.Layers, 6)
+	for i, l := range a.Layers {
+		require.Equal(t, i+1, l.Layer)
+		require.Len(t, l.Predictions, 5)
+	}
+	require.Equal(t, *a.Predictions, a.Layers[5].Predictions)
+	require.NotEqual(t, a.Layers[0].Predictions, a.Layers[5].Predictions)
+	require.Empty(t, explainJSON(t, bus).Layers)
+	require.Equal(t, 6, strings.Count(vitserve(t, "explain", "--layers", bus).stdout, "layer  "))
+
+	url, stop := startServer(t)
+	defer stop()
+	require.Equal(t, a.Layers, explainJSON(t, "--layers", "--url", url, bus).Layers)
+	require.Equal(t, a.Layers, explainJSON(t, "--layers", "--method", "rollout", "--url", url, bus).Layers)
+}

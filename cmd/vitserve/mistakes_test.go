@@ -57,6 +57,7 @@ var mistakes = map[string][]string{ // by flag: value, and what the message has
 	"tls-cert":       {"cert.pem", "tls_key"},
 	"tls-key":        {"key.pem", "tls_cert"},
 	"addr":           {"nowhere", "host:port"},
+	"grpc-addr":      {"nowhere", "host:port"},
 	"debug-addr":     {"0.0.0.0:1", "loopback"},
 	"cors-origins":   {"example.org", "want * or an origin"},
 	"decoder":        {"heic", "FORMAT=COMMAND"},
@@ -180,7 +181,7 @@ func TestFlagMistakes(t *testing.T) {
 // settingMistakes are values that settings cannot have, of those that may be a
 // text or a list of them.
 var settingMistakes = map[string][2]string{
-	"addr": {"nowhere", "host:port"}, "debug_addr": {"0.0.0.0:6060", "loopback"}, "tls_cert": {"x", "tls_key"}, "tls_key": {"x", "tls_cert"},
+	"addr": {"nowhere", "host:port"}, "debug_addr": {"0.0.0.0:6060", "loopback"}, "grpc_addr": {"nowhere", "host:port"}, "tls_cert": {"x", "tls_key"}, "tls_key": {"x", "tls_cert"},
 	"backend": {"tpu", "want"}, "precision": {"f8", "want"}, "fetch_models": {"statr", "did you mean start"},
 	"models": {"[{idd: x}]", "unknown name in "}, "keys": {"[{name: x, sha256: y}]", "hexadecimal"}, "cors_origins": {"example.org", "want * or an origin"},
 	"allowed_hosts": {"['a:1']", "want a host name"}, "trusted_proxies": {"proxy", "want an address"}, "image_hosts": {"'*.org'", "want a host name"},
@@ -197,7 +198,7 @@ func TestEverySettingHasAMistake(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			value, says := "[[many]]", "want a"
+			value, says := "[[many]]", "want "
 			if m, ok := settingMistakes[name]; ok {
 				value, says = m[0], m[1]
 			} else {

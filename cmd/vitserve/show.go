@@ -73,6 +73,10 @@ func (f *explainFlags) present(m *lib.Model, name string, q focus.Question, x *e
 		top := api.PredictionsOf(classes[:min(5, len(classes))])
 		r.Predictions = &top
 	}
+	for _, logits := range x.Layers {
+		r.Layers = append(r.Layers, api.LayersOf([][]models.Prediction{c.Top(logits, 5, 0)})...)
+		r.Layers[len(r.Layers)-1].Layer = len(r.Layers)
+	}
 	s.answer = &v1.ExplainAnswer{Model: c.Name, Note: m.NoteOf(q), Results: []v1.ExplainResult{r}}
 	if f.json {
 		s.answer.Revision = c.Revision()
@@ -199,6 +203,13 @@ func (s *shown) describe(r *v1.ExplainResult) string {
 	if r.Predictions != nil && len(*r.Predictions) > 0 {
 		best := (*r.Predictions)[0]
 		fmt.Fprintf(&b, "%s: %s (%.2f %%)\n", printable(r.Image), printable(best.Label), 100*best.Score)
+	}
+	for _, l := range r.Layers {
+		var says []string
+		for _, p := range l.Predictions[:min(3, len(l.Predictions))] {
+			says = append(says, fmt.Sprintf("%s %.1f %%", printable(p.Label), 100*p.Score))
+		}
+		fmt.Fprintf(&b, "layer %2d  %s\n", l.Layer, strings.Join(says, ", "))
 	}
 	for _, m := range r.Maps {
 		b.WriteString(s.title(&m))
