@@ -37,6 +37,7 @@ type options struct {
 	length  time.Duration
 	over    time.Duration
 	faults  int
+	crowd   int
 	bombs   int
 	small   bool
 	from    string
@@ -53,6 +54,7 @@ var scenarios = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"throughput", throughput},
+	{"dialects", dialects},
 	{"openloop", openLoop},
 	{"mixed", mixed},
 	{"overload", overload},
@@ -71,13 +73,14 @@ func main() {
 	flag.DurationVar(&o.length, "length", 20*time.Second, "length of each measurement")
 	flag.DurationVar(&o.over, "overload", 5*time.Minute, "length of the overload")
 	flag.IntVar(&o.faults, "faults", 10_000, "requests of the crowd that misbehaves")
+	flag.IntVar(&o.crowd, "crowd", 3000, "requests of each dialect, a third of whose clients hang up")
 	flag.IntVar(&o.bombs, "bombs", 200, "hostile requests, two a second")
 	flag.BoolVar(&o.small, "small", false, "hostile files are small")
 	flag.StringVar(&o.from, "from", "", "address that bombs come from, as 127.0.0.2; that of the honest clients without it")
 	flag.StringVar(&o.formats, "formats", "", "of hostile files, separated by commas; all without it")
 	flag.StringVar(&o.write, "write", "", "folder for the pictures, so that vitserve bench --images can take the same; nothing else is done then")
 	flag.StringVar(&o.doc, "doc", "", "document that the table is written into, between its marks")
-	flag.StringVar(&o.marks, "table", "load", "marks in the document between which the table is written: load or bombs")
+	flag.StringVar(&o.marks, "table", "load", "marks in the document between which the table is written: load, bombs or dialects")
 	flag.Parse()
 	o.args = flag.Args()
 	o.command = "go run ./scripts/load " + strings.Join(os.Args[1:], " ")

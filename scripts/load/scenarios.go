@@ -60,6 +60,11 @@ func round(d time.Duration) time.Duration { return d.Round(100 * time.Microsecon
 
 // closed has clients ask one after the other for a time.
 func (b *bench) closed(ctx context.Context, clients int, length time.Duration, path string) (*tally, float64) {
+	return b.closedBy(ctx, clients, length, func(i int) (int, error) { return b.wire.ask(b.wire.request(path, b.photos, i)) })
+}
+
+// closedBy is closed of requests of any kind, about photo i.
+func (b *bench) closedBy(ctx context.Context, clients int, length time.Duration, ask func(i int) (status int, err error)) (*tally, float64) {
 	t := newTally()
 	var wg sync.WaitGroup
 	begin := time.Now()
@@ -67,7 +72,7 @@ func (b *bench) closed(ctx context.Context, clients int, length time.Duration, p
 		wg.Go(func() {
 			for i := c; ctx.Err() == nil && time.Since(begin) < length; i++ {
 				start := time.Now()
-				status, err := b.wire.ask(b.wire.request(path, b.photos, i))
+				status, err := ask(i)
 				t.add(status, err, time.Since(start))
 			}
 		})

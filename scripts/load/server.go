@@ -33,6 +33,7 @@ type bench struct {
 	exited   chan error
 	log      *os.File
 	url      string
+	rpcAddr  string // of gRPC
 	client   *http.Client
 	wire     *wire
 	capacity float64 // pictures a second of the closed loop; 0: not measured yet
@@ -43,15 +44,14 @@ type bench struct {
 
 // start starts the server on a free port and waits until it is ready.
 func (b *bench) start(ctx context.Context) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freePort()
 	if err != nil {
 		return err
 	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
+	if b.rpcAddr, err = freePort(); err != nil {
 		return err
 	}
-	args := append([]string{b.server, "serve", "--addr", addr, "--log-format", "json"}, b.args...)
+	args := append([]string{b.server, "serve", "--addr", addr, "--grpc-addr", b.rpcAddr, "--log-format", "json"}, b.args...)
 	args = append(strings.Fields(b.prefix), args...)
 	if b.log, err = os.CreateTemp("", "vitserve-load-*.log"); err != nil {
 		return err
@@ -84,6 +84,15 @@ func (b *bench) start(ctx context.Context) error {
 		}
 	}
 	return errors.New("server is not ready after a minute")
+}
+
+// freePort returns an address that nobody listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // kill ends the server if it still runs.

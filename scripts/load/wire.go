@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -31,12 +32,22 @@ type link struct {
 
 // request returns the bytes that ask path about photo i.
 func (w *wire) request(path string, photos [][]byte, i int) []byte {
+	return w.asked(path, len(photos), i, func(i int) ([]string, []byte) { return nil, photos[i] })
+}
+
+// asked returns the bytes of request i of n to a path, whose headers and body
+// are made once.
+func (w *wire) asked(path string, n, i int, make func(i int) (header []string, body []byte)) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := w.requests[path]
 	if all == nil {
-		for _, p := range photos {
-			all = append(all, fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", path, w.addr, len(p), p))
+		for i := range n {
+			header, body := make(i)
+			head := strings.Join(append([]string{
+				fmt.Sprintf("POST %s HTTP/1.1", path), "Host: " + w.addr, fmt.Sprintf("Content-Length: %d", len(body)),
+			}, header...), "\r\n")
+			all = append(all, fmt.Appendf(nil, "%s\r\n\r\n%s", head, body))
 		}
 		w.requests[path] = all
 	}
