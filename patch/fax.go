@@ -16,10 +16,13 @@ type fax struct {
 	two    bool
 	data   []byte
 	odd    int // 1 if data begins at an odd byte of the file
+	tile   bool
 	at     int
 	bits   uint32 // the next ones, at the lower end
 	have   int
 	width  int
+
+	first, second []int // memory of runs
 
 	runs  []int // of the row that is read, white and black in turn; n of them count
 	n     int
@@ -39,24 +42,30 @@ var (
 	errFaxRuns = errors.New("a fax's row of more runs than pixels")
 )
 
-// newFax reads rows of so many pixels. Rows of group 3 are coded in two
-// dimensions if the file says so.
-func newFax(ctx context.Context, data []byte, kind, width int, two bool) *fax {
-	f := &fax{ctx: ctx, tables: faxAll(), kind: kind, two: two, data: data, width: width}
+// reset begins to read rows of so many pixels. Rows of group 3 are coded in two
+// dimensions if the file says so. What runs of blocks before were stays, as
+// libtiff has it.
+func (f *fax) reset(ctx context.Context, data []byte, kind, width int, two bool) {
 	n := (width + 32) / 32 * 32
 	if two || kind == group4 {
 		n *= 2
-		f.above = make([]int, n)
-		f.above[0] = width
 	}
-	f.runs = make([]int, n)
-	return f
+	if f.width != width || f.first == nil {
+		f.first, f.second = make([]int, n), make([]int, n)
+	}
+	*f = fax{ctx: ctx, tables: faxAll(), kind: kind, two: two, data: data, width: width, first: f.first, second: f.second, bare: f.bare}
+	f.runs = f.first
+	if two || kind == group4 {
+		f.above = f.second
+		f.above[0], f.above[1] = width, 0
+	}
 }
 
 // row writes a row's bits, 1 for black. Of group 4 the rows behind the code's
-// end are left as they are, but there must be one.
+// end are 0, but there must be one.
 func (f *fax) row(dst []byte) error {
 	if f.over {
+		clear(dst)
 		return nil
 	}
 	if err := f.ctx.Err(); err != nil {
@@ -388,8 +397,16 @@ func (f *fax) cleanUp() error {
 	return nil
 }
 
-// Read fills one row.
+// Read fills one row. Of a tile libtiff takes an error for the end.
 func (f *fax) Read(p []byte) (int, error) {
 	n := (f.width + 7) / 8
-	return n, f.row(p[:n])
+	err := f.row(p[:n])
+	if f.tile && (errors.Is(err, errFaxEnd) || errors.Is(err, errFaxRuns)) {
+		f.fill(p[:n])
+		f.over, err = true, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }

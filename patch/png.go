@@ -141,6 +141,9 @@ func (p *pngFile) readFrame(b []byte) {
 	w, h, x, y := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:])), int64(be.Uint32(b[12:])), int64(be.Uint32(b[16:]))
 	if be.Uint32(b) == p.control && w > 0 && h > 0 && x+w <= int64(p.width) && y+h <= int64(p.height) {
 		p.control++
+		if p.interlaced { // Pillow's decoder forgets where it is
+			x, y = 0, 0
+		}
 		p.frame = image.Rect(int(x), int(y), int(x+w), int(y+h))
 	}
 }

@@ -65,10 +65,11 @@ type tiffFile struct {
 	extra         int // samples beside the colours
 	predictor     int // horizontalDifferences, floatDifferences; 0: none
 	premultiplied bool
-	mirrored      bool // the bits of each byte of code
-	planes        int  // that come one after the other; 1: samples are side by side
-	read          int  // of them
-	present       int  // blocks
+	mirrored      bool   // the bits of each byte of code
+	planes        int    // that come one after the other; 1: samples are side by side
+	read          int    // of them
+	pitch         [2]int // bits of a pixel of all planes that count, and the planes that Pillow thinks they are
+	present       int    // blocks
 	tiled         bool
 	blockW        int // of a tile, or of a strip, whose last may be lower
 	blockH        int
@@ -162,6 +163,7 @@ func (f *tiffFile) readKind() error {
 	f.mirrored = f.number(tiffFillOrder, 1) == lowBitsFirst && f.compression != jpegCode
 	if f.number(tiffPlanar, 1) == separatePlanes && f.samples > 1 {
 		f.planes = f.samples
+		f.mirrored = f.mirrored && f.compression != uncompressed // Pillow forgets it
 	}
 	f.readExtra(base)
 	return f.readCode()
@@ -212,8 +214,18 @@ func (f *tiffFile) readPredictor() error {
 func (f *tiffFile) readExtra(base int) {
 	extra, _ := f.first(tiffExtra, 1)
 	f.premultiplied = f.extra > 0 && extra.len() > 0 && extra.at(0) == premultiplied
+	f.pitch = [2]int{f.bits * f.samples, 1}
 	if f.planes == 1 {
 		return
+	}
+	named, _ := f.first(tiffExtra, 16)
+	nothing := true
+	for i := range named.len() {
+		nothing = nothing && named.at(i) == 0
+	}
+	f.pitch[1] = base + named.len()
+	if nothing {
+		f.pitch = [2]int{f.bits * (f.samples - named.len()), base}
 	}
 	if f.extra > 0 && extra.len() == 0 && f.photometric == rgb && f.compression != uncompressed {
 		f.premultiplied = true

@@ -95,13 +95,16 @@ func (f *tiffFile) block(n int) (b tiffBlock) {
 		b.row = f.colors.row(b.w)
 		b.need = b.row
 	case f.halved(): // Pillow takes planes of sixteen bits for planes of eight
-		b.row = b.w * 2
-		if !f.tiled || b.seenW == b.w {
-			b.row = b.w
-		}
 		b.need = b.seenW
+		if b.row = b.w; b.w > b.seenW {
+			b.row = b.w * f.pitch[0] / (8 * f.pitch[1])
+		}
 	case f.predictor > 0 && b.w > 1 || pixel == 32:
 		b.need = b.row
+	case f.compression == uncompressed && b.w > b.seenW: // Pillow rounds rows of such tiles down
+		if b.row = b.w * f.pitch[0] / (8 * f.pitch[1]); b.row == 0 {
+			b.row = b.need
+		}
 	}
 	at := int64(0)
 	if n < f.offsets.len() {

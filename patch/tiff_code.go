@@ -53,6 +53,7 @@ type tiffReader struct {
 	inflate io.ReadCloser
 	zstd    *zstd.Decoder
 	unpack  unpacker
+	fax     fax
 	floats  []byte // a row of them, by bytes
 }
 
@@ -90,6 +91,13 @@ func (f *tiffReader) finish(m *image.NRGBA) error {
 
 // readBlock reads a block; what its code has beyond its pixels does not matter.
 func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
+	asis := false
+	if f.colors != nil && f.predictor > 0 {
+		var err error
+		if asis, err = f.broken(b); err != nil {
+			return err
+		}
+	}
 	code, err := f.open(b)
 	if err != nil {
 		if f.colors == nil {
@@ -118,7 +126,9 @@ func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 			}
 			return fmt.Errorf("truncated TIFF: row %d of %d bytes, found %d: %w", y, b.need, n, errNoPixels)
 		}
-		f.undoDifferences(row)
+		if !asis {
+			f.undoDifferences(row)
+		}
 		f.convert(m.Pix[(b.y+y)*m.Stride+4*b.x:][:4*b.seenW], row, b.plane)
 	}
 	return nil
@@ -162,9 +172,9 @@ func (f *tiffReader) open(b tiffBlock) (io.Reader, error) {
 	case thunderScan:
 		return &thunder{ctx: f.ctx, src: b.code, width: b.w}, nil
 	case faxRows, faxWords, group3, group4:
-		x := newFax(f.ctx, b.code, f.compression, b.w, f.compression == group3 && f.number(tiffT4Options, 0)&1 == 1)
-		x.odd = b.odd
-		return x, nil
+		f.fax.reset(f.ctx, b.code, f.compression, b.w, f.compression == group3 && f.number(tiffT4Options, 0)&1 == 1)
+		f.fax.odd, f.fax.tile = b.odd, f.tiled
+		return &f.fax, nil
 	}
 	return src, nil
 }

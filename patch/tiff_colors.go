@@ -28,8 +28,8 @@ func (f *tiffFile) readColors() error {
 	switch [2]int{c.across, c.down} {
 	case [2]int{1, 1}:
 	case [2]int{4, 4}, [2]int{4, 2}, [2]int{4, 1}, [2]int{2, 2}, [2]int{2, 1}, [2]int{1, 2}:
-		if f.planes > 1 || f.predictor > 0 {
-			return lacking("YCbCr subsampled by %d×%d in %d planes, predictor %d", c.across, c.down, f.planes, f.predictor)
+		if f.planes > 1 {
+			return lacking("YCbCr subsampled by %d×%d in %d planes", c.across, c.down, f.planes)
 		}
 	default:
 		return lacking("YCbCr subsampled by %d×%d", c.across, c.down)
@@ -89,9 +89,27 @@ func (c *tiffColors) rgb(y, cb, cr byte) (r, g, b byte) {
 	return clip(int(v + c.crR[cr])), clip(int(v + (c.cbG[cb]+c.crG[cr])>>16)), clip(int(v + c.cbB[cb]))
 }
 
+// broken reports whether a block's code has something wrong before its end;
+// libtiff then leaves differences as they are.
+func (f *tiffReader) broken(b tiffBlock) (bool, error) {
+	code, err := f.open(b)
+	if err == nil {
+		n := int64(f.rows(b.h)) * int64(b.row)
+		_, err = io.CopyN(io.Discard, code, n)
+	}
+	return err != nil, f.ctx.Err()
+}
+
 // readShared reads a block of pixels that share colors. What is wrong with its
 // code leaves the rest at 0, as libtiff has it.
 func (f *tiffReader) readShared(m *image.NRGBA, b tiffBlock) error {
+	asis := false
+	if f.predictor > 0 {
+		var err error
+		if asis, err = f.broken(b); err != nil {
+			return err
+		}
+	}
 	code, err := f.open(b)
 	if err != nil {
 		if e := f.ctx.Err(); e != nil {
@@ -99,8 +117,12 @@ func (f *tiffReader) readShared(m *image.NRGBA, b tiffBlock) error {
 		}
 		code = errorReader{}
 	}
-	r := io.LimitReader(code, b.largest)
 	c := f.colors
+	most := b.largest
+	if !f.tiled { // libtiff counts in rows of pixels, rounded down
+		most = int64(f.rows(b.seenH)) * int64(c.down) * int64(b.row/c.down)
+	}
+	r := io.LimitReader(code, most)
 	f.row = grow(f.row, b.row)
 	size := c.across*c.down + 2
 	torn := false
@@ -114,7 +136,12 @@ func (f *tiffReader) readShared(m *image.NRGBA, b tiffBlock) error {
 			torn = err != nil
 		}
 		clear(f.row[n:])
-		f.undoDifferences(f.row[:n])
+		// libtiff takes them for rows of pixels, if they can be such.
+		if part := b.row / c.down; !asis && part*c.down == b.row && part%f.samples == 0 {
+			for i := 0; i < n; i += part {
+				f.undoDifferences(f.row[i:min(i+part, n)])
+			}
+		}
 		for dy := range min(c.down, b.seenH-y) {
 			dst := m.Pix[(b.y+y+dy)*m.Stride+4*b.x:][:4*b.seenW]
 			for x := range b.seenW {

@@ -45,7 +45,7 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) {
 					continue
 				}
 				a := src[j]
-				dst[i], dst[i+1], dst[i+2] = divideAlpha(dst[i], a), divideAlpha(dst[i+1], a), divideAlpha(dst[i+2], a)
+				dst[i], dst[i+1], dst[i+2] = unmultiplied(dst[i], a), unmultiplied(dst[i+1], a), unmultiplied(dst[i+2], a)
 			}
 		}
 	case f.photometric == rgb:
@@ -56,7 +56,7 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) {
 				d[0], d[1], d[2], d[3] = s[0], s[sample], s[2*sample], 255
 				if f.premultiplied {
 					a := s[3*sample]
-					d[0], d[1], d[2] = divideAlpha(d[0], a), divideAlpha(d[1], a), divideAlpha(d[2], a)
+					d[0], d[1], d[2] = unmultiplied(d[0], a), unmultiplied(d[1], a), unmultiplied(d[2], a)
 				}
 				src = src[pixel:]
 			}
@@ -86,6 +86,14 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) {
 		}
 	}
 	return f.grayRower(pixel, high)
+}
+
+// unmultiplied is divideAlpha, and nothing of what is wholly transparent.
+func unmultiplied(v, a byte) byte {
+	if a == 0 {
+		return 0
+	}
+	return divideAlpha(v, a)
 }
 
 // inkPixel is Pillow's way from inks to RGB.

@@ -49,7 +49,7 @@ func writers() map[string]choices {
 }
 
 // drawers make files that Pillow does not write.
-var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "bmp": drawBMP, "tiff": drawTIFF}
+var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "gif": drawGIF, "bmp": drawBMP, "tiff": drawTIFF}
 
 // source makes seeds of a format.
 type source struct {

@@ -56,8 +56,9 @@ func drawTIFF(rng *rand.Rand) []byte {
 	if rng.IntN(3) == 0 {
 		t.order, t.file = binary.BigEndian, []byte("MM\x00*\x00\x00\x00\x00")
 	}
+	t.tiled = rng.IntN(3) == 0
 	t.compression = pick(rng, 1, 1, 5, 5, 8, 8, 32773, 50000, 32946)
-	if t.bits == 1 && t.samples == 1 && rng.IntN(2) == 0 {
+	if t.bits == 1 && t.samples == 1 && rng.IntN(2) == 0 && !t.tiled {
 		t.compression = pick(rng, 2, 3, 4, 32771) // of noise
 	}
 	if t.bits == 4 && rng.IntN(6) == 0 {
@@ -75,16 +76,13 @@ func drawTIFF(rng *rand.Rand) []byte {
 		t.predictor = 1
 	}
 	t.blockW, t.blockH = t.w, t.h
-	switch rng.IntN(3) {
-	case 0:
+	switch {
+	case !t.tiled && rng.IntN(2) == 0:
 		t.blockH = 1 + rng.IntN(t.h)
-		if t.vs > 1 {
-			t.blockH = (t.blockH + t.vs - 1) / t.vs * t.vs
-		}
-	case 1:
-		t.tiled = true
+		t.blockH = (t.blockH + t.vs - 1) / t.vs * t.vs
+	case t.tiled:
 		t.blockW, t.blockH = 16*(1+rng.IntN(3)), 16*(1+rng.IntN(3))
-		if rng.IntN(6) == 0 {
+		if rng.IntN(6) == 0 && t.hs*t.vs == 1 {
 			t.blockW, t.blockH = 1+rng.IntN(20), 1+rng.IntN(20)
 		}
 	}
@@ -189,7 +187,7 @@ func lzwTIFF(data []byte) (out []byte) {
 		}
 		put(code(last))
 		codes[string(s)] = next
-		if next++; next == 1<<width-1 {
+		if next++; next == 1<<width {
 			width++
 		}
 		if next == 4094 {
@@ -201,7 +199,7 @@ func lzwTIFF(data []byte) (out []byte) {
 	}
 	if len(last) > 0 {
 		put(code(last))
-		if next++; next == 1<<width-1 && width < 12 {
+		if next++; next == 1<<width && width < 12 {
 			width++
 		}
 	}
