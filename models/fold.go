@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/vit"
@@ -19,6 +20,7 @@ type unfolded struct {
 	embedNorm      vit.NormWeights // (C) of the projected patches
 	preNorm, norm  vit.NormWeights // (C)
 	blocks         []unfoldedBlock // L
+	headDim        int             // D
 	probe          unfoldedProbe   // nil without one
 	silu           bool            // the activation of blocks is x·σ(x), which foldSiLU makes a quick GELU
 
@@ -49,6 +51,7 @@ func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
 	for _, b := range u.blocks {
 		folded := b.BlockWeights
 		if folded.QKV == nil {
+			b.spread(u.headDim)
 			folded.QKV = stack(b.q, b.k, b.v)
 		}
 		if folded.QKVBias == nil {
@@ -192,6 +195,42 @@ func foldHeads(cls, clsBias, dist, distBias *tensor.Dense) (*tensor.Dense, *tens
 		}
 	}
 	return dense(both, classes, 2*dim), dense(bias, classes)
+}
+
+// spread gives each head the keys and values that several share.
+//
+// Ainslie et al., "GQA", https://arxiv.org/abs/2305.13245, section 2.2.
+func (b *unfoldedBlock) spread(d int) {
+	all := b.q.Shape()[0]
+	for _, t := range []**tensor.Dense{&b.k, &b.v, &b.kBias, &b.vBias} {
+		if *t == nil || (*t).Shape()[0] == all {
+			continue
+		}
+		shape := (*t).Shape().Clone()
+		times, cols := all/shape[0], shape.TotalSize()/shape[0]
+		var spread []float32
+		for group := range slices.Chunk((*t).Float32s()[:shape.TotalSize()], d*cols) {
+			for range times {
+				spread = append(spread, group...)
+			}
+		}
+		shape[0] = all
+		*t = dense(spread, shape...)
+	}
+}
+
+// sharesHeads checks that heads share keys and values evenly.
+func (l *loader) sharesHeads() error {
+	l.raw.headDim = l.cfg.Dim / l.cfg.Heads
+	for i, b := range l.raw.blocks {
+		if b.k == nil || b.q == nil {
+			continue
+		}
+		if q, k := b.q.Shape()[0], b.k.Shape()[0]; k < 1 || k%l.raw.headDim != 0 || q%k != 0 {
+			return fmt.Errorf("block %d: keys and values of %d for queries of %d, want whole heads of %d, shared evenly", i, k, q, l.raw.headDim)
+		}
+	}
+	return nil
 }
 
 // stack joins q, k and v (C, C) into (3C, C), or gate and value.

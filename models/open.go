@@ -267,6 +267,9 @@ func (c *Checkpoint) read(l *loader) error {
 
 // weights folds what was read, with positions for the input size.
 func (l *loader) weights(rule patch.PosRule, t patch.Transform) (*vit.Weights, error) {
+	if err := l.sharesHeads(); err != nil {
+		return nil, err
+	}
 	w := l.raw.fold(t.Normalisation())
 	for _, v := range slices.Concat(w.PatchProj.Float32s(), w.PatchBias.Float32s()) {
 		if v-v != 0 {

@@ -54,13 +54,15 @@ func (l *loader) timmQKV(b *unfoldedBlock, at string) {
 	c := l.cfg.Dim
 	b.qBias, b.vBias = l.Maybe(at+"q_bias", c), l.Maybe(at+"v_bias", c)
 	if !l.Has(at+"qkv.weight") && l.Has(at+"q_proj.weight") {
-		b.q, b.k, b.v = l.Get(at+"q_proj.weight", c, c), l.Get(at+"k_proj.weight", c, c), l.Get(at+"v_proj.weight", c, c)
+		few := l.Dim(at+"k_proj.weight", 0, 2) // fewer than c where heads share keys and values
 		for _, p := range []struct {
-			bias **tensor.Dense
-			name string
-		}{{&b.qBias, "q_proj.bias"}, {&b.kBias, "k_proj.bias"}, {&b.vBias, "v_proj.bias"}} {
-			if l.Has(at + p.name) {
-				*p.bias = l.Get(at+p.name, c)
+			weight, bias **tensor.Dense
+			name         string
+			rows         int
+		}{{&b.q, &b.qBias, "q_proj", c}, {&b.k, &b.kBias, "k_proj", few}, {&b.v, &b.vBias, "v_proj", few}} {
+			*p.weight = l.Get(at+p.name+".weight", p.rows, c)
+			if bias := at + p.name + ".bias"; l.Has(bias) {
+				*p.bias = l.Get(bias, p.rows)
 			}
 		}
 		return

@@ -363,6 +363,12 @@ def timm_relpos_table():
 
 
 @family
+def timm_sapiens2():
+    """Heads that share keys and values, query-key norms, root mean squares, LayerScale of attention alone; not square."""
+    timm_case("timm_sapiens2", "vit_huge_patch16_sapiens2", 430, IMAGENET, size=(24, 40), num_classes=5, num_heads=4, num_kv_heads=(4, 2))
+
+
+@family
 def timm_pe():
     """Perception Encoder's towers for dense features: columns before rows, counted from one, a norm before the blocks and none behind."""
     timm_case("timm_pe", "vit_pe_spatial_small_patch16_512", 350, INCEPTION, size=(24, 40), num_classes=0)
