@@ -51,22 +51,70 @@ type Evaluation struct {
 	Failed  int     `json:"failed"`   // photos without an answer; they count as wrong
 }
 
+// Exam counts the right answers about photos whose class is known, whoever
+// computes them: this process or a server.
+type Exam struct {
+	ck      *models.Checkpoint
+	v       Evaluation
+	byClass []Tally
+}
+
+// NewExam returns the exam of a model. Of the checkpoint its name, its classes,
+// their labels and names, and how they score are asked for, and no weights.
+func NewExam(ck *models.Checkpoint) (*Exam, error) {
+	if ck.Config.Classes == 0 {
+		return nil, fmt.Errorf("%w: model %s: %s", ErrHead, ck.Name, ck.Headless())
+	}
+	if ck.Scoring == vit.Raw {
+		return nil, fmt.Errorf("%w: model %s is a regression: its outputs are values, and none is right or wrong", ErrHead, ck.Name)
+	}
+	return &Exam{ck: ck, v: Evaluation{Model: ck.Name}, byClass: make([]Tally, ck.Config.Classes)}, nil
+}
+
+// Add counts an answer about a photo whose label means a class. One without
+// an answer counts as wrong.
+func (e *Exam) Add(r Result) {
+	class, ok, _ := e.Truth(r.Source.Label)
+	if !ok {
+		panic(fmt.Sprintf("vitserve: label %q is of no class of model %s", r.Source.Label, e.ck.Name))
+	}
+	rank := e.ck.Config.Classes
+	if r.Err == nil {
+		rank = e.Rank(r.Logits, class)
+	} else {
+		e.v.Failed++
+	}
+	e.v.All.add(rank)
+	e.byClass[class].add(rank)
+}
+
+// Evaluation is what was counted, beside so many photos that were left out.
+func (e *Exam) Evaluation(leftOut int) *Evaluation {
+	v := e.v
+	v.LeftOut = leftOut
+	for i, t := range e.byClass {
+		if t.Pictures > 0 {
+			t.Class = e.ck.Labels[i]
+			v.Classes = append(v.Classes, t)
+		}
+	}
+	v.Top1, v.Top5 = v.All.Share(v.All.First), v.All.Share(v.All.Five)
+	v.Top1Interval, v.Top5Interval = interval(v.All.First, v.All.Pictures), interval(v.All.Five, v.All.Pictures)
+	return &v
+}
+
 // Evaluate classifies sources whose Label is known and counts the right
 // answers. each, if it is not nil, is given every Result that counts.
 func (m *Model) Evaluate(ctx context.Context, sources iter.Seq[Source], o StreamOptions, each func(Result)) (*Evaluation, error) {
-	if m.config.Classes == 0 {
-		return nil, m.headless()
+	e, err := NewExam(m.Checkpoint)
+	if err != nil {
+		return nil, err
 	}
-	if m.Checkpoint.Scoring == vit.Raw {
-		return nil, fmt.Errorf("%w: model %s is a regression: its outputs are values, and none is right or wrong", ErrHead, m.Checkpoint.Name)
-	}
-	v := &Evaluation{Model: m.Checkpoint.Name}
 	var unclear error
-	byClass := make([]Tally, m.config.Classes)
 	var leftOut atomic.Int64
 	known := func(yield func(Source) bool) {
 		for s := range sources {
-			_, ok, err := m.Truth(s.Label)
+			_, ok, err := e.Truth(s.Label)
 			if err != nil {
 				unclear = fmt.Errorf("%s: %w", s.Name, err)
 				return
@@ -82,15 +130,7 @@ func (m *Model) Evaluate(ctx context.Context, sources iter.Seq[Source], o Stream
 		if err != nil {
 			return nil, err
 		}
-		class, _ := m.ClassOf(r.Source.Label)
-		rank := m.config.Classes
-		if r.Err == nil {
-			rank = m.Rank(r.Logits, class)
-		} else {
-			v.Failed++
-		}
-		v.All.add(rank)
-		byClass[class].add(rank)
+		e.Add(r)
 		if each != nil {
 			each(r)
 		}
@@ -98,16 +138,7 @@ func (m *Model) Evaluate(ctx context.Context, sources iter.Seq[Source], o Stream
 	if unclear != nil {
 		return nil, unclear
 	}
-	v.LeftOut = int(leftOut.Load())
-	for i, t := range byClass {
-		if t.Pictures > 0 {
-			t.Class = m.Checkpoint.Labels[i]
-			v.Classes = append(v.Classes, t)
-		}
-	}
-	v.Top1, v.Top5 = v.All.Share(v.All.First), v.All.Share(v.All.Five)
-	v.Top1Interval, v.Top5Interval = interval(v.All.First, v.All.Pictures), interval(v.All.Five, v.All.Pictures)
-	return v, nil
+	return e.Evaluation(int(leftOut.Load())), nil
 }
 
 // ClassOf finds the class that a label of a data set means: its name there
@@ -120,7 +151,12 @@ func (m *Model) ClassOf(label string) (class int, ok bool) {
 
 // Truth is ClassOf with an error of a label that several classes have.
 func (m *Model) Truth(label string) (class int, ok bool, err error) {
-	c := m.Checkpoint
+	return (&Exam{ck: m.Checkpoint}).Truth(label)
+}
+
+// Truth is Model.Truth.
+func (e *Exam) Truth(label string) (class int, ok bool, err error) {
+	c := e.ck
 	if label == "" {
 		return 0, false, nil
 	}
@@ -163,10 +199,15 @@ func interval(n, all int) [2]float64 {
 	return [2]float64{max(0, 100*(middle-half)/(1+z*z/k)), min(100, 100*(middle+half)/(1+z*z/k))}
 }
 
+// Rank is Exam.Rank.
+func (m *Model) Rank(logits []float32, class int) int {
+	return (&Exam{ck: m.Checkpoint}).Rank(logits, class)
+}
+
 // Rank returns how many classes the model puts before one; of a single output,
 // whose score is a sigmoid, none where that is at least a half.
-func (m *Model) Rank(logits []float32, class int) int {
-	if m.config.Classes == 1 {
+func (e *Exam) Rank(logits []float32, class int) int {
+	if e.ck.Config.Classes == 1 {
 		if logits[0] >= 0 {
 			return 0
 		}

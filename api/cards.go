@@ -9,13 +9,14 @@ func (r *registry) cards() []v1.Model {
 	var cards []v1.Model
 	for _, s := range r.slots {
 		card := r.card(s)
-		card.Labels = nil
+		card.Labels, card.ClassIDs = nil, nil
 		cards = append(cards, card)
 	}
 	return cards
 }
 
-// one describes a model, with its labels.
+// one describes a model, with its labels and the classes' names in their data
+// set.
 func (r *registry) one(id string) (v1.Model, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

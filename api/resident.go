@@ -65,7 +65,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
 		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
-		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels,
+		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels, ClassIDs: ck.ClassIDs,
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an

@@ -306,6 +306,9 @@ type Model struct {
 
 	// Labels By class index; only in /v1/models/{id}.
 	Labels []string `json:"labels,omitempty,omitzero"`
+
+	// ClassIDs The classes' names in their data set (n02123045), by index, where they have them; only in /v1/models/{id}.
+	ClassIDs []string `json:"class_ids,omitempty,omitzero"`
 }
 
 // ModelList defines model for ModelList.

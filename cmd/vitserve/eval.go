@@ -10,11 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/models"
 )
 
 type evalFlags struct {
 	modelFlags
 	photoFlags
+	remoteFlags
 	truth  string
 	json   bool
 	batch  int
@@ -36,12 +38,14 @@ of its class is right where the score is at least a half. What a folder holds an
 was not looked at is told, and the exit code is then 1. Intervals are Wilson's at
 95 %.`,
 		Example: `  vitserve eval val/
-  vitserve eval --model ./deit_tiny_patch16_224 --truth labels.csv photos/`,
+  vitserve eval --model ./deit_tiny_patch16_224 --truth labels.csv photos/
+  vitserve eval --url http://127.0.0.1:8080 val/`,
 		Args: atLeast(1, "folder"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.modelFlags.register(cmd)
 	f.photoFlags.register(cmd)
+	f.remoteFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.truth, "truth", "", "CSV file with the columns file (its path from the table's or a given folder, or its name) and label")
 	flags.IntVar(&f.limit, "limit", 0, "measure the first pictures only, so many of classes of the model; 0: all")
@@ -52,6 +56,9 @@ was not looked at is told, and the exit code is then 1. Intervals are Wilson's a
 }
 
 func (f *evalFlags) run(cmd *cobra.Command, args []string) error {
+	if err := f.remoteFlags.check(); err != nil {
+		return err
+	}
 	look, err := f.look()
 	if err != nil {
 		return err
@@ -69,62 +76,95 @@ func (f *evalFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.url != "" {
+		return f.runRemote(cmd, sources, passed)
+	}
 	stderr := cmd.ErrOrStderr()
 	m, err := f.modelFlags.open(cmd.Context(), stderr, look)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if m.Config().Classes == 0 {
-		return fmt.Errorf("model %s has no classification head: %s: nothing to be right about", m.Checkpoint.Name, m.Checkpoint.Headless())
+	return f.measure(cmd, m.Checkpoint, sources, passed, func(known []lib.Source, each func(lib.Result)) error {
+		c := collector{stdout: cmd.OutOrStdout(), stderr: stderr, total: len(known), what: "eval"}
+		c.start()
+		var err error
+		for r, failed := range m.Stream(cmd.Context(), slices.Values(known), lib.StreamOptions{Batch: min(f.batch, len(known))}) {
+			if err = failed; err != nil {
+				break
+			}
+			each(r)
+			c.done(r.Source.Name, r.Err)
+		}
+		return c.end(err)
+	})
+}
+
+// measure holds answers about sources to their labels and writes the report.
+// answer gives each a result of every known source in their order.
+func (f *evalFlags) measure(cmd *cobra.Command, ck *models.Checkpoint, sources []lib.Source, passed int, answer func(known []lib.Source, each func(lib.Result)) error) error {
+	if ck.Config.Classes == 0 {
+		return fmt.Errorf("model %s has no classification head: %s: nothing to be right about", ck.Name, ck.Headless())
+	}
+	exam, err := lib.NewExam(ck)
+	if err != nil {
+		return err
 	}
 	if err := f.label(sources); err != nil {
 		return err
 	}
-	known := 0
-	for i, s := range sources {
-		_, ok, err := m.Truth(s.Label)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
-		if ok {
-			known++
-		}
-		if f.limit > 0 && known == f.limit {
-			sources = sources[:i+1]
-			break
-		}
+	known, leftOut, err := f.known(exam, sources)
+	if err != nil {
+		return err
 	}
-	if known == 0 {
-		return fmt.Errorf("none of %d pictures is of a class of model %s, as far as their %s tells", len(sources), m.Checkpoint.Name, f.teller())
+	if len(known) == 0 {
+		return fmt.Errorf("none of %d pictures is of a class of model %s, as far as their %s tells", len(sources), ck.Name, f.teller())
 	}
-
-	rows, err := newRows(f.output, m)
+	rows, err := newRows(f.output, exam, ck)
 	if err != nil {
 		return err
 	}
 	defer rows.close()
-	c := collector{stdout: cmd.OutOrStdout(), stderr: stderr, total: known, what: "eval"}
-	c.start()
-	v, err := m.Evaluate(cmd.Context(), slices.Values(sources), lib.StreamOptions{Batch: min(f.batch, known)}, func(r lib.Result) {
+	failed := answer(known, func(r lib.Result) {
+		exam.Add(r)
 		rows.add(r)
-		c.done(r.Source.Name, r.Err)
 	})
 	if err := rows.close(); err != nil {
 		return err
 	}
-	if err := c.end(err); err != nil && !errors.Is(err, errReported) {
-		return err
+	if failed != nil && !errors.Is(failed, errReported) {
+		return failed
 	}
+	v := exam.Evaluation(leftOut)
 	if f.json {
 		err = writeJSON(cmd.OutOrStdout(), v)
 	} else {
 		err = printEvaluation(cmd.OutOrStdout(), v)
 	}
-	if err == nil && c.failed+passed > 0 {
+	if err == nil && v.Failed+passed > 0 {
 		err = errReported
 	}
 	return err
+}
+
+// known returns the first pictures of classes of the model, up to the limit,
+// and how many among them are of no class.
+func (f *evalFlags) known(exam *lib.Exam, sources []lib.Source) (known []lib.Source, leftOut int, err error) {
+	for _, s := range sources {
+		_, ok, err := exam.Truth(s.Label)
+		switch {
+		case err != nil:
+			return nil, 0, fmt.Errorf("%s: %w", s.Name, err)
+		case !ok:
+			leftOut++
+		default:
+			known = append(known, s)
+		}
+		if f.limit > 0 && len(known) == f.limit {
+			break
+		}
+	}
+	return known, leftOut, nil
 }
 
 func (f *evalFlags) teller() string {

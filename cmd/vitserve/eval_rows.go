@@ -13,6 +13,7 @@ import (
 
 	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/internal/words"
+	"github.com/vitserve/vitserve/models"
 )
 
 // label gives sources the labels of --truth: by their path as far as a line
@@ -62,7 +63,8 @@ func (f *evalFlags) label(sources []lib.Source) error {
 
 // rows writes what became of each picture.
 type rows struct {
-	m    *lib.Model
+	exam *lib.Exam
+	ck   *models.Checkpoint
 	file *os.File
 	w    *bufio.Writer
 	csv  *csv.Writer // nil: a JSON object a line
@@ -82,7 +84,7 @@ type row struct {
 }
 
 // newRows creates the file; of no name nothing is written.
-func newRows(name string, m *lib.Model) (*rows, error) {
+func newRows(name string, exam *lib.Exam, ck *models.Checkpoint) (*rows, error) {
 	if name == "" {
 		return &rows{}, nil
 	}
@@ -90,7 +92,7 @@ func newRows(name string, m *lib.Model) (*rows, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--output: %w", err)
 	}
-	r := &rows{m: m, file: file, w: bufio.NewWriter(file)}
+	r := &rows{exam: exam, ck: ck, file: file, w: bufio.NewWriter(file)}
 	if filepath.Ext(name) == ".csv" {
 		r.csv = csv.NewWriter(r.w)
 		r.err = r.csv.Write([]string{"file", "label", "class", "predicted", "predicted_label", "score", "rank", "error"})
@@ -103,13 +105,13 @@ func (r *rows) add(x lib.Result) {
 	if r.file == nil || r.err != nil {
 		return
 	}
-	class, _ := r.m.ClassOf(x.Source.Label)
+	class, _, _ := r.exam.Truth(x.Source.Label)
 	o := row{File: x.Source.Name, Label: x.Source.Label, Class: class, Predicted: -1}
 	if x.Err != nil {
 		o.Error = words.Plain(x.Err)
 	} else {
-		best := r.m.Checkpoint.Top(x.Logits, 1, 0)[0]
-		o.Predicted, o.Name, o.Score, o.Rank = best.Index, best.Label, best.Score, r.m.Rank(x.Logits, class)+1
+		best := r.ck.Top(x.Logits, 1, 0)[0]
+		o.Predicted, o.Name, o.Score, o.Rank = best.Index, best.Label, best.Score, r.exam.Rank(x.Logits, class)+1
 	}
 	if r.csv == nil {
 		r.err = json.NewEncoder(r.w).Encode(o)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,4 +79,64 @@ func TestEvalRefuses(t *testing.T) {
 		require.Equal(t, c.code, got.code, got.stderr)
 		require.Contains(t, got.stderr, c.want)
 	}
+}
+
+// TestEvalRemote: a server's answers make the same report and the same rows as
+// the model in this process.
+func TestEvalRemote(t *testing.T) {
+	dir := truths(t, map[string]string{
+		"banana/1.jpg":     "banana.jpg",
+		"n07753592/2.jpg":  "banana.jpg",
+		"school bus/4.jpg": "banana.jpg",
+		"tabby/5.jpg":      "orange.jpg",
+		"tabby/6.jpg":      "broken.jpg",
+		"zebra/7.jpg":      "banana.jpg",
+	})
+	url, stop := startServer(t)
+	for _, more := range [][]string{nil, {"--limit", "3"}, {"--batch", "2"}} {
+		var reports, tables []string
+		for i, far := range [][]string{nil, {"--url", url}} {
+			table := filepath.Join(t.TempDir(), "rows.jsonl")
+			args := append([]string{"eval", "--json", "-o", table}, more...)
+			got := vitserve(t, append(append(args, far...), dir)...)
+			if more == nil || i == 1 && more[0] == "--batch" {
+				require.Equal(t, exitFailed, got.code, "one picture is broken")
+				require.Contains(t, got.stderr, "6.jpg")
+			}
+			text, err := os.ReadFile(table)
+			require.NoError(t, err)
+			reports, tables = append(reports, got.stdout), append(tables, withoutErrors(t, string(text)))
+		}
+		require.Equal(t, reports[0], reports[1])
+		require.NotEmpty(t, tables[0])
+		require.Equal(t, tables[0], tables[1])
+	}
+	got := vitserve(t, "eval", "--url", url, "--precision", "bf16", dir)
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "--precision with --url")
+	got = vitserve(t, "eval", "--url", url, "--model", "nobody", dir)
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stderr, "nobody")
+	require.Equal(t, exitOK, stop())
+	got = vitserve(t, "eval", "--url", url, dir)
+	require.Equal(t, exitFailed, got.code, "nobody is there any more")
+	got = vitserve(t, "eval", "--api-key", "x", dir)
+	require.Equal(t, exitUsage, got.code)
+}
+
+// withoutErrors leaves out the words of what is wrong with a picture, which a
+// server begins otherwise.
+func withoutErrors(t *testing.T, text string) string {
+	var out []string
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+		var r row
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		if r.Error != "" {
+			r.Error = "broken"
+		}
+		b, err := json.Marshal(r)
+		require.NoError(t, err)
+		out = append(out, string(b))
+	}
+	return strings.Join(out, "\n")
 }

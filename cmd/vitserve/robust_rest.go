@@ -9,7 +9,6 @@ import (
 
 	"github.com/vitserve/vitserve/api/client"
 	v1 "github.com/vitserve/vitserve/api/v1"
-	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust"
 	"golang.org/x/sync/errgroup"
@@ -28,23 +27,7 @@ var _ robust.Target = (*restTarget)(nil)
 // newRestTarget asks the server about its model; params are sent with every
 // picture.
 func newRestTarget(ctx context.Context, c *client.Client, model string, params client.Params, batch int, method string) (*restTarget, error) {
-	if model == "" {
-		all, err := c.Models(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range all {
-			if m.Default {
-				model = m.ID
-			}
-		}
-	}
-	m, err := c.Model(ctx, model)
-	if err == nil && m.State != "loaded" {
-		if _, err = c.Load(ctx, model); err == nil {
-			m, err = c.Model(ctx, model)
-		}
-	}
+	m, err := loadedModel(ctx, c, model)
 	switch {
 	case err != nil:
 		return nil, err
@@ -52,7 +35,7 @@ func newRestTarget(ctx context.Context, c *client.Client, model string, params c
 		return nil, errors.New("model " + m.ID + " has no classification head: nothing to be right about")
 	}
 	t := &restTarget{c: c, method: method, params: params, about: robust.About{
-		Kind: "vitserve", Model: m.ID, Sum: m.Revision, Labels: m.Labels, IDs: models.SynsetsOf(m.Labels), Logits: true, Maps: method != "", Batch: batch,
+		Kind: "vitserve", Model: m.ID, Sum: m.Revision, Labels: m.Labels, IDs: m.ClassIDs, Logits: true, Maps: method != "", Batch: batch,
 	}}
 	if x := m.Transform; len(x.Size) == 2 && len(x.Resize) == 2 && len(m.Grid) == 2 {
 		t.about.Transform = &patch.Transform{
