@@ -3,10 +3,12 @@ package api_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"os"
 	"strings"
 	"testing"
 
@@ -44,6 +46,7 @@ func TestWaysOfBase64(t *testing.T) {
 			"data: URL, unpadded":   "data:image/jpeg;base64," + base64.RawStdEncoding.EncodeToString(data),
 			"data: URL in percents": "data:image/jpeg;base64," + strings.NewReplacer("+", "%2B", "/", "%2f", "=", "%3D").Replace(plain),
 			"data: URL in lines":    "data:image/jpeg;base64,\n" + wrapped(plain, 76, "\n"),
+			"data: URL in spaces":   " \n data:image/jpeg;base64, " + plain + "\n",
 		}
 		for name, text := range texts {
 			for how, body := range map[string]any{
@@ -59,11 +62,30 @@ func TestWaysOfBase64(t *testing.T) {
 			"escaped slashes": fmt.Sprintf(`{"image":"%s"}`, strings.ReplaceAll(texts["data: URL"], "/", `\/`)),
 			"escaped plus":    fmt.Sprintf(`{"images":["%s"]}`, strings.ReplaceAll(plain, "+", `\u002b`)),
 			"url":             fmt.Sprintf(`{"images": [ {"url" : "%s"} ] }`, texts["data: URL"]),
+			"byte order mark": "\ufeff" + fmt.Sprintf(`{"image":"%s"}`, plain),
 		} {
 			got := c.post("/v1/classify", []byte(body), asJSON...)
 			require.Equal(t, want, got.classified(t).Results[0].Predictions, name)
 		}
 	}
+}
+
+// TestDataURLFile: a body that a browser's page sends, as it is.
+func TestDataURLFile(t *testing.T) {
+	c := start(t, nil)
+	body, err := os.ReadFile("testdata/dataurl.json")
+	require.NoError(t, err)
+	var sent struct {
+		Images []struct{ B64 string }
+	}
+	require.NoError(t, json.Unmarshal(body, &sent))
+	_, text, found := strings.Cut(sent.Images[0].B64, ",")
+	require.True(t, found)
+	data, err := base64.StdEncoding.DecodeString(text)
+	require.NoError(t, err)
+	got := c.post("/v1/classify", body, asJSON...)
+	require.Equal(t, http.StatusOK, got.status, string(got.body))
+	require.Equal(t, c.post("/v1/classify?top_k=1", data).classified(t).Results[0].Predictions, got.classified(t).Results[0].Predictions)
 }
 
 // TestBrokenTexts: what is no base64 is refused alone, and among others an

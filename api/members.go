@@ -17,6 +17,7 @@ func (s *Server) json(r *http.Request, a taker, b *body) ([]op.Picture, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // which Windows puts first
 	// Members and base64 are copies of what was read, and no larger.
 	if err := b.charge(2 * int64(len(raw))); err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ func (f *File64) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
+	text = bytes.TrimSpace(text)
 	const longest = 64 // of a scheme
 	scheme, rest, found := bytes.Cut(text[:min(len(text), longest)], []byte(":"))
 	switch {

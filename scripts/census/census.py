@@ -133,6 +133,14 @@ def table(lines):
     return "\n".join(line.rstrip() for line in out)
 
 
+def write(path, text):
+    """Puts a table between the two marks of a document."""
+    begin, end = "<!-- census: begin -->", "<!-- census: end -->"
+    before, rest = path.read_text().split(begin)
+    _, after = rest.split(end)
+    path.write_text(f"{before}{begin}\n```\n{text}\n```\n{end}{after}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("command", choices=["run", "list", "table", "sensitivity"])
@@ -144,11 +152,15 @@ def main():
     p.add_argument("--out", type=pathlib.Path, default="census.jsonl", help="result lines; cases that it has are not run again")
     p.add_argument("--again", action="store_true", help="run also the cases that --out has")
     p.add_argument("--work", type=pathlib.Path, default="/tmp/census", help="folder for checkpoints and for references, which are kept")
+    p.add_argument("--write", type=pathlib.Path, help="document between whose marks the table of these results goes")
     p.add_argument("--threads", type=int, default=1, help="of the libraries")
     o = p.parse_args()
     o.sources = o.sources or SOURCES
     if o.command == "table":
-        print(table(recorded(o.out).values()))
+        lines = [r for r in recorded(o.out).values() if r["source"] in o.sources]
+        print(table(lines))
+        if o.write:
+            write(o.write, table(lines))
         return
     import torch
 
