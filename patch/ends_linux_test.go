@@ -62,9 +62,11 @@ func costly(t *testing.T) map[string][]byte {
 	files := map[string][]byte{}
 	kinds := []string{
 		"jpeg: progressive, all gray", "jpeg: progressive, four inks", "jpeg: a restart in every unit",
+		"jpeg: arithmetic code of noise", "jpeg: arithmetic code, progressive", "jpeg: lossless, one difference",
 		"png: zeros of 16 bits with alpha", "png: zeros of 16 bits with alpha, interlaced", "png: zeros",
 		"gif: zeros, interlaced", "gif: blocks of one byte",
-		"tiff: zeros, deflated, four samples of 16 bits", "tiff: zeros, LZW", "tiff: white, fax",
+		"tiff: zeros, deflated, four samples of 16 bits", "tiff: zeros, LZW", "tiff: white, fax", "tiff: CIELab", "tiff: planes",
+		"tiff: zeros, Zstandard, four samples of 16 bits", "tiff: colors that sixteen pixels share", "tiff: white, fax without ends of lines",
 		"webp: lossless, every transform", "webp: lossless, one colour", "webp: lossy, every block predicted", "webp: alpha of one value",
 	}
 	for _, a := range hostile.Bombs(5, budget()) {

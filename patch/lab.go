@@ -73,37 +73,55 @@ func invert(m [3][3]float64) (out [3][3]float64) {
 // labPixel writes a color of CIELab, a and b of which are 0 at 128. Between the
 // colors that are computed it goes along the edges of a tetrahedron: first along
 // the longest way.
-func labPixel(dst []byte, l, a, b byte) {
-	t := labColors()
-	var at, part [3]int
-	for i, v := range [3]byte{l, a, b} {
-		p := int(v) * (labEdge - 1)
-		at[i], part[i] = p/255, p%255
+func (t *labTable) labPixel(dst []byte, l, a, b byte) {
+	const steps = labEdge - 1
+	at := [3]int{int(l) * steps / 255, int(a) * steps / 255, int(b) * steps / 255}
+	part := [3]int{int(l)*steps - 255*at[0], int(a)*steps - 255*at[1], int(b)*steps - 255*at[2]}
+	first, second, third := 0, 1, 2
+	if part[first] < part[second] {
+		first, second = second, first
 	}
-	order := [3]int{0, 1, 2}
-	for _, s := range [3][2]int{{0, 1}, {1, 2}, {0, 1}} {
-		if part[order[s[0]]] < part[order[s[1]]] {
-			order[s[0]], order[s[1]] = order[s[1]], order[s[0]]
-		}
+	if part[second] < part[third] {
+		second, third = third, second
+	}
+	if part[first] < part[second] {
+		first, second = second, first
 	}
 	node := &t[at[0]][at[1]][at[2]]
-	var sum [3]int
-	for c := range sum {
-		sum[c] = 255 * int(node[c])
-	}
-	for _, i := range order {
-		if part[i] == 0 {
+	r, g, blue := 255*int(node[0]), 255*int(node[1]), 255*int(node[2])
+	for _, i := range [3]int{first, second, third} {
+		p := part[i]
+		if p == 0 {
 			break
 		}
 		at[i]++
 		next := &t[at[0]][at[1]][at[2]]
-		for c := range sum {
-			sum[c] += part[i] * (int(next[c]) - int(node[c]))
-		}
+		r += p * (int(next[0]) - int(node[0]))
+		g += p * (int(next[1]) - int(node[1]))
+		blue += p * (int(next[2]) - int(node[2]))
 		node = next
 	}
-	for c := range sum {
-		dst[c] = byte((sum[c] + 255*257/2) / (255 * 257))
+	const whole, half = 255 * 257, 255 * 257 / 2
+	d := dst[:4:4]
+	d[0], d[1], d[2], d[3] = byte((r+half)/whole), byte((g+half)/whole), byte((blue+half)/whole), 255
+}
+
+// labPixel is the method of the table there is.
+func labPixel(dst []byte, l, a, b byte) { labColors().labPixel(dst, l, a, b) }
+
+// labRow writes a row of colors whose a and b have a sign, each so many bytes
+// behind the one before. A color like the one before is copied.
+func labRow(dst, src []byte, pixel int) {
+	t := labColors()
+	var last [3]byte
+	for i := 0; i < len(dst); i += 4 {
+		color := [3]byte(src)
+		if color == last && i > 0 {
+			copy(dst[i:i+4], dst[i-4:i])
+		} else {
+			t.labPixel(dst[i:i+4], color[0], color[1]^0x80, color[2]^0x80)
+		}
+		last = color
+		src = src[pixel:]
 	}
-	dst[3] = 255
 }

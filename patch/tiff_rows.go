@@ -78,12 +78,7 @@ func (f *tiffFile) rower() func(dst, src []byte, plane int) {
 			}
 		}
 	case f.photometric == cielab:
-		return func(dst, src []byte, _ int) {
-			for i := 0; i < len(dst); i += 4 {
-				labPixel(dst[i:i+4], src[0], src[1]^0x80, src[2]^0x80)
-				src = src[pixel:]
-			}
-		}
+		return func(dst, src []byte, _ int) { labRow(dst, src, pixel) }
 	}
 	return f.grayRower(pixel, high)
 }

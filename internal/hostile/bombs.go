@@ -43,11 +43,11 @@ func formats() []struct {
 		name   string
 		makers []maker
 	}{
-		{"jpeg", jpegMakers()},
+		{"jpeg", append(jpegMakers(), codedMakers()...)},
 		{"png", pngMakers()},
 		{"gif", gifMakers()},
 		{"bmp", bmpMakers()},
-		{"tiff", tiffMakers()},
+		{"tiff", append(tiffMakers(), codedTIFFMakers()...)},
 		{"webp", webpMakers()},
 	}
 }
