@@ -29,12 +29,9 @@ const (
 	grpcType     = "application/grpc"
 )
 
-// How much of gRPC's requests lies in buffers of HTTP/2 before anybody has
-// asked for it, of a connection and of one request.
-const (
-	connectionBuffer = 1 << 20
-	streamBuffer     = 256 << 10
-)
+// rpcBuffer is how much of the requests of one connection lies in buffers of
+// HTTP/2 before anybody has asked for it.
+const rpcBuffer = 1 << 20
 
 // rpcRoutes builds the handler of gRPC: the methods of the dialects, and those
 // that tell about the server. A request goes through what all requests go
@@ -226,7 +223,7 @@ func (s *Server) rpcServer() *http.Server {
 	srv.Protocols.SetHTTP2(true)
 	srv.Protocols.SetUnencryptedHTTP2(s.cfg.TLSCert == "")
 	srv.HTTP2 = &http.HTTP2Config{
-		MaxReceiveBufferPerConnection: connectionBuffer, MaxReceiveBufferPerStream: streamBuffer,
+		MaxReceiveBufferPerConnection: rpcBuffer, MaxReceiveBufferPerStream: rpcBuffer,
 		SendPingTimeout: s.cfg.IdleTimeout.std(), PingTimeout: s.cfg.ReadHeaderTimeout.std(),
 	}
 	return srv

@@ -3,7 +3,6 @@ package oip_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -154,7 +153,7 @@ func FuzzGRPC(f *testing.F) {
 		switch code := status.Code(err); code {
 		case codes.OK, codes.InvalidArgument, codes.NotFound, codes.Unimplemented, codes.DeadlineExceeded:
 		default:
-			t.Fatal(fmt.Sprintf("%v: %v", code, err))
+			t.Fatalf("%v: %v", code, err)
 		}
 	})
 }

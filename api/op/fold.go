@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // least is the length of the answers that are compressed: shorter ones fit
@@ -22,18 +23,46 @@ func Fold(w http.ResponseWriter, r *http.Request, length int) io.WriteCloser {
 	if length >= least {
 		coding = accepted(strings.Join(r.Header.Values("Accept-Encoding"), ","))
 	}
-	switch coding {
-	case "gzip":
-		w.Header().Set("Content-Encoding", coding)
-		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that there is
-		return z
-	case "deflate":
-		w.Header().Set("Content-Encoding", coding)
-		z, _ := zlib.NewWriterLevel(w, zlib.BestSpeed)
-		return z
+	kept := folders[coding]
+	if kept == nil {
+		w.Header().Set("Content-Length", strconv.Itoa(length))
+		return plain{w}
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(length))
-	return plain{w}
+	w.Header().Set("Content-Encoding", coding)
+	z := kept.Get().(folder)
+	z.Reset(w)
+	return &folding{z, kept}
+}
+
+// folder compresses. One takes most of a megabyte, and is kept for the next
+// answer.
+type folder interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+var folders = map[string]*sync.Pool{
+	"gzip": {New: func() any {
+		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
+		return z
+	}},
+	"deflate": {New: func() any { // which is zlib's format: RFC 9110, 8.4.1.2
+		z, _ := zlib.NewWriterLevel(nil, zlib.BestSpeed)
+		return z
+	}},
+}
+
+// folding is an answer that is compressed.
+type folding struct {
+	folder
+	kept *sync.Pool
+}
+
+// Close ends the answer.
+func (f *folding) Close() error {
+	err := f.folder.Close()
+	f.kept.Put(f.folder)
+	return err
 }
 
 type plain struct{ io.Writer }
