@@ -28,7 +28,7 @@ type taker interface {
 func (s *Server) pictures(c *call, a taker) ([]op.Picture, error) {
 	r, b := c.c.Request(), &c.body
 	if r.ContentLength > s.cfg.MaxBody {
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, r.ContentLength, s.cfg.MaxBody)
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d (max_body)", errTooLarge, r.ContentLength, s.cfg.MaxBody)
 	}
 	// Pictures are compressed already, and a body that unfolds is a bomb.
 	if coding := r.Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -80,7 +80,7 @@ func bodyError(r *http.Request, err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return fmt.Errorf("%w: more than the limit of %d bytes", errTooLarge, tooLarge.Limit)
+		return fmt.Errorf("%w: more than the limit of %d bytes (max_body)", errTooLarge, tooLarge.Limit)
 	case errors.Is(err, errSlow):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -137,7 +137,7 @@ func (s *Server) form(from io.Reader, boundary string, a taker, b *body) ([]op.P
 			continue
 		}
 		if len(ups) == s.cfg.MaxImages {
-			return nil, fmt.Errorf("%w: more than %d pictures", errTooLarge, s.cfg.MaxImages)
+			return nil, fmt.Errorf("%w: more than %d pictures (max_images)", errTooLarge, s.cfg.MaxImages)
 		}
 		data, err := b.read(part, -1)
 		if err != nil {

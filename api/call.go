@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -211,14 +212,36 @@ func (c *call) job(operation string, o op.Options) *job {
 
 // within bounds the time of a call, from the first of its operations on.
 func (c *call) within(ctx context.Context, o op.Options) (context.Context, context.CancelFunc) {
-	limit := c.s.cfg.RequestTimeout.std()
-	if o.Timeout > 0 {
-		limit = min(limit, o.Timeout)
+	late := lateError{c.s.cfg.RequestTimeout.std(), "request_timeout"}
+	if o.Timeout > 0 && o.Timeout < late.limit {
+		late = lateError{o.Timeout, "timeout_ms"}
 	}
 	if c.until.IsZero() {
-		c.until = time.Now().Add(limit)
+		c.until = time.Now().Add(late.limit)
 	}
-	return context.WithDeadline(ctx, c.until)
+	return context.WithDeadlineCause(ctx, c.until, late)
+}
+
+// lateError is the end of a call's time: how long that was, and who says so.
+type lateError struct {
+	limit   time.Duration
+	setting string
+}
+
+func (e lateError) Error() string {
+	return fmt.Sprintf("the answer was not ready in time: the limit is %v (%s)", e.limit, e.setting)
+}
+
+// Unwrap returns context.DeadlineExceeded.
+func (lateError) Unwrap() error { return context.DeadlineExceeded }
+
+// blamed is err with the limit that it met, if it is of ctx's end.
+func blamed(ctx context.Context, err error) error {
+	var late lateError
+	if errors.Is(err, context.DeadlineExceeded) && errors.As(context.Cause(ctx), &late) {
+		return late
+	}
+	return err
 }
 
 // answer is what one answers of each picture, a few at a time. check says what
@@ -228,10 +251,12 @@ func (c *call) within(ctx context.Context, o op.Options) (context.Context, conte
 func answer[R any](ctx context.Context, j *job, pictures []op.Picture, check func() error, one func(context.Context, int, op.Picture) (R, error)) (a *op.Answer[R], err error) {
 	s := j.s
 	if len(pictures) > s.cfg.MaxImages {
-		return nil, fmt.Errorf("%w: %d pictures, the limit is %d", errTooLarge, len(pictures), s.cfg.MaxImages)
+		return nil, fmt.Errorf("%w: %d pictures, the limit is %d (max_images)", errTooLarge, len(pictures), s.cfg.MaxImages)
 	}
 	ctx, cancel := j.within(ctx, j.o)
 	defer cancel()
+	within := ctx
+	defer func() { err = blamed(within, err) }()
 	if j.model, err = s.models.get(ctx, j.o.Model, j.o.Wait); err != nil {
 		return nil, err
 	}

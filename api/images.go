@@ -84,7 +84,7 @@ func (j *job) prepare(ctx context.Context, picture op.Picture) (p *vitserve.Prep
 // busy tells the sender when to come back to a full queue.
 func busy[In, Out any](m *resident, q *batch.Queue[In, Out], err error) error {
 	if errors.Is(err, batch.ErrBusy) {
-		err = hint{fmt.Errorf("model %s: %w", m.id, err), q.RetryAfter()}
+		err = hint{fmt.Errorf("model %s: %w: the limits are max_queue and explain_max_queue", m.id, err), q.RetryAfter()}
 	}
 	return err
 }

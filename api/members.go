@@ -99,7 +99,7 @@ func (m *members) image() error {
 		if err := noneSound(m.ups); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: more than %d pictures", errTooLarge, m.most)
+		return fmt.Errorf("%w: more than %d pictures (max_images)", errTooLarge, m.most)
 	}
 	var err error
 	var p struct {

@@ -137,15 +137,15 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 
 // rated holds the sender of a request to its rate.
 func (s *Server) rated(c echo.Context) error {
-	who, rate := sender(c.RealIP()), s.cfg.RateLimit
+	who, rate, setting := sender(c.RealIP()), s.cfg.RateLimit, "rate_limit"
 	if key, ok := c.Get(keyName).(Key); ok {
 		who = key.SHA256
 		if key.Rate > 0 {
-			rate = key.Rate
+			rate, setting = key.Rate, "rate of this key"
 		}
 	}
 	if wait := s.limits.take(who, rate, time.Now()); wait > 0 {
-		return hint{fmt.Errorf("%w: the limit is %g a second", errRate, rate), wait}
+		return hint{fmt.Errorf("%w: the limit is %g a second (%s)", errRate, rate, setting), wait}
 	}
 	return nil
 }

@@ -26,16 +26,16 @@ import (
 
 // Errors of requests. The text of what wraps them is for the sender.
 var (
-	errSyntax      = op.ErrSyntax                           // cannot be read
-	errValue       = op.ErrValue                            // can be read, and is impossible
-	errTooLarge    = op.ErrTooLarge                         //
-	errAccept      = errors.New("not acceptable")           //
-	errCoding      = errors.New("content coding")           // a body that is compressed
-	errSlow        = errors.New("request too slow")         //
-	errKey         = errors.New("no valid API key")         //
-	errForbidden   = errors.New("not allowed")              //
-	errRate        = errors.New("too many requests")        //
-	errBodies      = errors.New("too many bytes in flight") //
+	errSyntax      = op.ErrSyntax                                                     // cannot be read
+	errValue       = op.ErrValue                                                      // can be read, and is impossible
+	errTooLarge    = op.ErrTooLarge                                                   //
+	errAccept      = errors.New("not acceptable")                                     //
+	errCoding      = errors.New("content coding")                                     // a body that is compressed
+	errSlow        = errors.New("request too slow")                                   //
+	errKey         = errors.New("no valid API key")                                   //
+	errForbidden   = errors.New("not allowed")                                        //
+	errRate        = errors.New("too many requests")                                  //
+	errBodies      = errors.New("too many bytes in flight, the limit is body_budget") //
 	errSender      = fmt.Errorf("%w from one address", errBodies)
 	errHead        = errors.New("no classification head") //
 	errLoading     = errors.New("model is loading")       //
@@ -105,6 +105,7 @@ func failure(err error, requestID string) op.Failure {
 	f := op.Failure{Kind: kindOf(err), Detail: words.Plain(err), RequestID: requestID}
 	var routed *echo.HTTPError
 	switch {
+	case f.Kind == op.Deadline && errors.As(err, new(lateError)):
 	case f.Kind == op.Deadline && !errors.Is(err, errLate):
 		f.Detail = "the answer was not ready in time"
 	case f.Kind == op.Internal:

@@ -25,7 +25,7 @@ var (
 
 // packages are those whose errors begin with their names.
 var packages = []string{
-	"api", "attention", "backend", "batch", "client", "cpu", "external", "focus", "hub", "json", "models", "patch", "pflag", "pickle",
+	"api", "attention", "backend", "batch", "client", "corrupt", "cpu", "external", "focus", "hub", "json", "models", "patch", "pflag", "pickle",
 	"ref", "robust", "safetensors", "v1", "vit", "vitserve", "yaml",
 }
 
