@@ -132,10 +132,10 @@ func WriteReference(w io.Writer, flags func(setting string) string) error {
 	var b strings.Builder
 	b.WriteString(`# Settings of the server
 
-Defaults, then a file (` + "`--config`" + `, YAML or JSON), then the environment, then flags; later ones go
-before earlier ones. A name that is no setting is refused. In the environment a setting is its name in
-capitals behind ` + "`VITSERVE_SERVE_`" + `: ` + "`VITSERVE_SERVE_MAX_BATCH=16`" + `. Lists are ` + "`[a, b]`" + ` or ` + "`a,b`" + `.
-` + "`vitserve serve --print-config`" + ` writes all of them as they hold. This page is made by the program.
+Defaults, then a file (` + "`" + `--config` + "`" + `, YAML or JSON), then the environment, then flags; later ones go
+before earlier ones. A name that is no setting is refused. In the environment a setting is its name
+in capitals behind ` + "`" + `VITSERVE_SERVE_` + "`" + `: ` + "`" + `VITSERVE_SERVE_MAX_BATCH=16` + "`" + `. Lists are ` + "`" + `[a, b]` + "`" + ` or ` + "`" + `a,b` + "`" + `.
+` + "`" + `vitserve serve --print-config` + "`" + ` writes all of them as they hold. This page is made by the program.
 
 | setting | flag | what it is | default | example |
 |---|---|---|---|---|

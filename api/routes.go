@@ -41,6 +41,7 @@ var endpoints = []endpoint{
 	{id: "openapi", method: http.MethodGet, path: "/openapi.json", open: true, handle: (*Server).openapi},
 	{id: "docs", method: http.MethodGet, path: "/docs", open: true, handle: (*Server).docs},
 	{method: http.MethodGet, path: "/docs/docs.js", open: true, handle: (*Server).docsScript},
+	{method: http.MethodGet, path: "/favicon.ico", open: true, handle: (*Server).icon},
 	{method: http.MethodGet, path: "/", open: true, handle: func(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }},
 }
 
