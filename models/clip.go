@@ -28,7 +28,7 @@ var huggingFaceCLIP = layout{
 // tower of any kind.
 var clipTypes = []string{
 	"clip", "clip_vision_model", "metaclip_2", "metaclip_2_vision_model",
-	"chinese_clip", "chinese_clip_vision_model",
+	"chinese_clip", "chinese_clip_vision_model", "altclip", "altclip_vision_model",
 }
 
 // towerNames are those of the blocks of transformers' CLIP and SigLIP.
@@ -57,6 +57,7 @@ func (c *config) tower() *config {
 	t.Heads, t.Layers, t.Dim, t.Hidden = v.Heads, v.Layers, v.Dim, v.Hidden
 	t.PatchSize, t.Channels, t.ImageSize = v.PatchSize, v.Channels, v.ImageSize
 	t.HiddenAct, t.Eps = v.HiddenAct, v.Eps
+	t.RMSEps, t.Native, t.SwiGLU, t.MLPRatio = v.RMSEps, v.Native, v.SwiGLU, v.MLPRatio
 	return &t
 }
 
@@ -86,7 +87,11 @@ func readCLIP(l *loader) error {
 	}
 	l.cfg.PreNorm, l.raw.preNorm = true, l.norm("pre_layrnorm")
 	l.decide("norm before the blocks", true, "tensor pre_layrnorm.weight")
-	l.hfBlocks(towerNames)
+	n := towerNames
+	if l.HasUnder("encoder.layer.") { // AltCLIP's
+		n.blocks = "encoder.layer."
+	}
+	l.hfBlocks(n)
 	if l.head("classifier", l.cfg.Dim) {
 		l.cfg.Pool = []backend.Span{{Lo: l.cfg.Prefix, Hi: l.cfg.Tokens()}}
 		l.cfg.FinalNorm = vit.NormNone

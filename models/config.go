@@ -42,6 +42,10 @@ type config struct {
 	MLPRatio      *float64   `json:"mlp_ratio"`
 	Vision        *config    `json:"vision_config"` // of models for pictures and words
 	SwiGLU        *bool      `json:"use_swiglu_ffn"`
+	RMSEps        *float64   `json:"rms_norm_eps"`
+	Native        *bool      `json:"is_native"`
+	ClsTokens     *int       `json:"n_cls_tokens"`
+	Summary       []int      `json:"summary_idxs"`
 	GatedMLP      *bool      `json:"use_gated_mlp"`
 	RopeTheta     *float64   `json:"rope_theta"`
 	ID2Label      labelNames `json:"id2label"`

@@ -97,7 +97,7 @@ func TestLayouts(t *testing.T) {
 		{anchor, `{"model_type":"third_vit"}`, "third", ""},
 		{anchor, "", "huggingface", ""}, // whose reader says what is missing
 		{anchor, `{"model_type":"beit"}`, "huggingface", ""},
-		{anchor, `{"model_type":"swin"}`, "", `model_type "swin" is not supported, want one of vit, deit, dinov2, dinov2_with_registers, beit, data2vec-vision, third_vit`},
+		{anchor, `{"model_type":"swin"}`, "", `model_type "swin" is not supported, want one of vit, deit, vit_mae, vit_msn, ijepa, dinov2, dinov2_with_registers, beit, data2vec-vision, pixio, third_vit`},
 		{"patch_embed.proj.weight", `{"model_type":"beit"}`, "timm", ""},
 		{"conv1.weight", "", "", "none of its 1 tensors is patch_embed.proj.weight (timm) or " + anchor + " (transformers)"},
 	} {

@@ -63,7 +63,7 @@ func TestGolden(t *testing.T) {
 // sizes are the inputs of goldens whose pixels have another size than the
 // model was saved at.
 var sizes = map[string][2]int{
-	"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}, "hf_siglip": {24, 40},
+	"timm_resized": {40, 24}, "hf_resized": {24, 56}, "hf_dinov2_head": {40, 24}, "hf_clip_vision": {24, 40}, "hf_siglip_head": {24, 40}, "hf_siglip": {24, 40}, "hf_aimv2_native": {24, 40}, "hf_tips": {24, 40},
 	"timm_beit_resized": {40, 24}, "timm_eva02_resized": {40, 24}, "hf_beit": {24, 40},
 }
 

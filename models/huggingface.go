@@ -11,12 +11,14 @@ import (
 	"github.com/vitserve/vitserve/vit"
 )
 
-// huggingFaceViT is transformers' ViT and DeiT.
+// huggingFaceViT is transformers' ViT and DeiT, and the encoders of MAE
+// (https://arxiv.org/abs/2111.06377), MSN (https://arxiv.org/abs/2204.07141) and
+// I-JEPA (https://arxiv.org/abs/2301.08243), which are ViTs by the same names.
 var huggingFaceViT = layout{
 	name:      "huggingface",
 	library:   "transformers",
 	anchor:    "embeddings.patch_embeddings.projection.weight",
-	types:     []string{"vit", "deit"},
+	types:     []string{"vit", "deit", "vit_mae", "vit_msn", "ijepa"},
 	positions: patch.PosHuggingFace,
 	read:      readHuggingFace,
 }
@@ -27,6 +29,7 @@ type hfNames struct {
 	blocks        string
 	norm1, norm2  string
 	q, k, v, proj string
+	qkv           string // in place of q, k and v; "": they are apart
 	fc1, fc2      string
 	gate          string // of a gated MLP, whose value is fc1; "": none
 	table, shared string // relative positions of a block, and of all; "": none
@@ -73,7 +76,11 @@ func readHuggingFace(l *loader) error {
 	l.decide("last norm", "over the tokens", "tensor layernorm.weight")
 
 	l.cfg.Pool = clsPool
-	if l.Has("cls_classifier.weight") {
+	if l.cfg.Prefix == 0 { // I-JEPA
+		l.cfg.Pool = []backend.Span{{Lo: 0, Hi: l.cfg.Tokens()}}
+		l.head("classifier", c)
+		l.decide("pool", "mean of the patches", "no tensor embeddings.cls_token")
+	} else if l.Has("cls_classifier.weight") {
 		l.head("cls_classifier", c)
 		l.raw.distHead = l.Get("distillation_classifier.weight", l.cfg.Classes, c)
 		l.raw.distHeadBias = l.Maybe("distillation_classifier.bias", l.cfg.Classes)
@@ -88,16 +95,28 @@ func readHuggingFace(l *loader) error {
 	// mask token is for pretraining.
 	l.Skip(append(beside, "pooler.", "embeddings.mask_token")...)
 	d := hfDefaults{act: "gelu", eps: 1e-12}
+	if l.config.ModelType == "vit_msn" {
+		d.eps = 1e-6
+	}
 	return errors.Join(l.hfFacts(d), l.hfCompare(l.config.saysWidth(l.config.Hidden, "intermediate_size")))
+}
+
+// hfImage returns the input size that the configuration says.
+func (l *loader) hfImage() (image [2]int, by string, err error) {
+	if l.config.ImageSize == nil {
+		return [2]int{224, 224}, "transformers' default for image_size", nil
+	}
+	if image = l.config.ImageSize.square(); image == [2]int{} {
+		return image, "", errors.New("config.json: image_size, want a number or a pair")
+	}
+	return image, "config.json: image_size", nil
 }
 
 // hfPositions reads the positions for the image size that is said.
 func (l *loader) hfPositions(name string) error {
-	image, by := [2]int{224, 224}, "transformers' default for image_size"
-	if s := l.config.ImageSize; s != nil {
-		if image, by = s.square(), "config.json: image_size"; image == [2]int{} {
-			return errors.New("config.json: image_size, want a number or a pair")
-		}
+	image, by, err := l.hfImage()
+	if err != nil {
+		return err
 	}
 	// timm resamples positions as it loads them; transformers fails to.
 	if s := l.Shape(name); len(s) >= 2 {
@@ -118,9 +137,13 @@ func (l *loader) hfBlocks(n hfNames) {
 		at := fmt.Sprintf("%s%d.", n.blocks, i)
 		var b unfoldedBlock
 		b.Norm1, b.Norm2 = l.norm(at+n.norm1), l.norm(at+n.norm2)
-		b.q, b.qBias = l.Get(at+n.q+".weight", c, c), l.Maybe(at+n.q+".bias", c)
-		b.k, b.kBias = l.Get(at+n.k+".weight", c, c), l.Maybe(at+n.k+".bias", c)
-		b.v, b.vBias = l.Get(at+n.v+".weight", c, c), l.Maybe(at+n.v+".bias", c)
+		if n.qkv != "" {
+			b.QKV, b.QKVBias = l.Get(at+n.qkv+".weight", 3*c, c), l.Maybe(at+n.qkv+".bias", 3*c)
+		} else {
+			b.q, b.qBias = l.Get(at+n.q+".weight", c, c), l.Maybe(at+n.q+".bias", c)
+			b.k, b.kBias = l.Get(at+n.k+".weight", c, c), l.Maybe(at+n.k+".bias", c)
+			b.v, b.vBias = l.Get(at+n.v+".weight", c, c), l.Maybe(at+n.v+".bias", c)
+		}
 		b.Proj, b.ProjBias = l.Get(at+n.proj+".weight", c, c), l.Maybe(at+n.proj+".bias", c)
 		if n.scale != "" {
 			b.scale1 = l.Get(at+strings.Replace(n.scale, "*", "1", 1), c)

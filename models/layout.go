@@ -64,7 +64,8 @@ type layout struct {
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceDINOv3, huggingFaceBEiT, huggingFaceCLIP, huggingFaceSigLIP, openCLIP}
+var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceDINOv3, huggingFaceBEiT, huggingFaceCLIP, huggingFaceSigLIP,
+	huggingFaceBLIP, huggingFaceAIMv2, huggingFacePixio, huggingFaceTIPS, huggingFaceRADIO, openCLIP}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
@@ -73,6 +74,11 @@ func (l *loader) layoutOf() (layout, error) {
 
 func (l *loader) layoutAmong(layouts []layout) (layout, error) {
 	var anchors, types []string
+	for _, y := range layouts { // one that names the type goes before one of any
+		if l.Has(y.anchor) && l.config != nil && slices.Contains(y.types, l.config.ModelType) {
+			return y, nil
+		}
+	}
 	for _, y := range layouts {
 		anchors = append(anchors, fmt.Sprintf("%s (%s)", y.anchor, y.library))
 		if !l.Has(y.anchor) {

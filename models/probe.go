@@ -9,14 +9,19 @@ import (
 // unfoldedProbe is attention pooling as layouts store it: its query is a
 // learned token and a projection of it.
 type unfoldedProbe struct {
-	vit.ProbeWeights               // Query is nil
+	vit.ProbeWeights               // Query is nil, unless it is not projected
 	latent           *tensor.Dense // (1, C)
 	q, qBias         *tensor.Dense // (C, C), (C)
+	key, keyBias     *tensor.Dense // (C, C), (C) in place of KV, or nil
+	value, valueBias *tensor.Dense // likewise
 }
 
 // fold projects the query, once for all images: q = Wq latent + bq.
 func (p *unfoldedProbe) fold() vit.ProbeWeights {
 	w := p.ProbeWeights
+	if p.key != nil {
+		w.KV, w.KVBias = stack(p.key, p.value), stackBias(p.keyBias, p.valueBias)
+	}
 	if p.latent == nil {
 		return w
 	}
@@ -89,7 +94,7 @@ func (l *loader) probeOver(lo int, by string) {
 // probeFacts gives the probe the heads and the activation of the blocks, unless
 // timm's architecture has heads of its own for it.
 func (l *loader) probeFacts() {
-	if l.raw.probe.latent == nil {
+	if l.raw.probe.latent == nil && l.raw.probe.Query == nil {
 		return
 	}
 	l.cfg.Probe.Heads, l.cfg.Probe.Act = l.cfg.Heads, l.cfg.Act

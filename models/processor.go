@@ -114,6 +114,7 @@ type processorClass struct {
 	mean, std  triple
 	zoom       func(p *processor, size dimension) (dimension, error) // changes what is resized to; nil: nothing
 	floats     bool                                                  // it resizes floats
+	fast       bool                                                  // there is but one, and it is a fast one
 	topNorm    bool                                                  // EfficientNet's second division by std
 }
 
@@ -130,6 +131,7 @@ var processorClasses = map[string]processorClass{
 	"Siglip":       {size: side(224), how: patch.Bicubic, mean: half, std: half},
 	"Beit":         {size: side(224), crop: side(224), square: true, how: patch.Bicubic, mean: half, std: half},
 	"DINOv3ViT":    {size: side(224), square: true, how: patch.Bilinear, mean: imagenetMean, std: imagenetStd, floats: true},
+	"Tipsv2":       {size: side(448), square: true, how: patch.Bilinear, std: triple{1, 1, 1}, fast: true},
 	"Blip":         {size: side(384), square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
 	"Flava":        {size: side(224), crop: side(224), cropped: true, square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
 	"OwlViT":       {size: side(768), crop: side(768), square: true, how: patch.Bicubic, mean: clipMean, std: clipStd},
@@ -219,7 +221,10 @@ var processorOfType = map[string]string{
 	"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor",
 	"clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor", "metaclip_2": "CLIPImageProcessor",
 	"chinese_clip": "ChineseCLIPImageProcessor",
-	"beit":         "BeitImageProcessor", "data2vec-vision": "BeitImageProcessor", "dinov3_vit": "DINOv3ViTImageProcessor",
+	"vit_mae":      "ViTImageProcessor", "vit_msn": "ViTImageProcessor", "ijepa": "ViTImageProcessor", "pixio": "BitImageProcessor",
+	"tipsv2": "Tipsv2ImageProcessor", "tipsv2_vision_model": "Tipsv2ImageProcessor",
+	"altclip": "CLIPImageProcessor", "aimv2": "CLIPImageProcessor", "aimv2_vision_model": "CLIPImageProcessor", "blip": "BlipImageProcessor",
+	"beit": "BeitImageProcessor", "data2vec-vision": "BeitImageProcessor", "dinov3_vit": "DINOv3ViTImageProcessor",
 	"dinov2": "BitImageProcessor", "dinov2_with_registers": "BitImageProcessor",
 }
 
@@ -245,7 +250,7 @@ func (l *loader) hfTransform(said *processor) (patch.Transform, error) {
 	switch {
 	case class.floats:
 		t.Resampler = patch.TorchvisionFloat
-	case strings.HasSuffix(name, "Fast"):
+	case class.fast || strings.HasSuffix(name, "Fast"):
 		t.Resampler = patch.Torchvision
 	}
 	if err := p.normalisation(&t, class); err != nil {

@@ -17,7 +17,7 @@ import (
 // order: DistributedDataParallel, torch.compile, training scripts, timm's wrapper in transformers,
 // DINO's student and teacher, and the base models of transformers, whose
 // heads stand beside them without it.
-var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "beit.", "data2vec_vision.", "clip.", "vision_model."}
+var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "beit.", "data2vec_vision.", "clip.", "vision_model.", "vision_encoder.", "radio_model."}
 
 // Reader gives out the tensors of a checkpoint by name and keeps book, so
 // that one error at the end names everything that was wrong.

@@ -10,10 +10,10 @@ import (
 // PosRule is how position embeddings are brought to another grid.
 type PosRule string
 
-// The rules of the libraries. All are bicubic with pixel centres at
-// halves (align_corners=False). They differ even where the grid grows: the
-// antialiased kernel of PyTorch is Keys' cubic with a = -1/2, the other has
-// a = -3/4.
+// The rules of the libraries. All have pixel centres at halves
+// (align_corners=False), and the first three are bicubic. They differ even
+// where the grid grows: the antialiased kernel of PyTorch is Keys' cubic with
+// a = -1/2, the other has a = -3/4.
 const (
 	PosTimm        PosRule = "timm"        // antialiased: resample_abs_pos_embed
 	PosHuggingFace PosRule = "huggingface" // not antialiased: interpolate_pos_encoding
@@ -23,6 +23,15 @@ const (
 	// in dinov2/models/vision_transformer.py of
 	// https://github.com/facebookresearch/dinov2.
 	PosDINOv2 PosRule = "dinov2"
+
+	// PosBilinear is antialiased, as TIPSv2 has it: interpolate_pos_encoding in
+	// models/tipsv2/modeling_tipsv2.py of transformers.
+	PosBilinear PosRule = "bilinear"
+
+	// PosRADIO is bilinear and not antialiased, of a square as long as the
+	// grid's longer side, of which the upper left is taken:
+	// RadioPatchEmbeddings in models/radio/modeling_radio.py of transformers.
+	PosRADIO PosRule = "radio"
 )
 
 // ResamplePos brings the position embeddings (N, C) of a grid of from = rows,
@@ -42,7 +51,12 @@ func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense
 	var rows, cols []posTaps
 	switch rule {
 	case PosTimm:
-		rows, cols = antialiasedTaps(from[0], to[0]), antialiasedTaps(from[1], to[1])
+		rows, cols = antialiasedTaps(from[0], to[0], posCubic), antialiasedTaps(from[1], to[1], posCubic)
+	case PosBilinear:
+		rows, cols = antialiasedTaps(from[0], to[0], posTriangle), antialiasedTaps(from[1], to[1], posTriangle)
+	case PosRADIO:
+		side := max(to[0], to[1])
+		rows, cols = linearTaps(from[0], side)[:to[0]], linearTaps(from[1], side)[:to[1]]
 	case PosHuggingFace:
 		rows, cols = cubicTaps(from[0], to[0], 0), cubicTaps(from[1], to[1], 0)
 	case PosDINOv2:
@@ -118,24 +132,46 @@ func cubicTaps(from, to int, more float64) []posTaps {
 	return out
 }
 
+// linearTaps are two neighbours, whatever the scale.
+func linearTaps(from, to int) []posTaps {
+	out := make([]posTaps, to)
+	for i := range out {
+		at := max((float64(i)+0.5)*float64(from)/float64(to)-0.5, 0)
+		floor := math.Floor(at)
+		out[i] = posTaps{first: int(floor), weights: []float64{1 - (at - floor), at - floor}}
+	}
+	return out
+}
+
+// posKernel is what antialiasing widens: zero from reach on.
+type posKernel struct {
+	reach float64
+	at    func(x float64) float64
+}
+
+var (
+	posCubic    = posKernel{2, func(x float64) float64 { return keys(x, -0.5) }}
+	posTriangle = posKernel{1, func(x float64) float64 { return max(1-math.Abs(x), 0) }}
+)
+
 // antialiasedTaps widen the kernel where the grid shrinks; weights beyond the
 // border are left out and the rest sum to one.
-func antialiasedTaps(from, to int) []posTaps {
+func antialiasedTaps(from, to int, k posKernel) []posTaps {
 	scale := float64(from) / float64(to)
 	widen := max(scale, 1)
 	out := make([]posTaps, to)
 	for i := range out {
 		centre := scale * (float64(i) + 0.5)
-		lo := max(int(centre-2*widen+0.5), 0)
-		hi := min(int(centre+2*widen+0.5), from)
+		lo := max(int(centre-k.reach*widen+0.5), 0)
+		hi := min(int(centre+k.reach*widen+0.5), from)
 		t := posTaps{first: lo, weights: make([]float64, hi-lo)}
 		var sum float64
-		for k := range t.weights {
-			t.weights[k] = keys((float64(lo+k)-centre+0.5)/widen, -0.5)
-			sum += t.weights[k]
+		for j := range t.weights {
+			t.weights[j] = k.at((float64(lo+j) - centre + 0.5) / widen)
+			sum += t.weights[j]
 		}
-		for k := range t.weights {
-			t.weights[k] /= sum
+		for j := range t.weights {
+			t.weights[j] /= sum
 		}
 		out[i] = t
 	}

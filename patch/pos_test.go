@@ -24,7 +24,7 @@ func TestResamplePos(t *testing.T) {
 	}
 	files, err := filepath.Glob("testdata/pos/*-*-*.npy")
 	require.NoError(t, err)
-	require.Len(t, files, 57)
+	require.Len(t, files, 103)
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".npy")
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestResamplePosOfConstant(t *testing.T) {
 		values[i] = 3
 	}
 	pos := tensor.New(tensor.WithShape(30, 2), tensor.WithBacking(values))
-	for _, rule := range []PosRule{PosTimm, PosHuggingFace, PosDINOv2} {
+	for _, rule := range []PosRule{PosTimm, PosHuggingFace, PosDINOv2, PosBilinear, PosRADIO} {
 		for _, to := range [][2]int{{1, 1}, {2, 9}, {32, 32}, {600, 1}} {
 			for _, v := range ResamplePos(pos, [2]int{6, 5}, to, rule).Float32s() {
 				require.InDelta(t, 3, v, 1e-5)

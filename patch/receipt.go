@@ -53,11 +53,15 @@ func (t Transform) normalise(x []float32) {
 	for c := range 3 {
 		plane := x[c*len(x)/3 : (c+1)*len(x)/3]
 		mean, std := t.Mean[c], t.Std[c]
+		if t.Resampler == Torchvision && f == 0 {
+			f = 1.0 / 255
+		}
 		switch {
-		case t.Resampler == Torchvision:
-			if f == 0 {
-				f = 1.0 / 255
+		case t.Resampler == Torchvision && mean == 0 && std == 1: // which are not fused
+			for i, v := range plane {
+				plane[i] = bytesOf(v) * float32(f)
 			}
+		case t.Resampler == Torchvision:
 			mean, std = mean*float32(1/f), std*float32(1/f)
 			for i, v := range plane {
 				plane[i] = (bytesOf(v) - mean) / std

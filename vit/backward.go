@@ -226,15 +226,20 @@ func (p *backward) seed(seed Seed, top int) (rows int, err error) {
 	x := m.input(top + 1)
 	if p.m.probe != nil {
 		y := x
-		if c.FinalNorm == NormTokens {
+		if c.FinalNorm.tokens() {
 			s.LayerNorm(m.y, x, p.m.norm)
 			y = m.y
 		}
 		p.m.probe.forward(s, m.before, y, m.probeKV, m.probed, attention.Capture{})
-	} else if c.FinalNorm == NormPooled {
-		s.Pool(m.before, x.Rows(0, c.pooledRows()), c.Pool...)
+	} else if c.FinalNorm.pooled() {
+		y := x.Rows(0, c.pooledRows())
+		if c.FinalNorm.tokens() {
+			y = m.y.Rows(0, c.pooledRows())
+			s.LayerNorm(y, x.Rows(0, c.pooledRows()), p.m.norm)
+		}
+		s.Pool(m.before, y, c.Pool...)
 	}
-	if c.FinalNorm == NormPooled {
+	if c.FinalNorm.pooled() {
 		s.LayerNormGrad(m.pooled, m.pooled, m.before, p.m.norm, backend.Tensor{})
 	}
 	if p.m.probe == nil {
@@ -242,7 +247,7 @@ func (p *backward) seed(seed Seed, top int) (rows int, err error) {
 	} else if err = p.probe(); err != nil {
 		return 0, err
 	}
-	if c.FinalNorm == NormTokens {
+	if c.FinalNorm.tokens() {
 		s.LayerNormGrad(m.grad, m.grad, x, p.m.norm, backend.Tensor{})
 	}
 	return c.pooledRows(), nil

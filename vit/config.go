@@ -90,16 +90,22 @@ const (
 	NormTokens FinalNorm = iota // over every token, before pooling
 	NormPooled                  // over the pooled features (timm's fc_norm); needs a single span
 	NormNone
+	NormTwice // over every token, and by the same norm over the pooled features (BLIP's)
 )
 
-// String returns "tokens", "pooled" or "none".
+// String returns "tokens", "pooled", "none" or "twice".
 func (f FinalNorm) String() string {
-	names := [...]string{"tokens", "pooled", "none"}
+	names := [...]string{"tokens", "pooled", "none", "twice"}
 	if int(f) < len(names) {
 		return names[f]
 	}
 	return fmt.Sprintf("FinalNorm(%d)", f)
 }
+
+// tokens reports whether every token is normed, pooled whether what is pooled
+// is.
+func (f FinalNorm) tokens() bool { return f == NormTokens || f == NormTwice }
+func (f FinalNorm) pooled() bool { return f == NormPooled || f == NormTwice }
 
 // Bounds of a configuration. They are several times what the largest
 // published encoders have (ViT-22B: dim 6144, MLP dim 24576, 48 blocks,
@@ -165,8 +171,8 @@ func (c Config) Validate() error {
 	if int(c.Form) >= len(forms) {
 		bad("form %v, want one of pre, parallel, post", c.Form)
 	}
-	if c.FinalNorm > NormNone {
-		bad("final norm %v, want one of tokens, pooled, none", c.FinalNorm)
+	if c.FinalNorm > NormTwice {
+		bad("final norm %v, want one of tokens, pooled, none, twice", c.FinalNorm)
 	}
 	if within("pooled spans", len(c.Pool), 1, maxSpans) && sized {
 		for _, s := range c.Pool {
@@ -187,7 +193,7 @@ func (c Config) Validate() error {
 			bad("a probe over %v, want one span up to token %d", c.Pool, c.Tokens())
 		}
 	}
-	if c.FinalNorm == NormPooled && len(c.Pool) > 1 {
+	if c.FinalNorm.pooled() && len(c.Pool) > 1 {
 		bad("final norm %v over %d spans, want 1", c.FinalNorm, len(c.Pool))
 	}
 	if wrong == nil {

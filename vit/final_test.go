@@ -29,7 +29,7 @@ func TestFinal(t *testing.T) {
 			for i := range 2 {
 				naive := runNaive(c, w, image(pixels, i))
 				last := naive.tokens[c.Depth]
-				if c.FinalNorm == NormTokens {
+				if c.FinalNorm == NormTokens || c.FinalNorm == NormTwice {
 					last = naiveNorm(last, w.Norm, c.Eps)
 				}
 				requireNear(t, flat(last), image(out.Final, i), 1e-4, name)

@@ -55,7 +55,7 @@ func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 		}
 		out.tokens = append(out.tokens, x)
 	}
-	if c.FinalNorm == NormTokens {
+	if c.FinalNorm == NormTokens || c.FinalNorm == NormTwice {
 		x = naiveNorm(x, w.Norm, c.Eps)
 	}
 	if c.Probe.Heads > 0 {
@@ -73,7 +73,7 @@ func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 		}
 		out.features = append(out.features, mean...)
 	}
-	if c.FinalNorm == NormPooled {
+	if c.FinalNorm == NormPooled || c.FinalNorm == NormTwice {
 		out.features = naiveNorm([][]float64{out.features}, w.Norm, c.Eps)[0]
 	}
 	if w.Head == nil {

@@ -169,7 +169,7 @@ func (o *output) layer(block int, m *memory) {
 func (o *output) answers(m *memory, kept *attention.Captures) error {
 	c := o.m.cfg
 	switch {
-	case o.w.Final && c.FinalNorm == NormTokens:
+	case o.w.Final && c.FinalNorm.tokens():
 		o.s.LayerNorm(m.y, m.x, o.m.norm)
 		o.out.Final = read(o.s, m.y)
 	case o.w.Final:

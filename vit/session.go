@@ -161,7 +161,7 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 func (m *Model) pool(s backend.Stream, mem *memory, c Config, probs attention.Capture) {
 	rows := c.pooledRows()
 	x := mem.x.Rows(0, rows)
-	if c.FinalNorm == NormTokens {
+	if c.FinalNorm.tokens() {
 		y := mem.y.Rows(0, rows)
 		s.LayerNorm(y, x, m.norm)
 		x = y
@@ -171,7 +171,7 @@ func (m *Model) pool(s backend.Stream, mem *memory, c Config, probs attention.Ca
 	} else {
 		s.Pool(mem.pooled, x, c.Pool...)
 	}
-	if c.FinalNorm == NormPooled {
+	if c.FinalNorm.pooled() {
 		s.LayerNorm(mem.pooled, mem.pooled, m.norm)
 	}
 }

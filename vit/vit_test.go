@@ -39,6 +39,7 @@ var families = map[string]func(c *Config){
 	"projection":                         func(c *Config) { c.PreNorm, c.Classes, c.Projection = true, 0, 20 },
 	"root mean squares, query-key norms": func(c *Config) { c.RMS, c.QKNorm, c.Act = true, true, backend.SwiGLU },
 	"query-key norms, few rows":          func(c *Config) { c.QKNorm, c.Pool, c.FinalNorm = true, []backend.Span{{Lo: 0, Hi: 1}}, NormPooled },
+	"normed twice":                       func(c *Config) { c.FinalNorm = NormTwice },
 	"norm of the embedding": func(c *Config) {
 		c.EmbedNorm, c.RMS, c.Prefix, c.Pool = true, true, 0, []backend.Span{{Lo: 0, Hi: 24}}
 	},

@@ -708,6 +708,116 @@ def hf_data2vec():
     )
 
 
+# --- other encoders -----------------------------------------------------
+
+
+def run_layers(layers, features):
+    """Runs a model whose blocks are layers(model) and whose features are features(model, output)."""
+
+    def run(model, x, **kw):
+        inputs, outputs = [], []
+        blocks = layers(model)
+        hooks = [blocks[0].register_forward_pre_hook(lambda m, a, k: inputs.append(a[0] if a else k["hidden_states"]), with_kwargs=True)]
+        for b in blocks:
+            hooks.append(b.register_forward_hook(lambda m, a, o: outputs.append(o[0] if isinstance(o, tuple) else o)))
+        out = model(x, output_attentions=True, **kw)
+        for h in hooks:
+            h.remove()
+        return dict(tokens=torch.stack([*inputs, *outputs]), attention=list(out.attentions), features=features(model, out), logits=getattr(out, "logits", None))
+
+    return run
+
+
+@family
+def hf_ijepa():
+    """No class token: the mean of the patches."""
+    hf_case(
+        "hf_ijepa", transformers.IJepaForImageClassification, transformers.IJepaConfig(**HF, id2label=LABELS),
+        processor("ViTImageProcessor", IMAGENET), 350, IMAGENET,
+        run=lambda m, x: (r := run_hf(m, x)) | dict(features=m.ijepa(x).last_hidden_state.mean(1)),
+    )
+
+
+@family
+def hf_msn():
+    hf_case("hf_msn", transformers.ViTMSNForImageClassification, transformers.ViTMSNConfig(**HF, id2label=LABELS), processor("ViTImageProcessor", IMAGENET), 360, IMAGENET)
+
+
+@family
+def hf_pixio():
+    """Several class tokens, whose mean is the feature."""
+    hf_case(
+        "hf_pixio", transformers.PixioModel, transformers.PixioConfig(**dict(HF, mlp_ratio=3), n_cls_tokens=3), processor("ViTImageProcessor", IMAGENET), 370, IMAGENET,
+        run=run_layers(lambda m: m.layers, lambda m, o: o.pooler_output),
+    )
+
+
+@family
+def hf_aimv2():
+    """Root mean squares, pooling by attention without an MLP, a gated MLP."""
+    hf_case(
+        "hf_aimv2", transformers.Aimv2VisionModel, transformers.Aimv2VisionConfig(**HF), processor("CLIPImageProcessor", CLIP, size={"shortest_edge": 32}, crop_size=32, do_center_crop=True),
+        380, CLIP, run=run_aimv2,
+    )
+
+
+@family
+def hf_aimv2_native():
+    """Sines for positions; the mean of the patches."""
+    hf_case(
+        "hf_aimv2_native", transformers.Aimv2VisionModel, transformers.Aimv2VisionConfig(**HF, is_native=True, use_head=False),
+        processor("CLIPImageProcessor", CLIP, size={"shortest_edge": 32}, crop_size=32, do_center_crop=True), 390, CLIP, size=(24, 40), run=run_aimv2,
+    )
+
+
+def run_aimv2(model, x):
+    probe = []
+    if model.use_head:
+        head, asis = model.head, model.head.forward
+
+        def forward(y):
+            o, a = attend(head.cls_token.expand(len(y), -1, -1), head.k_proj(y), head.v_proj(y), head.num_heads)
+            o = head.output_proj(o)[:, 0]
+            assert (o - asis(y)).abs().max() < 1e-5
+            probe.append(a)
+            return o
+
+        head.forward = forward
+    found = run_layers(lambda m: m.encoder.layers, lambda m, o: o.pooler_output if m.use_head else o.last_hidden_state.mean(1))(model, x)
+    return found | (dict(probe=probe[0]) if probe else {})
+
+
+@family
+def hf_blip():
+    """BLIP's image tower: queries, keys and values packed, the class token normed twice."""
+    hf_case(
+        "hf_blip", transformers.BlipVisionModel, transformers.BlipVisionConfig(**HF), processor("BlipImageProcessor", CLIP, resample=3), 400, CLIP,
+        run=run_layers(lambda m: m.encoder.layers, lambda m, o: o.pooler_output),
+    )
+
+
+@family
+def hf_tips():
+    """TIPSv2's image tower by its authors' names, positions resampled from 32x32 to 24x40 by an antialiased triangle."""
+    tips = dict(HF, mlp_ratio=3)
+    del tips["intermediate_size"]
+    hf_case(
+        "hf_tips", transformers.Tipsv2VisionModel, transformers.Tipsv2VisionConfig(**tips), processor("Tipsv2ImageProcessorFast", INCEPTION, do_normalize=False), 410,
+        dict(mean=(0, 0, 0), std=(1, 1, 1)), size=(24, 40), run=run_layers(lambda m: m.encoder.layer, lambda m, o: o.pooler_output),
+    )
+
+
+@family
+def hf_radio():
+    """Class tokens side by side, registers, positions cut from a large grid, photos normalised inside."""
+    radio = dict(HF, mlp_ratio=3.0, patch_dim=192, max_img_size=64, num_cls_tokens=3, num_registers=2)
+    del radio["intermediate_size"]
+    hf_case(
+        "hf_radio", transformers.RadioModel, transformers.RadioConfig(**radio), processor("ViTImageProcessor", INCEPTION, do_normalize=False, size={"height": 24, "width": 40}), 420,
+        dict(mean=(0, 0, 0), std=(1, 1, 1)), size=(24, 40), run=run_layers(lambda m: m.encoder.layer, lambda m, o: o.summary),
+    )
+
+
 # --- another input size -------------------------------------------------
 
 

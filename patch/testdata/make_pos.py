@@ -34,6 +34,20 @@ def dinov2(pos, old, new):
     return x.permute(0, 2, 3, 1).reshape(-1, DIM)
 
 
+def bilinear(pos, old, new):
+    """What Tipsv2VisionEmbeddings.interpolate_pos_encoding does."""
+    x = pos.reshape(1, *old, DIM).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, size=new, mode="bilinear", align_corners=False, antialias=True)
+    return x.permute(0, 2, 3, 1).reshape(-1, DIM)
+
+
+def radio(pos, old, new):
+    """What RadioPatchEmbeddings does: a square as long as the longer side, cut."""
+    x = pos.reshape(1, *old, DIM).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, size=(max(new), max(new)), mode="bilinear", align_corners=False)[..., : new[0], : new[1]]
+    return x.permute(0, 2, 3, 1).reshape(-1, DIM)
+
+
 for i, old in enumerate(GRIDS):
     pos = torch.randn(old[0] * old[1], DIM, generator=torch.Generator().manual_seed(i))
     name = "%dx%d" % old
@@ -44,5 +58,7 @@ for i, old in enumerate(GRIDS):
         timm = resample_abs_pos_embed(pos[None], list(new), list(old), num_prefix_tokens=0)[0]
         np.save(OUT / ("%s-%dx%d-timm.npy" % (name, *new)), timm.numpy())
         np.save(OUT / ("%s-%dx%d-huggingface.npy" % (name, *new)), huggingface(pos, old, new).numpy())
+        for rule in bilinear, radio:
+            np.save(OUT / ("%s-%dx%d-%s.npy" % (name, *new, rule.__name__)), rule(pos, old, new).numpy())
         if old[0] == old[1]:
             np.save(OUT / ("%s-%dx%d-dinov2.npy" % (name, *new)), dinov2(pos, old, new).numpy())
