@@ -113,7 +113,7 @@ func TestGRPC(t *testing.T) {
 	}
 	x := c.normalised(file)
 	a := c.ask(typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, &inference.InferTensorContents{Fp32Contents: x}))
-	near(t, logits, floats(a.RawOutputContents[0]), 1e-5)
+	require.Equal(t, logits, floats(a.RawOutputContents[0]))
 	r := typed("starter.pixels", "pixel_values", "FP32", []int64{1, 3, 64, 64}, nil)
 	r.RawInputContents = [][]byte{binaryOf(t, x)}
 	require.Equal(t, a.RawOutputContents, c.ask(r).RawOutputContents)

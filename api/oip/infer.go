@@ -3,6 +3,7 @@ package oip
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -160,11 +161,19 @@ func (m shaped) pictures(c op.Call, in *input) (all []op.Picture, err error) {
 }
 
 // undo takes back what clients do to pixels in [0, 1]: (v - mean) / std. Values
-// beyond it stay beyond it, and what is no number stays none.
+// beyond it stay beyond it, and what is no number stays none. Photos are made of
+// bytes: what a byte has become but for the client's rounding is that byte
+// again, so that the model sees to the bit what it sees of the photo.
 func undo(pixels []float32, mean, std [3]float64) {
+	const bytes, rounding = 255, 3e-5 // of a float32 near 2, times std and bytes
 	for c, plane := range slices.Collect(slices.Chunk(pixels, len(pixels)/3)) {
 		for i, v := range plane {
-			plane[i] = float32(float64(v)*std[c] + mean[c])
+			unit := float64(v)*std[c] + mean[c]
+			if b := math.Round(unit * bytes); math.Abs(unit*bytes-b) <= rounding {
+				plane[i] = float32(b) / bytes
+			} else {
+				plane[i] = float32(unit)
+			}
 		}
 	}
 }
