@@ -325,3 +325,16 @@ func nips(t testing.TB, path string) map[string]int {
 	}
 	return truth
 }
+
+// TestSlash: an id may have one slash, as names of hubs have; in a path it is
+// escaped.
+func TestSlash(t *testing.T) {
+	c := start(t, func(cfg *api.Config) { cfg.Models = []api.ModelConfig{{ID: "org/vit", Path: "starter"}} })
+	banana := photo(t, "banana.jpg")
+	require.Equal(t, "org/vit", c.post("/v1/classify?model=org/vit", banana).classified(t).Model)
+	require.Equal(t, "org/vit", c.post("/v1/classify?model=org%2Fvit", banana).classified(t).Model)
+	require.Contains(t, string(c.get("/v1/models/org%2Fvit").body), `"id":"org/vit"`)
+	require.Equal(t, http.StatusOK, c.post("/v1/models/org%2Fvit/unload", nil).status)
+	require.Equal(t, http.StatusOK, c.post("/v1/models/org%2Fvit/load", nil).status)
+	require.Equal(t, http.StatusNotFound, c.get("/v1/models/org/vit").status)
+}

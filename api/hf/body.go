@@ -78,36 +78,46 @@ func written(data []byte) bool {
 	})
 }
 
+// mostMembers is how many members an object of a request may have. No task has
+// so many parameters.
+const mostMembers = 64
+
+// unread is the error of JSON that was not understood.
+func unread(err error) error {
+	if err == nil || errors.Is(err, op.ErrSyntax) || errors.Is(err, op.ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w: JSON: %w", op.ErrSyntax, err)
+}
+
 // readJSON reads {"inputs": …, "parameters": {…}, "options": {…}} and what
-// stands beside them. Members, and what is decoded, are copies of what was
-// read, and no larger.
+// stands beside them. What is decoded is a copy of what was read, and no
+// larger.
 func readJSON(c op.Call, data []byte) (b body, err error) {
-	if err := c.Charge(2 * int64(len(data))); err != nil {
+	if !json.Valid(data) {
+		var v any
+		return b, unread(json.Unmarshal(data, &v))
+	}
+	if err := c.Charge(int64(len(data))); err != nil {
 		return b, err
 	}
 	b.root, b.given = map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	inputs := json.RawMessage(nil)
-	err = op.Object(data, func(name string, v json.RawMessage) error {
+	var inputs []byte
+	err = op.Object(data, mostMembers, func(name string, v []byte) error {
 		switch name {
 		case "inputs":
 			inputs = v
 		case "parameters":
-			if string(v) == "null" {
-				return nil
-			}
-			return op.Object(v, func(name string, v json.RawMessage) error { b.given[name] = v; return nil })
+			return members(name, v, func(name string, v []byte) error { b.given[name] = v; return nil })
 		case "options": // wait_for_model and use_cache, of the hosted API
-			if string(v) == "null" {
-				return nil
-			}
-			return op.Object(v, func(string, json.RawMessage) error { return nil })
+			return members(name, v, func(string, []byte) error { return nil })
 		default:
 			b.root[name] = v
 		}
 		return nil
 	})
 	if err != nil {
-		return b, err
+		return b, unread(err)
 	}
 	if inputs == nil || string(inputs) == "null" {
 		return b, fmt.Errorf("%w: no member inputs, want a picture in base64", op.ErrSyntax)
@@ -119,38 +129,39 @@ func readJSON(c op.Call, data []byte) (b body, err error) {
 	}
 	b.list = true
 	most := c.Limits().Images
-	d := json.NewDecoder(bytes.NewReader(inputs))
-	if _, err := d.Token(); err != nil {
-		return b, fmt.Errorf("%w: inputs: %v", op.ErrSyntax, err)
-	}
-	for d.More() {
+	err = op.Array(inputs, len(inputs), func(v []byte) error {
 		if len(b.pictures) == most {
-			return b, fmt.Errorf("%w: more than %d pictures", op.ErrTooLarge, most)
-		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return b, fmt.Errorf("%w: inputs: %v", op.ErrSyntax, err)
+			return fmt.Errorf("%w: more than %d pictures", op.ErrTooLarge, most)
 		}
 		p, err := picture(fmt.Sprintf("inputs[%d]", len(b.pictures)), v)
-		if err != nil {
-			return b, err
-		}
 		b.pictures = append(b.pictures, p)
+		return err
+	})
+	if err == nil && len(b.pictures) == 0 {
+		err = fmt.Errorf("%w: inputs is an empty list, want pictures in base64", op.ErrSyntax)
 	}
-	if len(b.pictures) == 0 {
-		return b, fmt.Errorf("%w: inputs is an empty list, want pictures in base64", op.ErrSyntax)
+	return b, unread(err)
+}
+
+// members hands on those of an object that may be null.
+func members(name string, v []byte, each func(name string, v []byte) error) error {
+	if string(v) == "null" {
+		return nil
 	}
-	return b, nil
+	if err := op.Object(v, mostMembers, each); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // picture reads one of inputs: a text, or an object whose image is one.
-func picture(name string, v json.RawMessage) (op.Picture, error) {
+func picture(name string, v []byte) (op.Picture, error) {
 	var f op.File64
 	var err error
 	if v[0] == '{' {
-		err = op.Object(v, func(member string, v json.RawMessage) error {
+		err = op.Object(v, mostMembers, func(member string, v []byte) error {
 			if member != "image" {
-				return fmt.Errorf("%w: member %s, want image", op.ErrSyntax, op.Clip(member))
+				return fmt.Errorf("member %s, want image", op.Clip(member))
 			}
 			return f.UnmarshalJSON(v)
 		})
@@ -161,7 +172,7 @@ func picture(name string, v json.RawMessage) (op.Picture, error) {
 		err = errors.New("no picture")
 	}
 	if err != nil {
-		return op.Picture{}, fmt.Errorf("%w: %s: %v, want a picture in base64", op.ErrSyntax, name, err)
+		return op.Picture{}, fmt.Errorf("%w: %s: %w, want a picture in base64", op.ErrSyntax, name, err)
 	}
 	return f.Picture(), nil
 }

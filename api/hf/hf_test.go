@@ -341,7 +341,7 @@ func TestErrors(t *testing.T) {
 		{"/", []byte("x"), []string{"Content-Encoding", "gzip"}, 400, "content coding"},
 		{"/", []byte("[1]"), asJSON, 400, "want an object"},
 		{"/", []byte(`{"inputs":`), nil, 400, "JSON"},
-		{"/", []byte(`{"inputs":"` + text + `"} {}`), nil, 400, "more than one value"},
+		{"/", []byte(`{"inputs":"` + text + `"} {}`), nil, 400, "after top-level value"},
 		{"/", []byte(`{"inputs":"a","inputs":"b"}`), nil, 400, `"inputs" twice`},
 		{"/", []byte(`{"parameters":{}}`), nil, 400, "no member inputs"},
 		{"/", []byte(`{"inputs":null}`), nil, 400, "no member inputs"},
@@ -354,7 +354,10 @@ func TestErrors(t *testing.T) {
 		{"/", jsonOf(t, map[string]string{"picture": text}), nil, 400, `"picture", want image`},
 		{"/", jsonOf(t, "https://example.org/a.jpg"), nil, 400, "fetches no pictures"},
 		{"/", jsonOf(t, text, "top_k", 3), nil, 400, `unknown member "top_k"`},
-		{"/", jsonOf(t, text, "options", 3), nil, 400, "want an object"},
+		{"/", jsonOf(t, text, "options", 3), nil, 400, "options: "},
+		{"/", with(many(100)), nil, 400, "parameters: more than 64 members"},
+		{"/", []byte("{" + strings.Repeat(`"a":`, 20_000) + "1}"), nil, 400, "JSON"},
+		{"/", []byte(strings.Repeat(`{"inputs":`, 20_000)), nil, 400, "JSON"},
 		{"/", with(map[string]any{"candidate_labels": []string{"a"}}), nil, 400, `"candidate_labels"`},
 		{"/", with(map[string]any{"top_k": 0}), nil, 400, "top_k: value not allowed"},
 		{"/", with(map[string]any{"top_k": 1.5}), nil, 400, "top_k"},
@@ -399,6 +402,15 @@ func TestErrors(t *testing.T) {
 			require.NotEmpty(t, r.header.Get("Retry-After"))
 		}
 	}
+}
+
+// many are members that no task has.
+func many(n int) map[string]int {
+	all := map[string]int{}
+	for i := range n {
+		all[fmt.Sprint("member", i)] = i
+	}
+	return all
 }
 
 // TestKeys: the key comes as a bearer token, and a page's preflight is

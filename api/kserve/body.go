@@ -1,7 +1,6 @@
 package kserve
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +17,12 @@ type body struct {
 	parameters map[string]json.RawMessage
 }
 
-// read reads {"instances": […], "parameters": {…}}. Members, and what is
-// decoded, are copies of what was read, and no larger.
+// mostMembers is how many members an object of a request may have; there are
+// fewer parameters.
+const mostMembers = 64
+
+// read reads {"instances": […], "parameters": {…}}. What is decoded is a copy
+// of what was read, and no larger.
 func read(c op.Call, r *http.Request) (b body, err error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return b, fmt.Errorf("%w: content coding %s, want identity: send the bytes as they are", op.ErrValue, op.Clip(coding))
@@ -28,49 +31,59 @@ func read(c op.Call, r *http.Request) (b body, err error) {
 	if err != nil {
 		return b, err
 	}
-	if err := c.Charge(2 * int64(len(data))); err != nil {
+	if !json.Valid(data) {
+		var v any
+		return b, unread(json.Unmarshal(data, &v))
+	}
+	if err := c.Charge(int64(len(data))); err != nil {
 		return b, err
 	}
 	b.parameters = map[string]json.RawMessage{}
 	found := false
-	err = op.Object(data, func(name string, v json.RawMessage) error {
-		switch name {
-		case "instances":
+	err = op.Object(data, mostMembers, func(name string, v []byte) error {
+		switch {
+		case name == "instances":
 			found = true
 			return b.instances(v, c.Limits().Images)
-		case "parameters":
-			return op.Object(v, func(name string, v json.RawMessage) error { b.parameters[name] = v; return nil })
+		case name == "parameters" && string(v) == "null":
+			return nil
+		case name == "parameters":
+			return op.Object(v, mostMembers, func(name string, v []byte) error { b.parameters[name] = v; return nil })
 		}
-		return fmt.Errorf("%w: unknown member %s, want instances or parameters", op.ErrSyntax, op.Clip(name))
+		return fmt.Errorf("unknown member %s, want instances or parameters", op.Clip(name))
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("%w: no member instances, want a list of pictures", op.ErrSyntax)
+		err = errors.New("no member instances, want a list of pictures")
 	}
-	return b, err
+	return b, unread(err)
+}
+
+// unread is the error of JSON that was not understood.
+func unread(err error) error {
+	if err == nil || errors.Is(err, op.ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w: JSON: %w", op.ErrSyntax, err)
 }
 
 // instances reads the pictures, at most so many.
 func (b *body) instances(list []byte, most int) error {
-	d := json.NewDecoder(bytes.NewReader(list))
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return fmt.Errorf("%w: instances, want a list", op.ErrSyntax)
-	}
-	for d.More() {
+	err := op.Array(list, len(list), func(v []byte) error {
 		if len(b.pictures) == most {
 			return fmt.Errorf("%w: more than %d pictures", op.ErrTooLarge, most)
 		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return fmt.Errorf("%w: instances: %v", op.ErrSyntax, err)
-		}
 		p, err := picture(v)
 		if err != nil {
-			return fmt.Errorf("%w: instances[%d]: %v, want {\"image\": {\"b64\": …}}", op.ErrSyntax, len(b.pictures), err)
+			return fmt.Errorf("number %d: %w, want {\"image\": {\"b64\": …}}", len(b.pictures)+1, err)
 		}
 		b.pictures = append(b.pictures, p)
+		return nil
+	})
+	if err == nil && len(b.pictures) == 0 {
+		err = errors.New("an empty list")
 	}
-	if len(b.pictures) == 0 {
-		return fmt.Errorf("%w: instances is empty", op.ErrSyntax)
+	if err != nil {
+		return fmt.Errorf("instances: %w", err)
 	}
 	return nil
 }
@@ -81,31 +94,25 @@ var names = []string{"image", "image_bytes", "data"}
 
 // picture reads an instance: a text in base64, {"b64": text}, or an object
 // whose only member is one of these under one of names.
-func picture(v json.RawMessage) (op.Picture, error) {
-	var f op.File64
-	depth := 0
-	for v[0] == '{' {
-		var inner json.RawMessage
-		var called string
-		err := op.Object(v, func(name string, v json.RawMessage) error {
-			if inner != nil {
-				return fmt.Errorf("members %s and %s", op.Clip(called), op.Clip(name))
+func picture(v []byte) (op.Picture, error) {
+	for depth := 0; v[0] == '{'; depth++ {
+		var inner []byte
+		err := op.Object(v, 1, func(name string, v []byte) error {
+			inner = v
+			if name == "b64" && v[0] == '"' || depth == 0 && slices.Contains(names, name) {
+				return nil
 			}
-			inner, called = v, name
-			return nil
+			return fmt.Errorf("member %s", op.Clip(name))
 		})
-		switch {
-		case err != nil:
+		if err == nil && inner == nil {
+			err = errors.New("an empty object")
+		}
+		if err != nil {
 			return op.Picture{}, err
-		case inner == nil:
-			return op.Picture{}, errors.New("an empty object")
-		case called == "b64" && inner[0] == '"':
-		case depth > 0 || !slices.Contains(names, called):
-			return op.Picture{}, fmt.Errorf("member %s", op.Clip(called))
 		}
 		v = inner
-		depth++
 	}
+	var f op.File64
 	if err := f.UnmarshalJSON(v); err != nil {
 		return op.Picture{}, err
 	}

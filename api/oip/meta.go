@@ -221,7 +221,7 @@ func settings(c op.Call, r *http.Request, each func(name string, v []byte) error
 		var v any
 		return syntax("JSON: %v", json.Unmarshal(body, &v))
 	}
-	if err := object(body, mostMembers, each); err != nil {
+	if err := op.Object(body, mostMembers, each); err != nil {
 		return unread(err)
 	}
 	return nil
@@ -257,7 +257,7 @@ func (d *dialect) change(c op.Call, w http.ResponseWriter, r *http.Request, f ch
 		if name != "parameters" {
 			return nil
 		}
-		return object(v, mostMembers, func(name string, _ []byte) error { given = append(given, name); return nil })
+		return op.Object(v, mostMembers, func(name string, _ []byte) error { given = append(given, name); return nil })
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/vitserve/vitserve/api/op"
 )
 
 // How much of what a request may hold: names are few, whatever a body says.
@@ -39,7 +41,7 @@ func parseJSON(head, behind []byte) (*request, error) {
 		return nil, syntax("JSON: %v", json.Unmarshal(head, &v))
 	}
 	p := parser{behind: behind}
-	if err := object(head, mostMembers, p.member); err != nil {
+	if err := op.Object(head, mostMembers, p.member); err != nil {
 		return nil, unread(err)
 	}
 	if len(p.behind) > 0 {
@@ -71,7 +73,7 @@ func (p *parser) member(name string, v []byte) (err error) {
 			err = value("an id of %d bytes, want at most %d", len(p.r.id), mostName)
 		}
 	case "parameters":
-		err = object(v, mostMembers, func(name string, v []byte) error {
+		err = op.Object(v, mostMembers, func(name string, v []byte) error {
 			if name == "binary_data_output" {
 				return truth(v, &p.binary)
 			}
@@ -79,9 +81,9 @@ func (p *parser) member(name string, v []byte) (err error) {
 			return nil
 		})
 	case "inputs":
-		err = array(v, mostInputs, p.input)
+		err = op.Array(v, mostInputs, p.input)
 	case "outputs":
-		err = array(v, mostOutputs, p.output)
+		err = op.Array(v, mostOutputs, p.output)
 	default:
 		return nil
 	}
@@ -92,14 +94,14 @@ func (p *parser) member(name string, v []byte) (err error) {
 func (p *parser) input(v []byte) error {
 	var in input
 	size := -1
-	err := object(v, mostMembers, func(name string, v []byte) (err error) {
+	err := op.Object(v, mostMembers, func(name string, v []byte) (err error) {
 		switch name {
 		case "name":
 			in.name, err = text(v)
 		case "datatype":
 			in.datatype, err = text(v)
 		case "shape":
-			err = array(v, mostDims, func(v []byte) error {
+			err = op.Array(v, mostDims, func(v []byte) error {
 				d, err := strconv.ParseInt(string(v), 10, 64)
 				if err != nil || d < 0 || d > math.MaxInt32 {
 					return value("%s, want a whole number from 0", clip(v))
@@ -110,7 +112,7 @@ func (p *parser) input(v []byte) error {
 		case "data":
 			in.data = values(v)
 		case "parameters":
-			err = object(v, mostMembers, func(parameter string, v []byte) (err error) {
+			err = op.Object(v, mostMembers, func(parameter string, v []byte) (err error) {
 				switch parameter {
 				case "binary_data_size":
 					size, err = strconv.Atoi(string(v))
@@ -143,12 +145,12 @@ func (p *parser) input(v []byte) error {
 func (p *parser) output(v []byte) error {
 	var o wanted
 	said := false
-	err := object(v, mostMembers, func(name string, v []byte) (err error) {
+	err := op.Object(v, mostMembers, func(name string, v []byte) (err error) {
 		switch name {
 		case "name":
 			o.name, err = text(v)
 		case "parameters":
-			err = object(v, mostMembers, func(parameter string, v []byte) (err error) {
+			err = op.Object(v, mostMembers, func(parameter string, v []byte) (err error) {
 				switch parameter {
 				case "binary_data":
 					said = true

@@ -129,7 +129,7 @@ func TestParseModel(t *testing.T) {
 	writeFile(t, dir, "a=b/model.safetensors", nil)
 	for in, want := range map[string][2]string{
 		"starter": {"", "starter"}, "x=starter": {"x", "starter"}, "a=b": {"", "a=b"},
-		"./odd=path": {"", "./odd=path"}, "v1.0=dir=x": {"v1.0", "dir=x"},
+		"./odd=path": {"", "./odd=path"}, "org/vit=starter": {"org/vit", "starter"}, "a/b/c=starter": {"", "a/b/c=starter"}, "v1.0=dir=x": {"v1.0", "dir=x"},
 	} {
 		m := api.ParseModel(in)
 		require.Equal(t, want, [2]string{m.ID, m.Path}, in)
