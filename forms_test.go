@@ -149,7 +149,6 @@ func (f *forms) write(t *testing.T, dir string, c form) {
 // refusedForms are those that a library answers and this program may refuse,
 // with what the refusal says.
 var refusedForms = map[string]string{
-	"config/hidden_act relu":           `hidden_act: activation "relu"`,
 	"config/fewer layers than tensors": "num_hidden_layers says a depth of 1, the file has 2",
 	"preprocessor/flipped channels":    "do_flip_channel_order",
 	"preprocessor/Perceiver":           `image processor "PerceiverImageProcessor" is not read`,
@@ -158,7 +157,6 @@ var refusedForms = map[string]string{
 	"timm-config/another patch":        "model_args.patch_size says a patch size of 16, patch_embed.proj.weight has 8",
 	"timm-config/global_pool avgmax":   `"avgmax"`,
 	"timm-config/global_pool max":      `"max"`,
-	"timm-config/act_layer relu":       `act_layer: activation "relu"`,
 }
 
 // TestForms: every odd form of a checkpoint answers as its library does, or is

@@ -22,7 +22,7 @@ type unfolded struct {
 	blocks         []unfoldedBlock // L
 	headDim        int             // D
 	probe          unfoldedProbe   // nil without one
-	silu           bool            // the activation of blocks is x·σ(x), which foldSiLU makes a quick GELU
+	steep          float64         // the activation of blocks is a quick GELU of inputs so many times as large, see foldSteep; 0: as it is
 
 	head, headBias         *tensor.Dense // (K, C), (K); a projection without a bias
 	distHead, distHeadBias *tensor.Dense // of the distillation token
@@ -60,8 +60,8 @@ func (u *unfolded) fold(mean, std [3]float64) *vit.Weights {
 		if folded.FC1 == nil {
 			folded.FC1, folded.FC1Bias = stack(b.gate, b.value), stackBias(b.gateBias, b.valueBias)
 		}
-		if u.silu {
-			folded.FC1, folded.FC1Bias, folded.FC2 = foldSiLU(folded.FC1, folded.FC1Bias, folded.FC2)
+		if u.steep > 0 {
+			folded.FC1, folded.FC1Bias, folded.FC2 = foldSteep(folded.FC1, folded.FC1Bias, folded.FC2, u.steep)
 		}
 		folded.Proj, folded.ProjBias = foldScale(folded.Proj, folded.ProjBias, b.scale1)
 		folded.FC2, folded.FC2Bias = foldScale(folded.FC2, folded.FC2Bias, b.scale2)
@@ -153,11 +153,11 @@ func foldScale(weight, bias, gamma *tensor.Dense) (*tensor.Dense, *tensor.Dense)
 	return dense(scaled, rows, cols), dense(shifted, rows)
 }
 
-// foldSiLU makes a quick GELU, q(x) = x·σ(1.702x), of SiLU between two layers:
+// foldSteep scales the layers around an activation that is q(s·x)/s, where q is
+// the quick GELU, x·σ(1.702x):
 //
-//	W2 silu(W1 x + b1) = (1.702 W2) q((W1/1.702) x + b1/1.702)
-func foldSiLU(fc1, bias, fc2 *tensor.Dense) (*tensor.Dense, *tensor.Dense, *tensor.Dense) {
-	const slope = 1.702
+//	W2 q(s (W1 x + b1))/s = (W2/s) q((s W1) x + s b1)
+func foldSteep(fc1, bias, fc2 *tensor.Dense, s float64) (*tensor.Dense, *tensor.Dense, *tensor.Dense) {
 	times := func(t *tensor.Dense, by float64) *tensor.Dense {
 		if t == nil {
 			return nil
@@ -168,7 +168,7 @@ func foldSiLU(fc1, bias, fc2 *tensor.Dense) (*tensor.Dense, *tensor.Dense, *tens
 		}
 		return dense(scaled, t.Shape()...)
 	}
-	return times(fc1, 1/slope), times(bias, 1/slope), times(fc2, slope)
+	return times(fc1, s), times(bias, s), times(fc2, 1/s)
 }
 
 // foldHeads makes one head over [class, distillation] of DeiT's two, whose

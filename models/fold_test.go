@@ -170,9 +170,8 @@ func TestStackQKV(t *testing.T) {
 	require.Nil(t, stackBias(nil, nil, nil))
 }
 
-func TestFoldSiLU(t *testing.T) {
+func TestFoldSteep(t *testing.T) {
 	const in, hidden, out = 4, 6, 3
-	silu := func(x float64) float64 { return x / (1 + math.Exp(-x)) }
 	quick := func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }
 	mlp := func(x []float64, fc1, b1, fc2 *tensor.Dense, act func(float64) float64) []float64 {
 		h := apply(fc1, b1, x)
@@ -182,8 +181,13 @@ func TestFoldSiLU(t *testing.T) {
 		return apply(fc2, nil, h)
 	}
 	x, fc1, fc2 := vector(in, 3), random(hidden, in), random(out, hidden)
-	for _, b1 := range []*tensor.Dense{random(hidden), nil} {
-		f1, fb, f2 := foldSiLU(fc1, b1, fc2)
-		require.InDeltaSlice(t, mlp(x, fc1, b1, fc2, silu), mlp(x, f1, fb, f2, quick), 1e-5)
+	for name, act := range map[string]func(float64) float64{
+		"silu": func(x float64) float64 { return x / (1 + math.Exp(-x)) },
+		"relu": func(x float64) float64 { return max(x, 0) },
+	} {
+		for _, b1 := range []*tensor.Dense{random(hidden), nil} {
+			f1, fb, f2 := foldSteep(fc1, b1, fc2, steepness[name])
+			require.InDeltaSlice(t, mlp(x, fc1, b1, fc2, act), mlp(x, f1, fb, f2, quick), 1e-5, name)
+		}
 	}
 }

@@ -285,22 +285,23 @@ func (l *loader) hidden(width int, fc2 string, gated bool) {
 	}
 }
 
+// steepness is how much steeper than a quick GELU the activations are that are
+// one of scaled inputs: SiLU is x·σ(x), and ReLU the limit of steepness, from
+// which this one is 2e-7 away at most. A power of two changes no digit.
+var steepness = map[string]float64{"silu": 1 / 1.702, "swish": 1 / 1.702, "relu": 1 << 20}
+
 // activate settles the activation of MLPs that are not gated, by its name.
-// SiLU is a quick GELU between scaled layers, see foldSiLU, where nothing
-// stands between those.
 func (l *loader) activate(name, by string) error {
 	act, known := activations[name]
-	if (name == "silu" || name == "swish") && !l.cfg.HiddenNorm && l.raw.probe.latent == nil {
-		act, known, l.raw.silu = backend.QuickGELU, true, true
+	if s := steepness[name]; s > 0 && !l.cfg.HiddenNorm && l.raw.probe.latent == nil {
+		l.cfg.Act, l.raw.steep = backend.QuickGELU, s
+		l.decide("activation", name, "%s; computed as %v of scaled weights", by, l.cfg.Act)
+		return nil
 	}
 	if !known {
 		return fmt.Errorf("%s: activation %q is not supported", by, name)
 	}
 	l.cfg.Act = act
-	if l.raw.silu {
-		l.decide("activation", name, "%s; computed as %v of scaled weights", by, act)
-		return nil
-	}
 	l.decide("activation", act, "%s", by)
 	return nil
 }

@@ -195,7 +195,7 @@ func TestHuggingFaceFacts(t *testing.T) {
 		{name: "no heads", old: `"num_attention_heads": 2,`, new: ``, err: "12 heads do not divide a dim of 32"},
 		{name: "no activation", old: `"hidden_act": "gelu",`, new: ``, check: func(c vit.Config) bool { return c.Act == backend.GELU }},
 		{name: "quick", old: `"hidden_act": "gelu"`, new: `"hidden_act": "quick_gelu"`, check: func(c vit.Config) bool { return c.Act == backend.QuickGELU }},
-		{name: "unknown activation", old: `"hidden_act": "gelu"`, new: `"hidden_act": "relu"`, err: `"relu"`},
+		{name: "unknown activation", old: `"hidden_act": "gelu"`, new: `"hidden_act": "mish"`, err: `"mish"`},
 		{name: "size by pair", old: `"image_size": 32`, new: `"image_size": [32, 32]`, check: func(c vit.Config) bool { return c.Image == [2]int{32, 32} }},
 		{name: "size by name", old: `"image_size": 32`, new: `"image_size": {"shortest_edge": 32}`, err: "image_size"},
 	} {
