@@ -15,6 +15,7 @@ import (
 	"github.com/vitserve/vitserve/api/op"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
@@ -90,8 +91,12 @@ func (s *Server) rpc(c echo.Context, stream, parts bool) error {
 	}
 	call.arriving = newMessages(call, r, !stream, parts)
 	r = r.WithContext(op.WithCall(r.Context(), call))
-	r.Header = r.Header.Clone()
-	r.Header.Del(grpcEncoding) // messages are unfolded as they arrive
+	// Messages are unfolded as they arrive; the library learns how the client
+	// compresses, to answer alike.
+	if call.arriving.coding != gzip.Name {
+		r.Header = r.Header.Clone()
+		r.Header.Del(grpcEncoding)
+	}
 	r.Body = call.arriving
 	s.grpc.ServeHTTP(w, r)
 	call.arriving.leave()

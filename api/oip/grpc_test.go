@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
@@ -62,6 +63,37 @@ func raw(model string, files ...[]byte) *inference.ModelInferRequest {
 		ModelName: model, RawInputContents: [][]byte{elements(files...)},
 		Inputs: []*inference.ModelInferRequest_InferInputTensor{{Name: "IMAGE", Datatype: "BYTES", Shape: []int64{int64(len(files)), 1}}},
 	}
+}
+
+// sizes are those of the last answer, whole and on the way.
+type sizes struct{ whole, sent int }
+
+func (*sizes) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (*sizes) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (*sizes) HandleConn(context.Context, stats.ConnStats)                       {}
+func (s *sizes) HandleRPC(_ context.Context, r stats.RPCStats) {
+	if in, ok := r.(*stats.InPayload); ok {
+		s.whole, s.sent = in.Length, in.CompressedLength
+	}
+}
+
+// TestGRPCCompresses: who compresses is answered compressed, and nobody else is.
+func TestGRPCCompresses(t *testing.T) {
+	c := dial(t, nil)
+	of := &sizes{}
+	conn, err := grpc.NewClient("passthrough:///"+c.addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(of))
+	require.NoError(t, err)
+	defer conn.Close()
+	asking := inference.NewGRPCInferenceServiceClient(conn)
+	r := raw("starter", photo(t, "banana.jpg"))
+	r.Outputs = []*inference.ModelInferRequest_InferRequestedOutputTensor{{Name: "attention"}}
+	plain, err := asking.ModelInfer(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, of.whole, of.sent)
+	small, err := asking.ModelInfer(t.Context(), r, grpc.UseCompressor("gzip"))
+	require.NoError(t, err)
+	require.Less(t, of.sent, of.whole)
+	require.Equal(t, plain.RawOutputContents, small.RawOutputContents)
 }
 
 // typed asks about a tensor in the fields of its type.
