@@ -123,13 +123,21 @@ func check(data []byte, o Options) (f format, d Declaration, err error) {
 	return f, d, nil
 }
 
+// panicError is a decoder's panic; what it says is not for the sender.
+type panicError struct {
+	error
+	Panic any
+}
+
+func (e *panicError) Unwrap() error { return e.error }
+
 // guard turns a decoder's failure into ErrImage, or into ErrFormat where it is
 // a kind of file that the decoder lacks. It also catches a panic: the decoders
 // of other people meet hostile bytes here, on the caller's goroutine.
 func guard(name string, decode func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("patch: decode %s: %v: %w", name, p, ErrImage)
+			err = &panicError{fmt.Errorf("patch: decode %s: damage that the decoder does not know: %w", name, ErrImage), p}
 		}
 	}()
 	if err := decode(); err != nil {
@@ -151,13 +159,18 @@ func guard(name string, decode func() error) (err error) {
 // inWords says what packages that unpack say in the words of formats.
 var inWords = strings.NewReplacer(
 	"unexpected EOF", "the file ends too early",
+	"EOF", "the file ends too early",
 	"flate: corrupt input before offset", "corrupt Deflate data before byte",
 	"zlib: invalid header", "no Deflate data",
 	"zlib: invalid checksum", "Deflate data have another checksum than they say",
 	"zlib: invalid dictionary", "Deflate data that need a dictionary",
 	"lzw: ", "LZW: ",
-	"ccitt: ", "fax: ",
+	"invalid input: magic number mismatch", "no Zstandard data",
+	"lzma: ", "LZMA: ",
+	"writeMatch: ", "LZMA: ",
 	"riff: ", "container: ",
+	"vp8: ", "", "vp8l: ", "",
+	"invalid format", "no picture in the container",
 )
 
 // lacks reports whether a decoder says that it knows no such kind of file. Of

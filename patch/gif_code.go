@@ -30,8 +30,9 @@ type gifCode struct {
 }
 
 var (
-	errGIFEnd  = errors.New("the LZW code ends before the pixels")
-	errGIFCode = errors.New("invalid LZW code")
+	errGIFEnd   = errors.New("the LZW code ends before the pixels")
+	errGIFShort = errors.New("truncated GIF: the file ends before the pixels")
+	errGIFCode  = errors.New("invalid LZW code")
 )
 
 func newGIFCode(ctx context.Context, data []byte, literal int) *gifCode {
@@ -61,7 +62,7 @@ func (g *gifCode) code() (int, error) {
 	for g.have < g.width {
 		for g.block == 0 { // a sub-block must be whole
 			if len(g.data) == 0 || len(g.data) < 1+int(g.data[0]) {
-				return 0, errGIFEnd
+				return 0, errGIFShort
 			}
 			if err := g.ctx.Err(); err != nil {
 				return 0, err

@@ -90,6 +90,9 @@ func lacking(format string, args ...any) error {
 
 func openTIFF(data []byte) (*tiffFile, error) {
 	d, err := openDirectory(data)
+	if err != nil && !errors.Is(err, errNoTIFF) {
+		err = fmt.Errorf("truncated TIFF: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,18 @@ import (
 	"golang.org/x/image/webp"
 )
 
-func webpConfig(data []byte) (image.Config, error) { return webp.DecodeConfig(bytes.NewReader(data)) }
+func webpConfig(data []byte) (image.Config, error) {
+	c, err := webp.DecodeConfig(bytes.NewReader(data))
+	return c, webpTruncated(data, err)
+}
+
+// webpTruncated says how much of a file there is, where it is not whole.
+func webpTruncated(data []byte, err error) error {
+	if whole := 8 + int64(binary.LittleEndian.Uint32(data[4:])); err != nil && int64(len(data)) < whole {
+		return fmt.Errorf("truncated WebP: %d of %d bytes: %w", len(data), whole, err)
+	}
+	return err
+}
 
 // webpFile is a still picture in its container (RFC 9649, section 2), without
 // what does not matter here.
@@ -26,7 +37,7 @@ type webpFile struct {
 	width, height int    // this one
 }
 
-var errWebP = errors.New("invalid format")
+var errWebP = errors.New("no picture in the container")
 
 // openWebP finds the picture's chunks.
 func openWebP(data []byte) (f webpFile, err error) {
@@ -88,6 +99,11 @@ func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 // decodeWebP reads a still picture or the first frame of an animation, which
 // is placed on its canvas over black, as PIL has it after dropping alpha.
 func decodeWebP(ctx context.Context, data []byte) (*image.NRGBA, error) {
+	m, err := decodeWebPFrame(ctx, data)
+	return m, webpTruncated(data, err)
+}
+
+func decodeWebPFrame(ctx context.Context, data []byte) (*image.NRGBA, error) {
 	f, at, moving := webpFrame(data)
 	if !moving {
 		f, err := openWebP(data)
@@ -284,6 +300,11 @@ func webpRow(dst, y, u, v []byte) {
 // kept of each macroblock, and a lossless one the three small pictures that
 // describe it and its codes.
 func webpCost(data []byte, w, h int) (int64, error) {
+	n, err := webpFrameCost(data, w, h)
+	return n, webpTruncated(data, err)
+}
+
+func webpFrameCost(data []byte, w, h int) (int64, error) {
 	bytes := 4 * int64(w) * int64(h)
 	f, _, moving := webpFrame(data)
 	if !moving {

@@ -137,10 +137,29 @@ func OpenAs(ctx context.Context, data []byte, as Colors) (*Reader, error) {
 	r := readers.Get().(*Reader)
 	r.as = as
 	if err := r.open(ctx, data); err != nil {
+		err = r.truncated(err)
 		r.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// truncated says of an error that is the file's end where that is.
+func (r *Reader) truncated(err error) error {
+	if !errors.Is(err, errCut) {
+		return err
+	}
+	where := "before its pixels"
+	switch {
+	case r.Width == 0 || r.ring == 0 && !r.Lossless:
+	case r.Scans:
+		where = "before the end of its scans"
+	case r.Lossless:
+		where = fmt.Sprintf("in row %d of %d", min(r.plain.rows*r.maxV, r.Height), r.Height)
+	default:
+		where = fmt.Sprintf("in row %d of %d", min(8*r.done*r.maxV, r.Height), r.Height)
+	}
+	return fmt.Errorf("truncated JPEG: %w after %d bytes, %s", err, len(r.file.data), where)
 }
 
 // Close gives the reader's memory to the next.
@@ -212,7 +231,7 @@ func (r *Reader) Row(buf []byte, y, x, n int) []byte {
 }
 
 // Err is what was wrong with the rows so far.
-func (r *Reader) Err() error { return r.err }
+func (r *Reader) Err() error { return r.truncated(r.err) }
 
 // Finish reads the rest of the file and says whether it was whole.
 func (r *Reader) Finish() error {
@@ -225,7 +244,7 @@ func (r *Reader) Finish() error {
 	if r.err == nil {
 		r.err = r.ending()
 	}
-	return r.err
+	return r.truncated(r.err)
 }
 
 // Planes decodes the whole file to planes with blocks of size × size samples:
@@ -236,14 +255,15 @@ func (r *Reader) Planes(size int) ([]Plane, error) {
 		return nil, fmt.Errorf("planes of lossless coding: %w", ErrUnsupported)
 	}
 	r.size, r.ring = size, r.down
-	if err := r.begin(); err != nil {
-		return nil, err
+	err := r.begin()
+	if err == nil {
+		err = r.rows(r.down)
 	}
-	if err := r.rows(r.down); err != nil {
-		return nil, err
+	if err == nil {
+		err = r.ending()
 	}
-	if err := r.ending(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, r.truncated(err)
 	}
 	planes := make([]Plane, r.Components)
 	for i := range planes {
