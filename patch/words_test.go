@@ -63,7 +63,7 @@ func TestTruncated(t *testing.T) {
 		{"rgb_raw.tif", "truncated TIFF: "},
 		{"rgb_lzw.tif", "truncated TIFF: "},
 		{"lossless.webp", "truncated WebP: "},
-		{"lossy.webp", "truncated WebP: "},
+		{"lossy67x45.webp", "truncated WebP: "},
 	} {
 		data := files[c.name]
 		if data == nil {
