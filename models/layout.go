@@ -64,11 +64,14 @@ type layout struct {
 
 // layouts are those that are read. Of several with one anchor the model type
 // decides.
-var layouts = []layout{timmViT, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceDINOv3, huggingFaceBEiT, huggingFaceCLIP, huggingFaceSigLIP,
+var layouts = []layout{timmViT, timmNaFlex, huggingFaceViT, huggingFaceDINOv2, huggingFaceDINOv2Registers, huggingFaceDINOv3, huggingFaceBEiT, huggingFaceCLIP, huggingFaceSigLIP,
 	huggingFaceBLIP, huggingFaceAIMv2, huggingFacePixio, huggingFaceTIPS, huggingFaceRADIO, openCLIP}
 
 // layoutOf recognises a layout by its anchor and the model type.
 func (l *loader) layoutOf() (layout, error) {
+	if err := l.refused(); err != nil {
+		return layout{}, err
+	}
 	return l.layoutAmong(layouts)
 }
 
@@ -80,7 +83,9 @@ func (l *loader) layoutAmong(layouts []layout) (layout, error) {
 		}
 	}
 	for _, y := range layouts {
-		anchors = append(anchors, fmt.Sprintf("%s (%s)", y.anchor, y.library))
+		if a := fmt.Sprintf("%s (%s)", y.anchor, y.library); !slices.Contains(anchors, a) {
+			anchors = append(anchors, a)
+		}
 		if !l.Has(y.anchor) {
 			continue
 		}
@@ -107,10 +112,10 @@ func (l *loader) layoutAmong(layouts []layout) (layout, error) {
 		}
 		if !known[l.config.ModelType] {
 			return layout{}, fmt.Errorf("config.json: model_type %q is not supported, want one of %s, or a checkpoint of timm's of the same model; none of its %d tensors is %s",
-				l.config.ModelType, strings.Join(slices.Sorted(maps.Keys(known)), ", "), len(l.tensors), strings.Join(slices.Compact(anchors), " or "))
+				l.config.ModelType, strings.Join(slices.Sorted(maps.Keys(known)), ", "), len(l.tensors), strings.Join(anchors, " or "))
 		}
 	}
-	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s", len(l.tensors), strings.Join(slices.Compact(anchors), " or "))
+	return layout{}, fmt.Errorf("no known layout of a Vision Transformer: none of its %d tensors is %s", len(l.tensors), strings.Join(anchors, " or "))
 }
 
 // patchProjection reads the patch projection and with it the dim and the

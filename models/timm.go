@@ -42,6 +42,11 @@ func readTimm(l *loader) error {
 	if err := l.positions("pos_embed", image, by); err != nil {
 		return err
 	}
+	return l.timmBody()
+}
+
+// timmBody reads what comes behind the embedding.
+func (l *loader) timmBody() error {
 	if err := l.timmForm(); err != nil {
 		return err
 	}
@@ -72,7 +77,7 @@ func readTimm(l *loader) error {
 	}
 	l.Skip(append(beside, "mask_token", "local_cls_norm.", "projectors.", "rope.freqs_cos", "rope.freqs_sin")...)
 	l.skipIndices()
-	err = errors.Join(l.timmFacts(), l.timmCompare())
+	err := errors.Join(l.timmFacts(), l.timmCompare())
 	if err == nil {
 		err = l.timmRope()
 	}

@@ -25,6 +25,8 @@ type timmArch struct {
 	block                            string             // timm's class of its blocks
 	prefixPooled                     bool               // pooling takes prefix tokens in
 	probeHeads                       int                // of attention pooling; 0: there is none
+	image                            int                // side of the input
+	positions                        string             // of NaFlexVit: how they are brought to another grid
 }
 
 // timmArchTable is written by testdata/make_archs.py.
@@ -41,7 +43,7 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 	all := map[string]timmArch{}
 	for _, row := range rows[1:] {
 		var a timmArch
-		for i, n := range []*int{&a.dim, &a.heads, &a.depth, &a.hidden, &a.patch} {
+		for i, n := range []*int{&a.dim, &a.heads, &a.depth, &a.hidden, &a.patch, &a.image} {
 			if *n, err = strconv.Atoi(row[1+i]); err != nil {
 				panic(fmt.Sprintf("models: timm_archs.csv: %v", err))
 			}
@@ -52,6 +54,7 @@ var timmArchs = sync.OnceValue(func() map[string]timmArch {
 		}
 		a.eps, a.act = float32(eps), activations[row[8]]
 		a.last, a.rms, a.block, a.prefixPooled = row[10], row[11] == "rmsnorm", row[12], row[13] == "True"
+		a.positions = row[15]
 		if a.probeHeads, err = strconv.Atoi(row[14]); err != nil {
 			panic(fmt.Sprintf("models: timm_archs.csv: %v", err))
 		}

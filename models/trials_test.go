@@ -129,7 +129,7 @@ func TestMessagesNameTheFamily(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"pvt_v2","architectures":["PvtV2ForImageClassification"]}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), pack(`{"pvt_v2.a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`, 24), 0o600))
 	_, err := Open(dir, Options{})
-	require.ErrorContains(t, err, `model_type "pvt_v2" is not supported, want one of`)
+	require.ErrorContains(t, err, `model_type "pvt_v2" is not supported: it is hierarchical`)
 	l := loaderFor(t, `{"architecture":"eva9_base_patch14_224"}`, "")
 	require.ErrorContains(t, l.otherFamily(), `architecture "eva9_base_patch14_224" is not supported`)
 	require.NoError(t, loaderFor(t, `{"architecture":"vit_tiny_patch16_224"}`, "").otherFamily())

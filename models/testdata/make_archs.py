@@ -13,6 +13,7 @@ import torch
 from timm.layers import pos_embed_sincos as rope
 from timm.models.beit import Beit
 from timm.models.eva import Eva
+from timm.models.naflexvit import NaFlexVit
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
@@ -22,7 +23,19 @@ ACTS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiL
 
 def read(m):
     """What this project's layout covers: a patch convolution and blocks of one kind."""
+    if isinstance(m, NaFlexVit):
+        return m.embeds.is_linear and m.embeds.channels_last and m.embeds.norm_input is None and not m.embeds.pos_embed_use_grid_sample
     return isinstance(m, (VisionTransformer, VisionTransformerRelPos, Eva, Beit)) and type(m.patch_embed).__name__ == "PatchEmbed"
+
+
+def embedding(m):
+    """Patch size, input size, and of NaFlexVit how positions are brought to another grid."""
+    if not isinstance(m, NaFlexVit):
+        return m.patch_embed.patch_size[0], m.patch_embed.img_size[0], ""
+    e = m.embeds
+    how = [e.pos_embed_interp_mode] if e.pos_embed_type == "learned" else [e.pos_embed_type]
+    how += [word for word, on in (("antialias", e.pos_embed_antialias), ("corners", e.pos_embed_align_corners), ("proportion", e.pos_embed_ar_preserving)) if on]
+    return e.patch_size[0], m.default_cfg["input_size"][1], "+".join(how)
 
 
 def last(m):
@@ -77,19 +90,20 @@ def rotary(name, m):
 here = Path(__file__).parent.parent
 with open(here / "timm_archs.csv", "w", newline="") as f, open(here / "timm_ropes.csv", "w", newline="") as g:
     out, ropes = csv.writer(f, lineterminator="\n"), csv.writer(g, lineterminator="\n")
-    out.writerow(["arch", "dim", "heads", "depth", "hidden", "patch", "image", "eps", "act", "pool", "last_norm", "norm", "block", "prefix_pooled", "probe_heads"])
+    out.writerow(["arch", "dim", "heads", "depth", "hidden", "patch", "image", "eps", "act", "pool", "last_norm", "norm", "block", "prefix_pooled", "probe_heads", "positions"])
     ropes.writerow(["arch", "kind", "temperature", "offset", "indexing", "ref_h", "ref_w", "half", "section"])
-    for name in timm.list_models(["vit_*", "deit*", "test_vit*", "flexivit*", "eva*", "beit*", "aimv2*"]):
+    for name in timm.list_models(["vit_*", "deit*", "test_vit*", "flexivit*", "eva*", "beit*", "aimv2*", "naflexvit*"]):
         with torch.device("meta"):
             m = timm.create_model(name, num_classes=5)
         if not read(m):
             continue
         b, probe = m.blocks[0], getattr(m, "attn_pool", None)
+        patch, image, positions = embedding(m)
         (eps,), (norm,) = {n.eps for n in norms(m)}, {NORMS[type(n).__name__] for n in norms(m)}
         out.writerow([
-            name, m.embed_dim, heads(b), len(m.blocks), hidden(b), m.patch_embed.patch_size[0], m.patch_embed.img_size[0],
+            name, m.embed_dim, heads(b), len(m.blocks), hidden(b), patch, image,
             eps, act(b), m.global_pool, last(m), norm, kind(b), getattr(m, "pool_include_prefix", isinstance(m, Eva) and probe is not None),
-            probe.num_heads if probe is not None else 0,
+            probe.num_heads if probe is not None else 0, positions,
         ])
         if row := rotary(name, m):
             ropes.writerow(row)

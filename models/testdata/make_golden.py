@@ -99,7 +99,7 @@ def tap_timm_probe(pool, probe):
     """Has AttentionPoolLatent tell its probabilities, which it does not by itself."""
     asis = pool.forward
 
-    def forward(x):
+    def forward(x, attn_mask=None):
         k, v = pool.kv(x).chunk(2, -1)
         o, a = attend(pool.q(pool.latent).expand(len(x), -1, -1), k, v, pool.num_heads)
         o = pool.proj(o)
@@ -405,6 +405,12 @@ def timm_qk_norm():
         "timm_qk_norm", "vit_tiny_patch16_224", 340, INCEPTION, num_classes=5, qk_norm=True, norm_layer="rmsnorm", scale_attn_norm=True,
         scale_mlp_norm=True,
     )
+
+
+@family
+def timm_naflex():
+    """NaFlexVit: the projection a matrix over pixels, positions a grid of 16x16 brought to 4x2 by an antialiased triangle."""
+    timm_case("timm_naflex", "naflexvit_base_patch16_siglip", 430, INCEPTION, size=(64, 32), num_classes=0, patch_size=16, mlp_ratio=3.0)
 
 
 # --- transformers -------------------------------------------------------
