@@ -12,5 +12,8 @@ temporary
 bash ci/build.sh "$here/vitserve"
 export VITSERVE=$here/vitserve CLIENTS_BIG=$here/big PYTHONDONTWRITEBYTECODE=1
 "$python" scripts/clients/checkpoint.py "$CLIENTS_BIG"
-"$python" -W ignore -m unittest discover -s scripts/clients
+# A process each: both of Triton's and KServe's clients call their messages inference.ModelInferRequest.
+for tests in scripts/clients/test_*.py; do
+  "$python" -W ignore -m unittest discover -s scripts/clients -p "$(basename "$tests")"
+done
 node --test --test-timeout=120000 --test-reporter=spec scripts/clients/*.test.mjs
