@@ -226,6 +226,9 @@ func (c *Checkpoint) read(l *loader) error {
 	if l.Reader, err = newReader(c.files...); err != nil {
 		return err
 	}
+	if err := l.config.refused(); err != nil {
+		return err
+	}
 	layout, err := l.layoutOf()
 	if err != nil {
 		return err

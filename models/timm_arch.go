@@ -193,5 +193,5 @@ func (l *loader) otherFamily() error {
 	if _, known := timmArchs()[l.config.Architecture]; known {
 		return nil
 	}
-	return fmt.Errorf("config.json: architecture %q is not supported: it is none of timm's plain VisionTransformers, whose layout is read", l.config.Architecture)
+	return fmt.Errorf("config.json: architecture %q is not supported: it is none of timm's plain VisionTransformers, whose layout is read; a checkpoint of one of those would be read, or an architecture in config.json that is one, if this one only has another name", l.config.Architecture)
 }

@@ -135,3 +135,36 @@ func TestMessagesNameTheFamily(t *testing.T) {
 	require.NoError(t, loaderFor(t, `{"architecture":"vit_tiny_patch16_224"}`, "").otherFamily())
 	require.NoError(t, loaderFor(t, `{"model_type":"vit"}`, "").otherFamily())
 }
+
+// TestRefusedFamilies: what is no plain Vision Transformer is refused by its
+// name and with the reason, before its tensors are listed, and what is one is
+// not.
+func TestRefusedFamilies(t *testing.T) {
+	for name, why := range map[string]string{
+		"vit_small_r26_s32_224": "hybrid", "vit_tiny_r_s16_p8_384": "hybrid", "vit_base_resnet50d_224": "hybrid", "vit_base_mci_224": "hybrid",
+		"samvit_base_patch16": "SAM", "swin_tiny_patch4_window7_224": "hierarchical", "swinv2_base_window8_256": "hierarchical", "hiera_tiny_224": "hierarchical",
+		"convnext_base": "convolutional", "resnet50": "convolutional", "tf_efficientnet_b0": "convolutional", "qwen3_vit_88m": "language model",
+	} {
+		err := loaderFor(t, `{"architecture":"`+name+`"}`, "").config.refused()
+		require.ErrorContains(t, err, why, name)
+		require.ErrorContains(t, err, "want a plain Vision Transformer")
+	}
+	for name, why := range map[string]string{"swin": "windows", "resnet": "no attention", "yolos": "detector", "vitpose": "detector", "vitdet": "windows", "bert": "no photos"} {
+		require.ErrorContains(t, loaderFor(t, `{"model_type":"`+name+`"}`, "").config.refused(), why, name)
+	}
+	for name := range timmArchs() {
+		require.NoError(t, loaderFor(t, `{"architecture":"`+name+`"}`, "").config.refused())
+	}
+	for _, y := range layouts {
+		for _, name := range y.types {
+			require.NoError(t, loaderFor(t, `{"model_type":"`+name+`"}`, "").config.refused())
+		}
+	}
+	require.NoError(t, (*config)(nil).refused())
+
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"swin"}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), pack(`{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`, 24), 0o600))
+	_, err := Open(dir, Options{})
+	require.ErrorContains(t, err, ": it is a hierarchical model, and its grid of patches shrinks")
+}
