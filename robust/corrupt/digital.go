@@ -10,15 +10,8 @@ import (
 )
 
 // compress is what a JPEG file of a quality keeps, see jpeg.Compressed.
-func compress(w *work, dst, src *Picture, quality int) {
-	a := image.NRGBA{Pix: take(&w.bytes, 4*src.W*src.H), Stride: 4 * src.W, Rect: image.Rect(0, 0, src.W, src.H)}
-	b := a
-	b.Pix = take(&w.bytes, 4*src.W*src.H)
-	src.copyTo(&a)
-	jpeg.Compressed(&b, &a, quality)
-	for from, to := b.Pix, dst.Pix; len(to) >= 3; from, to = from[4:], to[3:] {
-		to[0], to[1], to[2] = from[0], from[1], from[2]
-	}
+func compress(_ *work, dst, src *Picture, quality int) {
+	jpeg.Compressed(dst.Pix, src.Pix, src.W, src.H, quality)
 }
 
 // pixelate averages boxes of pixels and enlarges the result, by repetition; the

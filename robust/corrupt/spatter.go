@@ -63,60 +63,76 @@ func (w *work) water(dst, src *Picture, liquid field, s drops) {
 		layer[i] = uint8(v * 255)
 	}
 	far := w.distances(w.edges(layer, h, wd, 50, 150), h, wd)
+	const most = 20
 	for i, v := range far {
-		far[i] = min(v, 20)
+		if v > most {
+			far[i] = most
+		}
 	}
 	depth := take(&w.bytes, h*wd)
-	window(far, h, wd, func(i int, at *[9]float32) {
-		sum := 0.0
-		for _, v := range at {
-			sum += float64(v)
+	windows(w, &w.floats, far, h, wd, func(y int, a, b, c []float64) {
+		to := depth[y*wd:][:wd]
+		for x := range to {
+			sum := a[x] + a[x+1] + a[x+2] + b[x] + b[x+1] + b[x+2] + c[x] + c[x+1] + c[x+2]
+			to[x] = uint8(float32(sum * (1.0 / 9)))
 		}
-		depth[i] = uint8(float32(sum * (1.0 / 9)))
 	})
 	equalise(depth)
 	lit := take(&w.bytes, h*wd)
-	window(depth, h, wd, func(i int, at *[9]uint8) { // light from the upper left
-		v := -2*int(at[0]) - int(at[1]) - int(at[3]) + int(at[4]) + int(at[5]) + int(at[7]) + 2*int(at[8])
-		lit[i] = uint8(min(max(v, 0), 255))
+	windows(w, &w.bytes, depth, h, wd, func(y int, a, b, c []uint8) { // light from the upper left
+		to := lit[y*wd:][:wd]
+		for x := range to {
+			v := -2*int(a[x]) - int(a[x+1]) - int(b[x]) + int(b[x+1]) + int(b[x+2]) + int(c[x+1]) + 2*int(c[x+2])
+			to[x] = uint8(min(max(v, 0), 255))
+		}
 	})
 	m := far
-	highest := float32(0)
-	window(lit, h, wd, func(i int, at *[9]uint8) {
-		sum := 0
-		for _, v := range at {
-			sum += int(v)
+	highest := 0.0
+	windows(w, &w.bytes, lit, h, wd, func(y int, a, b, c []uint8) {
+		to, of := m[y*wd:][:wd], layer[y*wd:][:wd]
+		for x := range to {
+			sum := int(a[x]) + int(a[x+1]) + int(a[x+2]) + int(b[x]) + int(b[x+1]) + int(b[x+2]) + int(c[x]) + int(c[x+1]) + int(c[x+2])
+			v := float64(of[x]) * float64((2*sum+9)/18)
+			to[x] = v
+			if v > highest {
+				highest = v
+			}
 		}
-		m[i] = float32(layer[i]) * float32((2*sum+9)/18)
-		highest = max(highest, m[i])
 	})
 	color := [3]float32{175.0 / 255, 238.0 / 255, 238.0 / 255}
 	strength := float32(s.strength)
-	for i, v := range m {
+	for i, f := range m {
+		v := float32(f)
 		if highest > 0 {
-			v = v / highest * strength
+			v = v / float32(highest) * strength
 		}
 		for c, k := range color {
 			x := float32(src.Pix[3*i+c])/255 + v*k
-			dst.Pix[3*i+c] = uint8(min(max(x, 0), 1) * 255)
+			if x > 1 {
+				x = 1
+			}
+			dst.Pix[3*i+c] = uint8(x * 255)
 		}
 	}
 }
 
-// window calls f for each value with the 3 × 3 around it; the border is
-// reflected (c b | a b c).
-func window[T any](v []T, h, w int, f func(i int, at *[9]T)) {
-	var at [9]T
+// windows calls f for each row with the rows around it, each with one value more
+// on either side; the border is reflected (c b | a b c).
+func windows[T any](w *work, of *[]lease[T], v []T, h, wd int, f func(y int, a, b, c []T)) {
+	wide := take(of, 3*(wd+2))
+	var rows [3][]T
+	fill := func(y int) []T {
+		from, to := v[y*wd:][:wd], wide[y%3*(wd+2):][:wd+2]
+		copy(to[1:], from)
+		to[0], to[wd+1] = from[min(1, wd-1)], from[max(wd-2, 0)]
+		return to
+	}
+	rows[0], rows[1] = fill(0), fill(min(1, h-1))
 	for y := range h {
-		a, b, c := v[reflect101(y-1, h)*w:][:w], v[y*w:][:w], v[reflect101(y+1, h)*w:][:w]
-		for x := range w {
-			l, r := max(x-1, 1-x), x+1
-			if r == w {
-				r = max(w-2, 0)
-			}
-			at = [9]T{a[l], a[x], a[r], b[l], b[x], b[r], c[l], c[x], c[r]}
-			f(y*w+x, &at)
+		if y+1 < h {
+			rows[(y+1)%3] = fill(y + 1)
 		}
+		f(y, rows[reflect101(y-1, h)%3], rows[y%3], rows[reflect101(y+1, h)%3])
 	}
 }
 
@@ -221,40 +237,37 @@ func ridge(size []int, at, stride, gx, gy int) bool {
 //
 // Borgefors, "Distance Transformations in Digital Images",
 // https://doi.org/10.1016/S0734-189X(86)80047-0.
-func (w *work) distances(v []uint8, h, wd int) []float32 {
-	const straight, diagonal, knight, beyond = 1, 1.4, 2.1969, 1 << 20
+func (w *work) distances(v []uint8, h, wd int) []float64 {
+	// In OpenCV's fixed point: the steps times 2¹⁶.
+	const straight, diagonal, knight, beyond = 1 << 16, 91750, 143976, 1 << 60
 	stride := wd + 4
-	d := make([]float32, (h+4)*stride)
+	d := take(&w.ints, (h+4)*stride)
 	for i := range d {
 		d[i] = beyond
 	}
-	steps := [8]struct {
-		at int
-		by float32
-	}{
-		{-1, straight}, {-stride, straight}, {-stride - 1, diagonal}, {-stride + 1, diagonal},
-		{-stride - 2, knight}, {-stride + 2, knight}, {-2*stride - 1, knight}, {-2*stride + 1, knight},
-	}
 	for y := range h {
-		for x := range wd {
-			i := (y+2)*stride + x + 2
-			if v[y*wd+x] == 0 {
-				d[i] = 0
-				continue
+		row := d[(y+2)*stride:]
+		one, two := d[(y+1)*stride:], d[y*stride:]
+		for x, b := range v[y*wd:][:wd] {
+			best := 0
+			if b != 0 {
+				best = min(
+					row[x+1]+straight, one[x+2]+straight, one[x+1]+diagonal, one[x+3]+diagonal,
+					one[x]+knight, one[x+4]+knight, two[x+1]+knight, two[x+3]+knight)
 			}
-			for _, s := range steps {
-				d[i] = min(d[i], d[i+s.at]+s.by)
-			}
+			row[x+2] = best
 		}
 	}
-	out := make([]float32, h*wd)
+	out := take(&w.floats, h*wd)
 	for y := h - 1; y >= 0; y-- {
+		row := d[(y+2)*stride:]
+		one, two := d[(y+3)*stride:], d[min(y+4, h+3)*stride:]
 		for x := wd - 1; x >= 0; x-- {
-			i := (y+2)*stride + x + 2
-			for _, s := range steps {
-				d[i] = min(d[i], d[i-s.at]+s.by)
-			}
-			out[y*wd+x] = d[i]
+			best := min(
+				row[x+2], row[x+3]+straight, one[x+2]+straight, one[x+1]+diagonal, one[x+3]+diagonal,
+				one[x]+knight, one[x+4]+knight, two[x+1]+knight, two[x+3]+knight)
+			row[x+2] = best
+			out[y*wd+x] = float64(float32(best) * (1.0 / (1 << 16)))
 		}
 	}
 	return out
