@@ -18,6 +18,7 @@ func writeHTML(w io.Writer, r *robust.Report) error {
 		p.Text(line)
 	}
 	corruptionsHTML(p, r)
+	galleryHTML(p, r)
 	curvesHTML(p, r)
 	calibrationHTML(p, r)
 	if len(r.Detections) > 0 {
@@ -25,7 +26,6 @@ func writeHTML(w io.Writer, r *robust.Report) error {
 		p.Text("How well each score tells photos of other things from those that the model knows: AUROC 1 is always, 0.5 not at all; FPR95 is the share of known photos that is taken for outliers where 95 % of these are found.")
 		p.Table(detections(r))
 	}
-	galleryHTML(p, r)
 	p.Heading(2, "By cell")
 	p.Table(cells(r))
 	if len(r.Against) > 0 {
@@ -107,32 +107,29 @@ var curves = []struct {
 
 // curvesHTML draws a line for each name that has several levels, by suite.
 func curvesHTML(p *chart.Page, r *robust.Report) {
-	type group struct {
-		name  string
-		names []string
-	}
-	var groups []group
+	var suites []string
+	names := map[string][]string{}
+	levels := map[string]int{}
 	for i := range r.Results {
 		x := &r.Results[i]
 		if x.Severity == 0 {
 			continue
 		}
-		g := x.Suite
-		if len(groups) == 0 || groups[len(groups)-1].name != g {
-			groups = append(groups, group{name: g})
+		if names[x.Suite] == nil {
+			suites = append(suites, x.Suite)
 		}
-		at := &groups[len(groups)-1]
-		if !slices.Contains(at.names, x.Name) {
-			at.names = append(at.names, x.Name)
+		if levels[x.Name]++; levels[x.Name] == 2 { // a point is no curve
+			names[x.Suite] = append(names[x.Suite], x.Name)
+		} else if names[x.Suite] == nil {
+			names[x.Suite] = []string{}
 		}
 	}
-	for _, g := range groups {
+	for _, suite := range suites {
 		const most = 8 // lines a chart
-		for lo := 0; lo < len(g.names); lo += most {
-			names := g.names[lo:min(lo+most, len(g.names))]
-			p.Heading(2, strings.Join(headings(g.name, names), ": "))
+		for part := range slices.Chunk(names[suite], most) {
+			p.Heading(2, strings.Join(headings(suite, part), ": "))
 			for _, c := range curves {
-				if l := lines(r, names, c.of); len(l) > 0 {
+				if l := lines(r, part, c.of); len(l) > 0 {
 					p.Lines(chart.Lines{Title: c.title, X: "severity", Y: c.y, Lines: l})
 				}
 			}
@@ -218,7 +215,7 @@ func galleryHTML(p *chart.Page, r *robust.Report) {
 		}
 		p.Picture(x.Disturbed, fmt.Sprintf("%s: %s, %.1f %%", x.Cell, x.Answer, 100*x.AnswerScore))
 		if x.DisturbedMap != nil {
-			p.Picture(x.DisturbedMap, x.Cell+": where the model looked")
+			p.Picture(x.DisturbedMap, "where the model looked")
 		}
 	}
 }

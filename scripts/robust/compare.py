@@ -36,7 +36,15 @@ if not rows:
     sys.exit(1)
 difference = [a - b for _, a, b, *_ in rows]
 print(f"mean difference {sum(difference) / len(rows):+.2f} points, largest {max(map(abs, difference)):.1f}")
-print("| cell | vitserve | Python | its 95 % interval | ECE | | NLL | | |\n|---|---|---|---|---|---|---|---|---|")
-for key, a, b, low, high, e, f, n, m, note in rows:
-    print(f"| {key} | {a:.1f} | {b:.1f} | {low:.1f}–{high:.1f} | {e:.3f} | {f:.3f} | {n:.3f} | {m:.3f} | {note} |")
+print("| corruption | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|")
+table = {}
+for key, a, b, *_, note in rows:
+    name, _, severity = key.partition("/")
+    table.setdefault(name, {})[severity or "1"] = f"{a:.1f} ({b:.1f})" + (" outside" if note else "")
+for name, row in table.items():
+    print(f"| {name.replace('_', ' ')} | " + " | ".join(row.get(str(s), "") for s in range(1, 6)) + " |")
+print("\nECE and NLL, vitserve and Python:")
+for key, _, _, _, _, e, f, n, m, note in rows:
+    if note or key == "clean":
+        print(f"{key}: {e:.4f} {f:.4f}, {n:.4f} {m:.4f}")
 sys.exit(0 if inside == len(rows) else 1)
