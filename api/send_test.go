@@ -82,7 +82,7 @@ func TestFormats(t *testing.T) {
 func TestPictures(t *testing.T) {
 	c := start(t, nil)
 	bus := photo(t, "school_bus.png")
-	sizes := map[string]image.Point{"overlay": {X: 320, Y: 240}, "heat": {X: 64, Y: 64}, "sheet": {X: 28 + 3*116, Y: 28 + 6*116}}
+	sizes := map[string]image.Point{"overlay": {X: 320, Y: 240}, "heat": {X: 64, Y: 64}, "sheet": {X: 64 + 3*116, Y: 64 + 6*116}}
 	for kind, size := range sizes {
 		for query, format := range map[string]string{"": "png", "&quality=30": "jpeg", "&format=jpeg": "jpeg", "&colors=viridis&upsample=nearest": "png"} {
 			r := c.post("/v1/explain?picture="+kind+query, bus)

@@ -24,7 +24,7 @@ func zstdMemory(code []byte) (int64, error) {
 		window = h.FrameContentSize
 	}
 	if window > zstdWindow {
-		return 0, fmt.Errorf("Zstandard with a window of %d bytes, want at most %d", window, zstdWindow)
+		return 0, fmt.Errorf("a Zstandard window of %d bytes, want at most %d", window, zstdWindow)
 	}
 	return int64(window)*2 + 2<<20, nil
 }

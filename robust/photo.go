@@ -21,13 +21,6 @@ type Photo struct {
 	Read func(ctx context.Context, c Cell) ([]byte, error)
 }
 
-// loaded is a photo on its way.
-type loaded struct {
-	subject
-	o    *Options
-	size [2]int // height, width of the model's input; zero in PhotoMode
-}
-
 // picture decodes a file as the mode wants it.
 func (o *Options) picture(ctx context.Context, t *patch.Transform, data []byte) (*corrupt.Picture, error) {
 	if o.Mode == PhotoMode {
