@@ -100,10 +100,12 @@ func passed(name string) bool {
 	return strings.HasPrefix(name, "triton_")
 }
 
-// read reads the parameters of a request.
-func read(ps []parameter) (*ask, error) {
+// read reads the parameters of a request by the rows of the table.
+func read(rows []row, ps []parameter) (*ask, error) {
 	a := &ask{embedding: vit.Embedding{Pool: vit.PoolModel}}
-	rows := table()
+	if len(ps) == 0 {
+		return a, nil
+	}
 	r := op.Asking[ask]{Ask: a}
 	for _, row := range rows {
 		r.Table = append(r.Table, row.Parameter)

@@ -53,17 +53,17 @@ func (d *dialect) infer(ctx context.Context, c op.Call, r *request) (*response, 
 		return nil, err
 	}
 	var spent spent
-	a, err := answer(ctx, c, t, r, &spent)
+	a, err := d.answer(ctx, c, t, r, &spent)
 	d.stats.add(t.name(), time.Since(began), spent, err)
 	return a, err
 }
 
 // answer is infer of a model that is there.
-func answer(ctx context.Context, c op.Call, t target, r *request, spent *spent) (*response, error) {
+func (d *dialect) answer(ctx context.Context, c op.Call, t target, r *request, spent *spent) (*response, error) {
 	if len(r.inputs) != 1 {
 		return nil, value("%d inputs of model %s, want 1: %s", len(r.inputs), t.name(), t.input)
 	}
-	a, err := read(r.parameters)
+	a, err := read(d.rows, r.parameters)
 	if err != nil {
 		return nil, err
 	}

@@ -26,11 +26,14 @@ import (
 )
 
 // dialect is a server's side of the protocol.
-type dialect struct{ stats *statistics }
+type dialect struct {
+	stats *statistics
+	rows  []row // the table of parameters
+}
 
 // Dialect returns the protocol, to be mounted. Its statistics begin at zero.
 func Dialect() op.Dialect {
-	d := &dialect{stats: newStatistics()}
+	d := &dialect{stats: newStatistics(), rows: table()}
 	return op.Dialect{Name: "oip", Routes: d.routes(), RPC: d.rpc(), Fail: fail}
 }
 
