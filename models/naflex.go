@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
@@ -22,13 +23,16 @@ var timmNaFlex = layout{
 
 // naflexRules are how positions are brought to another grid, by what
 // timm_archs.csv says of an architecture: filter, whether it is antialiased,
-// whether corners are aligned, and whether the table keeps its proportions,
-// which no square input can tell.
+// whether corners are aligned, and whether the table keeps its proportions.
+// Those of rows and of columns are interpolated apart, which is bilinear where
+// they are added up.
 var naflexRules = map[string]patch.PosRule{
-	"bicubic+antialias":            patch.PosTimm,
-	"bicubic+antialias+proportion": patch.PosTimm,
-	"bilinear+antialias":           patch.PosBilinear,
-	"bilinear+proportion":          patch.PosRADIO,
+	"bicubic+antialias":               patch.PosTimm,
+	"bicubic+antialias+proportion":    patch.PosTimmSquare,
+	"bilinear+antialias":              patch.PosBilinear,
+	"bilinear+proportion":             patch.PosRADIO,
+	"bilinear+corners+proportion":     patch.PosRADIOCorners,
+	"factorized+antialias+proportion": patch.PosRADIO,
 }
 
 // readNaFlex reads the layout of timm's NaFlexVit: the patch projection is a
@@ -37,7 +41,7 @@ var naflexRules = map[string]patch.PosRule{
 // Names and order of operations: timm/models/naflexvit.py of
 // https://github.com/huggingface/pytorch-image-models.
 func readNaFlex(l *loader) error {
-	const weight, positions = "embeds.proj.weight", "embeds.pos_embed"
+	const weight = "embeds.proj.weight"
 	arch := ""
 	if l.config != nil {
 		arch = l.config.Architecture
@@ -51,10 +55,15 @@ func readNaFlex(l *loader) error {
 		return fmt.Errorf("config.json: architecture %s has positions of the kind %q, which are not supported", arch, a.positions)
 	}
 	l.rule = rule
-	l.cfg.Dim, l.cfg.Patch = l.Dim(weight, 0, 2), [2]int{a.patch, a.patch}
+	inputs := l.Dim(weight, 1, 2)
+	side := int(math.Sqrt(float64(inputs / 3)))
+	if side < 1 || 3*side*side != inputs {
+		return fmt.Errorf("%s takes %d values, want three channels of a square patch", weight, inputs)
+	}
+	l.cfg.Dim, l.cfg.Patch = l.Dim(weight, 0, 2), [2]int{side, side}
 	l.decide("dim", l.cfg.Dim, "shape of %s", weight)
-	l.decide("patch", sizeText(l.cfg.Patch), "architecture %s", arch)
-	l.raw.proj = channelsFirst(l.Get(weight, l.cfg.Dim, 3*a.patch*a.patch), a.patch)
+	l.decide("patch", sizeText(l.cfg.Patch), "shape of %s", weight)
+	l.raw.proj = channelsFirst(l.Get(weight, l.cfg.Dim, inputs), side)
 	l.raw.projBias = l.Maybe("embeds.proj.bias", l.cfg.Dim)
 	l.prefixToken("embeds.cls_token")
 	l.prefixToken("embeds.reg_token")
@@ -65,18 +74,41 @@ func readNaFlex(l *loader) error {
 	if image == [2]int{} {
 		image, by = [2]int{a.image, a.image}, "architecture "+arch
 	}
-	grid := [2]int{l.Dim(positions, 1, 4), l.Dim(positions, 2, 4)}
-	if pos := l.Get(positions, grid[0], grid[1], l.cfg.Dim); pos.Shape().TotalSize() == grid[0]*grid[1]*l.cfg.Dim {
-		l.raw.pos = dense(pos.Float32s(), grid[0]*grid[1], l.cfg.Dim)
-	}
+	grid, positions := l.naflexPositions()
 	l.decide("positions", fmt.Sprintf("%s patches, no prefix tokens", sizeText(grid)), "shape of %s", positions)
 	if err := l.inputSize(image, grid, by); err != nil {
 		return err
 	}
-	if rows, cols := l.cfg.Grid(); rows != cols && a.positions == "bicubic+antialias+proportion" {
-		return fmt.Errorf("architecture %s cuts positions from a square for an input of %s, which is not supported, want a square", arch, sizeText(l.cfg.Image))
-	}
 	return l.timmBody()
+}
+
+// naflexPositions reads the positions of a grid, or those of its rows and
+// columns, which are added up; and says by which tensor.
+func (l *loader) naflexPositions() (grid [2]int, name string) {
+	const all, rows, cols = "embeds.pos_embed", "embeds.pos_embed_y", "embeds.pos_embed_x"
+	c := l.cfg.Dim
+	if !l.Has(rows) {
+		grid = [2]int{l.Dim(all, 1, 4), l.Dim(all, 2, 4)}
+		if pos := l.Get(all, grid[0], grid[1], c); pos.Shape().TotalSize() == grid[0]*grid[1]*c {
+			l.raw.pos = dense(pos.Float32s(), grid[0]*grid[1], c)
+		}
+		return grid, all
+	}
+	grid = [2]int{l.Dim(rows, 1, 3), l.Dim(cols, 1, 3)}
+	y, x := l.Get(rows, grid[0], c).Float32s(), l.Get(cols, grid[1], c).Float32s()
+	if len(y) != grid[0]*c || len(x) != grid[1]*c {
+		return grid, rows // reported
+	}
+	sum := make([]float32, 0, grid[0]*grid[1]*c)
+	for i := range grid[0] {
+		for j := range grid[1] {
+			for k := range c {
+				sum = append(sum, y[i*c+k]+x[j*c+k])
+			}
+		}
+	}
+	l.raw.pos = dense(sum, grid[0]*grid[1], c)
+	return grid, rows
 }
 
 // channelsFirst makes a convolution (C, 3, p, p) of a matrix (C, p·p·3) over

@@ -25,10 +25,11 @@ type timmFact struct {
 
 // Where the facts stand.
 const (
-	timmEntries = "models/vision_transformer.py: entrypoint of the name"
-	timmClip    = "models/vision_transformer.py: vit_*_clip_*, nn.LayerNorm in place of timm's"
-	timmEva     = "models/eva.py: entrypoint of the name"
-	timmInit    = "models/vision_transformer.py: VisionTransformer.__init__"
+	timmEntries       = "models/vision_transformer.py: entrypoint of the name"
+	timmClip          = "models/vision_transformer.py: vit_*_clip_*, nn.LayerNorm in place of timm's"
+	timmNaFlexEntries = "models/naflexvit.py: entrypoint of the name"
+	timmEva           = "models/eva.py: entrypoint of the name"
+	timmInit          = "models/vision_transformer.py: VisionTransformer.__init__"
 )
 
 // timmFacts are all of them. For each fact the first row counts that says it.
@@ -38,6 +39,7 @@ const (
 var timmFacts = []timmFact{
 	{arch: "test_vit", dim: 64, heads: 2, source: timmEntries},
 	{arch: "test_vit", dim: 96, heads: 3, source: timmEntries},
+	{arch: "naflexvit_base_", dim: 768, heads: 12, source: timmNaFlexEntries},
 	{arch: "vit_base_patch16_gap_", dim: 768, heads: 16, source: timmEntries},
 	{arch: "_dinov3", dim: 1280, heads: 20, source: timmEva},
 	{arch: "_dinov3", dim: 4096, heads: 32, source: timmEva},
@@ -56,6 +58,7 @@ var timmFacts = []timmFact{
 	{arch: "vit_giant_", dim: 1536, heads: 24, source: timmEntries},
 
 	{arch: "quickgelu", act: backend.QuickGELU, source: timmEntries},
+	{arch: "naflexvit_base_patch16_siglip", act: backend.GELUTanh, source: timmNaFlexEntries},
 	{arch: "vit_base_patch32_siglip_", act: backend.GELUTanh, source: timmEntries},
 	{arch: "vit_large_patch16_siglip_512", act: backend.GELUTanh, source: timmEntries},
 	{arch: "vit_large_patch16_siglip_gap_512", act: backend.GELUTanh, source: timmEntries},

@@ -65,7 +65,7 @@ func (l *loader) timmRope() error {
 	if r.kind == ropeMixed {
 		r.freqs = l.Get("rope.freqs", 2, l.cfg.Depth, l.cfg.Heads, l.cfg.Dim/l.cfg.Heads/2)
 	}
-	if r.kind == ropeNone && !l.Has("pos_embed") && !l.cfg.Relative {
+	if r.kind == ropeNone && l.raw.pos == nil && !l.cfg.Relative {
 		if a, known := timmArchs()[arch]; !known || a.dim == 0 {
 			return fmt.Errorf("where patches are is not known: there is no tensor pos_embed, and nothing says of architecture %q what it has in its place; use_rot_pos_emb and rope_type in config.json's model_args would", arch)
 		}

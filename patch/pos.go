@@ -32,6 +32,12 @@ const (
 	// grid's longer side, of which the upper left is taken:
 	// RadioPatchEmbeddings in models/radio/modeling_radio.py of transformers.
 	PosRADIO PosRule = "radio"
+
+	// PosRADIOCorners is the same with the corners of the grids in one place
+	// (align_corners=True), and PosTimmSquare PosTimm of such a square, as
+	// timm's NaFlexVit has them: timm/models/naflexvit.py.
+	PosRADIOCorners PosRule = "radio-corners"
+	PosTimmSquare   PosRule = "timm-square"
 )
 
 // ResamplePos brings the position embeddings (N, C) of a grid of from = rows,
@@ -57,6 +63,12 @@ func ResamplePos(pos *tensor.Dense, from, to [2]int, rule PosRule) *tensor.Dense
 	case PosRADIO:
 		side := max(to[0], to[1])
 		rows, cols = linearTaps(from[0], side)[:to[0]], linearTaps(from[1], side)[:to[1]]
+	case PosRADIOCorners:
+		side := max(to[0], to[1])
+		rows, cols = cornerTaps(from[0], side)[:to[0]], cornerTaps(from[1], side)[:to[1]]
+	case PosTimmSquare:
+		side := max(to[0], to[1])
+		rows, cols = antialiasedTaps(from[0], side, posCubic)[:to[0]], antialiasedTaps(from[1], side, posCubic)[:to[1]]
 	case PosHuggingFace:
 		rows, cols = cubicTaps(from[0], to[0], 0), cubicTaps(from[1], to[1], 0)
 	case PosDINOv2:
@@ -137,6 +149,21 @@ func linearTaps(from, to int) []posTaps {
 	out := make([]posTaps, to)
 	for i := range out {
 		at := max((float64(i)+0.5)*float64(from)/float64(to)-0.5, 0)
+		floor := math.Floor(at)
+		out[i] = posTaps{first: int(floor), weights: []float64{1 - (at - floor), at - floor}}
+	}
+	return out
+}
+
+// cornerTaps are linearTaps of grids whose first and last samples lie in one
+// place.
+func cornerTaps(from, to int) []posTaps {
+	out := make([]posTaps, to)
+	for i := range out {
+		at := 0.0
+		if to > 1 {
+			at = float64(i) * float64(from-1) / float64(to-1)
+		}
 		floor := math.Floor(at)
 		out[i] = posTaps{first: int(floor), weights: []float64{1 - (at - floor), at - floor}}
 	}

@@ -24,11 +24,11 @@ func TestResamplePos(t *testing.T) {
 	}
 	files, err := filepath.Glob("testdata/pos/*-*-*.npy")
 	require.NoError(t, err)
-	require.Len(t, files, 103)
+	require.Len(t, files, 149)
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".npy")
 		t.Run(name, func(t *testing.T) {
-			part := strings.Split(name, "-")
+			part := strings.SplitN(name, "-", 3)
 			var from, to [2]int
 			_, err := fmt.Sscanf(part[0]+" "+part[1], "%dx%d %dx%d", &from[0], &from[1], &to[0], &to[1])
 			require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestResamplePosOfConstant(t *testing.T) {
 		values[i] = 3
 	}
 	pos := tensor.New(tensor.WithShape(30, 2), tensor.WithBacking(values))
-	for _, rule := range []PosRule{PosTimm, PosHuggingFace, PosDINOv2, PosBilinear, PosRADIO} {
+	for _, rule := range []PosRule{PosTimm, PosHuggingFace, PosDINOv2, PosBilinear, PosRADIO, PosRADIOCorners, PosTimmSquare} {
 		for _, to := range [][2]int{{1, 1}, {2, 9}, {32, 32}, {600, 1}} {
 			for _, v := range ResamplePos(pos, [2]int{6, 5}, to, rule).Float32s() {
 				require.InDelta(t, 3, v, 1e-5)

@@ -369,6 +369,18 @@ def timm_sapiens2():
 
 
 @family
+def timm_naflex_par():
+    """Patches projected channels last; positions of a square of the longer side, cut; not square."""
+    timm_case("timm_naflex_par", "naflexvit_base_patch16_par_gap", 440, INCEPTION, size=(24, 40), num_classes=5)
+
+
+@family
+def timm_naflex_factorized():
+    """Positions of rows and columns, added up."""
+    timm_case("timm_naflex_factorized", "naflexvit_base_patch16_parfac_gap", 450, INCEPTION, size=(24, 40), num_classes=5)
+
+
+@family
 def timm_pe():
     """Perception Encoder's towers for dense features: columns before rows, counted from one, a norm before the blocks and none behind."""
     timm_case("timm_pe", "vit_pe_spatial_small_patch16_512", 350, INCEPTION, size=(24, 40), num_classes=0)

@@ -48,6 +48,20 @@ def radio(pos, old, new):
     return x.permute(0, 2, 3, 1).reshape(-1, DIM)
 
 
+def corners(pos, old, new):
+    """What NaFlexEmbeds does for RADIO's of align_corners: a square, cut."""
+    x = pos.reshape(1, *old, DIM).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, size=(max(new), max(new)), mode="bilinear", align_corners=True)[..., : new[0], : new[1]]
+    return x.permute(0, 2, 3, 1).reshape(-1, DIM)
+
+
+def square(pos, old, new):
+    """What NaFlexEmbeds does where it preserves the aspect: a square, cut."""
+    x = pos.reshape(1, *old, DIM).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, size=(max(new), max(new)), mode="bicubic", align_corners=False, antialias=True)[..., : new[0], : new[1]]
+    return x.permute(0, 2, 3, 1).reshape(-1, DIM)
+
+
 for i, old in enumerate(GRIDS):
     pos = torch.randn(old[0] * old[1], DIM, generator=torch.Generator().manual_seed(i))
     name = "%dx%d" % old
@@ -60,5 +74,7 @@ for i, old in enumerate(GRIDS):
         np.save(OUT / ("%s-%dx%d-huggingface.npy" % (name, *new)), huggingface(pos, old, new).numpy())
         for rule in bilinear, radio:
             np.save(OUT / ("%s-%dx%d-%s.npy" % (name, *new, rule.__name__)), rule(pos, old, new).numpy())
+        np.save(OUT / ("%s-%dx%d-radio-corners.npy" % (name, *new)), corners(pos, old, new).numpy())
+        np.save(OUT / ("%s-%dx%d-timm-square.npy" % (name, *new)), square(pos, old, new).numpy())
         if old[0] == old[1]:
             np.save(OUT / ("%s-%dx%d-dinov2.npy" % (name, *new)), dinov2(pos, old, new).numpy())
