@@ -60,6 +60,9 @@ def program_text(module, name):
 def reference(module, name, seed, folder, kept, shown):
     """Builds a case in folder and returns the library's answers and the fields
     that the source has of it, from the last run where they are kept."""
+    import torch
+
+    torch.manual_seed(seed)  # what a library draws itself, such as frequencies that are learned
     model = module.build(name, seed, folder)
     if kept.exists():
         with np.load(kept) as f:
