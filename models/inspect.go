@@ -111,7 +111,7 @@ func (r *Reader) status(stored string) string {
 	if i := sort.SearchStrings(r.skipped, stored); i < len(r.skipped) && r.skipped[i] == stored {
 		return "skipped"
 	}
-	if r.used[bare(stored)] {
+	if r.used[r.names[stored]] {
 		return "used"
 	}
 	return "unused"

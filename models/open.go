@@ -215,6 +215,9 @@ func (c *Checkpoint) load(dir fs.FS, l *loader) error {
 	}
 	if found {
 		l.openCLIP = &clip
+		if l.config == nil {
+			l.config = clip.trunkConfig()
+		}
 	}
 	return guard(c.files, func() error { return c.read(l) })
 }

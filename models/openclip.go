@@ -37,6 +37,8 @@ type openCLIPConfig struct {
 			FinalLN   *bool      `json:"final_ln_after_pool"`
 			Attention *bool      `json:"attentional_pool"`
 			ActKwargs any        `json:"act_kwargs"`
+			TimmName  *string    `json:"timm_model_name"`
+			TimmPool  *string    `json:"timm_pool"`
 		} `json:"vision_cfg"`
 	} `json:"model_cfg"`
 	Preprocess struct {

@@ -24,6 +24,7 @@ var prefixes = []string{"module.", "_orig_mod.", "model.", "timm_model.", "backb
 type Reader struct {
 	tensors map[string]stored // by name without prefixes
 	used    map[string]bool
+	names   map[string]string // by those that the file has
 	skipped []string
 	err     TensorError
 }
@@ -68,7 +69,37 @@ func newReader(files ...*file) (*Reader, error) {
 			r.tensors[name] = stored{e, f}
 		}
 	}
-	return r, r.unwrap()
+	if err := r.unwrap(); err != nil {
+		return nil, err
+	}
+	if err := r.unchunk(); err != nil {
+		return nil, err
+	}
+	r.names = make(map[string]string, len(r.tensors))
+	for name, s := range r.tensors {
+		r.names[s.name] = name
+	}
+	return r, nil
+}
+
+// unchunk takes away the numbers of the chunks that DINOv2 is trained in:
+// blocks.1.7.norm1 is block 7, in the second of them (BlockChunk in
+// dinov2/models/vision_transformer.py).
+func (r *Reader) unchunk() error {
+	for name, s := range r.tensors {
+		rest, ok := strings.CutPrefix(name, "blocks.")
+		chunk, rest, _ := strings.Cut(rest, ".")
+		block, _, _ := strings.Cut(rest, ".")
+		if !ok || parseIndex(chunk) < 0 || parseIndex(block) < 0 {
+			continue
+		}
+		if other, twice := r.tensors["blocks."+rest]; twice {
+			return fmt.Errorf("tensors %q and %q are of one block, without their chunks", other.name, s.name)
+		}
+		delete(r.tensors, name)
+		r.tensors["blocks."+rest] = s
+	}
+	return nil
 }
 
 // unwrap takes away what a training script of somebody's own, such as one for

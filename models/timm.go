@@ -83,6 +83,7 @@ func (l *loader) timmBody() error {
 	}
 	l.probeFacts()
 	l.timmProjection()
+	l.trunkHead()
 	return err
 }
 
