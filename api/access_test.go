@@ -197,7 +197,7 @@ func TestMetrics(t *testing.T) {
 func TestDocs(t *testing.T) {
 	c := start(t, nil)
 	page := c.get("/docs")
-	require.Contains(t, string(page.body), `src="docs/docs.js"`)
+	require.Contains(t, string(page.body), `src="docs/docs.js"`, "beside it, behind whatever proxy")
 	require.Contains(t, page.header.Get("Content-Security-Policy"), "default-src 'none'")
 	for _, b := range [][]byte{page.body, c.get("/docs/docs.js").body} {
 		require.NotContains(t, string(b), "https://", "nothing is loaded from elsewhere")

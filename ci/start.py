@@ -1,4 +1,4 @@
-"""Hold the time from a process's start to its first answer to 150 ms, as docs/benchmarks.md has it: python3 ci/start.py BINARY
+"""Hold the time from a process's start to its first answer to 150 ms, as docs/lab/benchmarks.md has it: python3 ci/start.py BINARY
 
 By command line and by the server, f32, the median of 20; with the weights of DeiT-Ti that VITSERVE_SHARED has or, without
 them, with the embedded model. What a disturbance of the machine spoils is tried three times.

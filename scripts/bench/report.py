@@ -1,4 +1,4 @@
-"""What run.py measured, in Markdown beside what was wanted, in docs/benchmarks.md."""
+"""What run.py measured, in Markdown beside what was wanted, in docs/lab/benchmarks.md."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Measure vitserve beside its peers, in one run, and write docs/benchmarks.md.
+"""Measure vitserve beside its peers, in one run, and write docs/lab/benchmarks.md.
 
     python3 scripts/bench/run.py --install          # once: a venv with the peers in .venv
     python3 scripts/bench/run.py                    # measure, print the tables, write this machine's section
@@ -274,7 +274,7 @@ def main():
     text = report.section(results)
     print(text)
     if not args.no_document:
-        report.write(ROOT / "docs" / "benchmarks.md", results, text)
+        report.write(ROOT / "docs" / "lab" / "benchmarks.md", results, text)
 
 
 if __name__ == "__main__":
