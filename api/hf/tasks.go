@@ -25,7 +25,7 @@ var table = []task{
 	{"image-classification", without("classify", "classification head"), classify},
 	{"image-feature-extraction", lacksHidden, features},
 	{"feature-extraction", without("embed", "features"), vector},
-	{"zero-shot-image-classification", without("words", "text tower to compare words with"), nil},
+	{"zero-shot-image-classification", func(v1.Model) string { return "text tower to compare words with" }, nil},
 }
 
 func tasks() (names []string) {
