@@ -51,13 +51,13 @@ func codedMakers() []maker {
 			w, h := size(rng, min(b.Pixels, 8*b.Bytes), 65500)
 			f := &jpegFile{}
 			f.begin(sof3, w, h, 0x11)
-			f.scan(zeros(w*h/8+1), 7, 0, 0, 0, 1)
+			f.scan(make([]byte, w*h/8+1), 7, 0, 0, 0, 1)
 			return f.end()
 		}},
 		{"lossless, nothing in it", false, func(rng *rand.Rand, b Budget) []byte {
 			w, h := size(rng, b.Pixels, 65500)
 			f := &jpegFile{}
-			f.begin(sof3, w, h, 0x44, 0x11, 0x11)
+			f.begin(sof3, w, h, 0x22, 0x11, 0x11)
 			f.scan(nil, 4, 0, 0, 0, all...)
 			return f.end()
 		}},

@@ -243,7 +243,7 @@ func (r *Reader) setup() error {
 	r.up.repeat = r.as == AsRepeated
 	r.visits, r.ring, r.done, r.picture = 0, 0, 0, nil
 	r.need.x0, r.need.y0, r.need.x1, r.need.y1 = 0, 0, r.across, r.down
-	if !r.Progressive && !r.Arithmetic {
+	if !r.Progressive && !r.Arithmetic && !r.Lossless {
 		r.standardTables()
 	}
 	if r.Lossless {

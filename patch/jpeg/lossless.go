@@ -89,18 +89,15 @@ func (r *Reader) losslessRow() error {
 			c := &r.comps[i]
 			for v := range c.v {
 				for h := range c.h {
-					d := int32(0)
-					if !s.insufficient {
-						d = s.r.difference(&r.dc[c.td])
-					}
-					l.diffs[i][v*r.across*c.h+x*c.h+h] = d
+					l.diffs[i][v*r.across*c.h+x*c.h+h] = s.r.difference(&r.dc[c.td])
 				}
 			}
 		}
-		if !s.insufficient {
-			if _, err := r.over(); err != nil {
-				return err
-			}
+		// What libjpeg makes of the rest is nothing to rely on.
+		if over, err := r.over(); err != nil {
+			return err
+		} else if over {
+			return fmt.Errorf("truncated JPEG: lossless data end in row %d of %d", l.rows*r.maxV, r.Height)
 		}
 	}
 	for i := range r.Components {

@@ -51,6 +51,9 @@ func reasons(format string) []reason {
 			scan := bytes.LastIndex(f.file, []byte{0xff, 0xda})
 			return cut && scan >= 0 && !bytes.Contains(f.file[scan:], []byte{0xff, 0xd9})
 		}},
+		reason{"lossless data that end before their samples", func(f finding) bool {
+			return f.ref == "" && strings.Contains(f.ours, "lossless data end")
+		}},
 		reason{"Pillow's own look at the header refuses what libjpeg-turbo reads", func(f finding) bool {
 			return f.ours == "" && strings.HasPrefix(f.ref, "UnidentifiedImageError")
 		}},
