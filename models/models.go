@@ -63,6 +63,9 @@ func (c *Checkpoint) Headless() string {
 	case c.Config.Projection > 0:
 		return fmt.Sprintf("its head is CLIP's projection to an embedding of %d values, and no classes", c.Config.Projection)
 	}
+	if c.Config.Probe.Heads > 0 {
+		return fmt.Sprintf("it pools by attention to an embedding of %d values, and has no classes", c.Config.Features())
+	}
 	return "it has no classification head"
 }
 

@@ -188,3 +188,20 @@ func TestChunksOfOneName(t *testing.T) {
 	_, err := Open(written(t, map[string]floatTensor{"patch_embed.proj.weight": one, "blocks.0.1.norm1.weight": one, "blocks.1.norm1.weight": one}, nil), Options{})
 	require.ErrorContains(t, err, "are of one block, without their chunks")
 }
+
+// TestHeadless: what a model gives in place of classes is said of each kind.
+func TestHeadless(t *testing.T) {
+	for golden, says := range map[string]string{
+		"hf_vit": "", "hf_clip": "its head is CLIP's projection to an embedding of 24 values", "timm_dino": "it has no classification head",
+		"hf_siglip": "it pools by attention to an embedding of 32 values, and has no classes",
+	} {
+		c, err := Open(filepath.Join("testdata", "golden", golden), Options{})
+		require.NoError(t, err)
+		if got := c.Headless(); says == "" {
+			require.Empty(t, got)
+		} else {
+			require.Contains(t, got, says)
+		}
+		require.NoError(t, c.Close())
+	}
+}
