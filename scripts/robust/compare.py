@@ -41,6 +41,9 @@ table = {}
 for key, a, b, *_, note in rows:
     name, _, severity = key.partition("/")
     table.setdefault(name, {})[severity or "1"] = f"{a:.1f} ({b:.1f})" + (" outside" if note else "")
+for r in report["results"]:  # those that Python has not computed, without a bracket
+    if r["suite"] == "imagenet-c":
+        table.setdefault(r["name"], {}).setdefault(str(r["severity"]), f"{r['top1']['value']:.1f}")
 for name, row in table.items():
     print(f"| {name.replace('_', ' ')} | " + " | ".join(row.get(str(s), "") for s in range(1, 6)) + " |")
 print("\nECE and NLL, vitserve and Python:")
