@@ -139,10 +139,7 @@ func (j *job) whole(ctx context.Context, data []byte) (p *corrupt.Picture, err e
 		return nil, fmt.Errorf("%w: a %s of %d×%d pixels, the limit is %d pixels and %d an edge", errTooLarge, d.Format, w, h, corruptPixels, corruptEdge)
 	}
 	release, err := j.decode(ctx, data, func() error {
-		photo, err := patch.Decode(ctx, data, j.look.Options)
-		if err == nil {
-			p = corrupt.FromImage(photo.Image)
-		}
+		p, err = corrupt.Decode(ctx, data, j.look.Options)
 		return err
 	})
 	if err != nil {

@@ -265,6 +265,16 @@ func (t Transform) PhotoPixels(ctx context.Context, dst *tensor.Dense, p *Photo)
 	return g, err
 }
 
+// Geometry tells which part of an upright photo of w × h pixels the model sees.
+// Its only error is ErrShape, of FitNone.
+func (t Transform) Geometry(w, h int) (Geometry, error) {
+	p, err := t.plan(w, h)
+	if err != nil {
+		return Geometry{}, err
+	}
+	return p.geometry(w, h, 1), nil
+}
+
 // source brings w × h stored pixels to dst.
 func (t Transform) source(ctx context.Context, dst *tensor.Dense, src rgbaSource, w, h, orientation int) (Geometry, error) {
 	out := t.output(dst)

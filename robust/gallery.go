@@ -129,7 +129,7 @@ func overlay(about *About, m *image.NRGBA, values []float32) *image.NRGBA {
 		t.Fit = patch.FitNone
 	}
 	photo := &patch.Photo{Image: m, Format: "image", Orientation: 1}
-	g, err := t.PhotoPixels(context.Background(), tensor.New(tensor.WithShape(3, t.Size[0], t.Size[1]), tensor.Of(tensor.Float32)), photo)
+	g, err := t.Geometry(m.Rect.Dx(), m.Rect.Dy())
 	if err != nil {
 		return nil
 	}

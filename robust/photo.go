@@ -24,11 +24,7 @@ type Photo struct {
 // picture decodes a file as the mode wants it.
 func (o *Options) picture(ctx context.Context, t *patch.Transform, data []byte) (*corrupt.Picture, error) {
 	if o.Mode == PhotoMode {
-		p, err := patch.Decode(ctx, data, o.Decode)
-		if err != nil {
-			return nil, err
-		}
-		return corrupt.FromImage(p.Image), nil
+		return corrupt.Decode(ctx, data, o.Decode)
 	}
 	h, w := t.Size[0], t.Size[1]
 	out := tensor.New(tensor.WithShape(3, h, w), tensor.Of(tensor.Float32))

@@ -224,11 +224,7 @@ func (f *corruptFlags) encode(w io.Writer, name string, p *corrupt.Picture) erro
 // 256 for 224, and the middle of that; of size 0 it is the whole photo.
 func decodeTo(ctx context.Context, data []byte, size int, o patch.Options) (*corrupt.Picture, error) {
 	if size == 0 {
-		p, err := patch.Decode(ctx, data, o)
-		if err != nil {
-			return nil, err
-		}
-		return corrupt.FromImage(p.Image), nil
+		return corrupt.Decode(ctx, data, o)
 	}
 	short := (size*8 + 3) / 7
 	t := patch.Transform{

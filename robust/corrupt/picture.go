@@ -1,9 +1,11 @@
 package corrupt
 
 import (
+	"context"
 	"fmt"
 	"image"
 
+	"github.com/vitserve/vitserve/patch"
 	"gorgonia.org/tensor"
 )
 
@@ -18,6 +20,15 @@ type Picture struct {
 
 // New returns a black picture.
 func New(w, h int) *Picture { return &Picture{w, h, make([]uint8, 3*w*h)} }
+
+// Decode reads a whole photo, upright. Errors are patch.Decode's.
+func Decode(ctx context.Context, data []byte, o patch.Options) (*Picture, error) {
+	p, err := patch.Decode(ctx, data, o)
+	if err != nil {
+		return nil, err
+	}
+	return FromImage(p.Image), nil
+}
 
 // FromImage copies an opaque image.
 func FromImage(m *image.NRGBA) *Picture {
