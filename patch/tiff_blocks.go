@@ -220,5 +220,6 @@ func tiffCost(data []byte, w, h int) (int64, error) {
 	if most := int64(len(data)) + 16*int64(w)*int64(h) + free; read > most {
 		return 0, fmt.Errorf("blocks of %d bytes in all, want at most %d for %d×%d pixels in a file of %d", read, most, w, h, len(data))
 	}
-	return 4*int64(w)*int64(h) + 4*int64(f.blockW)*8 + beside, nil
+	const reader = 128 // of a block, that is left behind
+	return 4*int64(w)*int64(h) + 4*int64(f.blockW)*8 + reader*int64(f.present) + beside, nil
 }
