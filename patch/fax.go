@@ -248,7 +248,7 @@ func (f *fax) oneDimension() error {
 // twoDimensions reads a row of differences from the one above (T.4, 4.2).
 func (f *fax) twoDimensions() error {
 	err := f.modes()
-	if err == errFaxMode { //nolint:errorlint // this package's own
+	if errors.Is(err, errFaxMode) {
 		err = nil
 	}
 	if e := f.cleanUp(); err == nil {

@@ -121,7 +121,7 @@ func (f *tiffReader) readBlock(m *image.NRGBA, b tiffBlock) error {
 			torn = true
 			clear(row[n:])
 		} else if n < b.need {
-			if err != io.EOF && err != io.ErrUnexpectedEOF {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				return err
 			}
 			return fmt.Errorf("truncated TIFF: row %d of %d bytes, found %d: %w", y, b.need, n, errNoPixels)

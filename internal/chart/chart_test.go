@@ -19,7 +19,7 @@ import (
 func wellFormed(t require.TestingT, text string) {
 	for d := xml.NewDecoder(strings.NewReader(text)); ; {
 		_, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		require.NoError(t, err, text)

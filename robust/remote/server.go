@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/png"
@@ -138,7 +139,8 @@ func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if e, ok := err.(*statusError); ok && e.status != http.StatusUnauthorized && e.status != http.StatusForbidden && e.status != http.StatusNotFound {
+	var e *statusError
+	if errors.As(err, &e) && e.status != http.StatusUnauthorized && e.status != http.StatusForbidden && e.status != http.StatusNotFound {
 		return nil
 	}
 	return err
