@@ -337,7 +337,7 @@ func TestModelType(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"model_type": "vit"`, `"model_type": "swin"`, 1)), 0o600))
 	_, err = Open(dir, Options{})
-	require.ErrorContains(t, err, `model_type "swin" is not supported: its attention is in windows`)
+	require.ErrorContains(t, err, `model_type "swin" is not supported, want one of vit, deit`)
 }
 
 func TestMultiLabel(t *testing.T) {

@@ -23,14 +23,14 @@ var refusals = []refusal{
 		why: "a convolutional network stands before its blocks",
 	},
 	{
-		what: "SAM's or VitDet's encoder", timm: regexp.MustCompile(`^samvit_`), types: []string{"sam", "sam_hq", "vitdet"},
+		what: "SAM's or VitDet's encoder", timm: regexp.MustCompile(`^samvit_`), types: []string{"sam", "sam_vision_model", "sam_hq", "vitdet"},
 		why: "most of its blocks attend within windows",
 	},
 	{
 		what: "a hierarchical model",
-		timm: regexp.MustCompile(`^(swin|maxvit|maxxvit|maxxvitv2|coatnet|coatnext|hiera|sam2_hiera|mvitv2|pvt|twins|nest|davit|focalnet|gcvit|tiny_vit|levit|coat_|crossvit|cvt|nextvit|shvit|efficientvit|efficientformer|edgenext|mobilevit|fastvit|poolformer|caformer|convformer|metaformer|vitamin|volo)`),
+		timm: regexp.MustCompile(`^(swin|maxvit|maxxvit|maxxvitv2|coatnet|coatnext|hiera|sam2_hiera|mvitv2|pvt|twins|nest|davit|focalnet|gcvit|tiny_vit|levit|coat_|crossvit|cvt|nextvit|shvit|efficientvit|efficientformer|edgenext|mobilevit|fastvit|poolformer|caformer|convformer|metaformer|vitamin|volo|pit_)`),
 		types: []string{"swin", "swinv2", "swin2sr", "donut-swin", "hiera", "pvt", "pvt_v2", "cvt", "levit", "segformer", "mobilevit", "mobilevitv2",
-			"poolformer", "focalnet", "dinat", "efficientformer", "swiftformer", "glpn", "sam2"},
+			"poolformer", "focalnet", "dinat", "efficientformer", "swiftformer", "glpn", "sam2", "maxvit", "nat", "van"},
 		why: "its grid of patches shrinks from stage to stage, and most of it attends within windows or not at all",
 	},
 	{
@@ -40,8 +40,28 @@ var refusals = []refusal{
 		why:   "there is no attention in it",
 	},
 	{
-		what: "a detector", types: []string{"yolos", "detr", "rt_detr", "deformable_detr", "conditional_detr", "owlvit", "owlv2", "grounding-dino", "vitpose", "rf_detr"},
+		what: "a detector", types: []string{"yolos", "detr", "rt_detr", "deformable_detr", "conditional_detr", "owlvit", "owlv2", "grounding-dino", "vitpose", "vitpose_backbone", "rf_detr"},
 		why: "it tells where things are in a photo, and has neither classes nor a vector for the whole",
+	},
+	{
+		what: "an estimator of depth", types: []string{"dpt", "depth_anything"},
+		why: "it has neither classes nor a vector for the whole",
+	},
+	{
+		what: "a tower for photos of any shape", types: []string{"siglip2", "siglip2_vision_model"},
+		why: "each photo has a number of patches of its own; a checkpoint of the same model for one size is read",
+	},
+	{
+		what: "MLCD's tower", types: []string{"mlcd", "mlcd_vision_model"},
+		why: "the place of its class token is learned",
+	},
+	{
+		what: "a CaiT", timm: regexp.MustCompile(`^cait_`),
+		why: "its class token comes in behind most blocks",
+	},
+	{
+		what: "an XCiT", timm: regexp.MustCompile(`^xcit_`),
+		why: "its attention is between channels, not between patches",
 	},
 	{
 		what: "the image tower of a language model", timm: regexp.MustCompile(`^(gemma4|qwen3|deepseek)_vit`), types: []string{"gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava", "paligemma", "internvl", "mllama", "idefics3"},

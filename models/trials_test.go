@@ -129,7 +129,7 @@ func TestMessagesNameTheFamily(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"pvt_v2","architectures":["PvtV2ForImageClassification"]}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), pack(`{"pvt_v2.a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`, 24), 0o600))
 	_, err := Open(dir, Options{})
-	require.ErrorContains(t, err, `model_type "pvt_v2" is not supported: it is hierarchical`)
+	require.ErrorContains(t, err, ": it is a hierarchical model")
 	l := loaderFor(t, `{"architecture":"eva9_base_patch14_224"}`, "")
 	require.ErrorContains(t, l.otherFamily(), `architecture "eva9_base_patch14_224" is not supported`)
 	require.NoError(t, loaderFor(t, `{"architecture":"vit_tiny_patch16_224"}`, "").otherFamily())
@@ -144,12 +144,13 @@ func TestRefusedFamilies(t *testing.T) {
 		"vit_small_r26_s32_224": "hybrid", "vit_tiny_r_s16_p8_384": "hybrid", "vit_base_resnet50d_224": "hybrid", "vit_base_mci_224": "hybrid",
 		"samvit_base_patch16": "SAM", "swin_tiny_patch4_window7_224": "hierarchical", "swinv2_base_window8_256": "hierarchical", "hiera_tiny_224": "hierarchical",
 		"convnext_base": "convolutional", "resnet50": "convolutional", "tf_efficientnet_b0": "convolutional", "qwen3_vit_88m": "language model",
+		"cait_xxs24_224": "class token", "xcit_nano_12_p16_224": "channels",
 	} {
 		err := loaderFor(t, `{"architecture":"`+name+`"}`, "").config.refused()
 		require.ErrorContains(t, err, why, name)
 		require.ErrorContains(t, err, "want a plain Vision Transformer")
 	}
-	for name, why := range map[string]string{"swin": "windows", "resnet": "no attention", "yolos": "detector", "vitpose": "detector", "vitdet": "windows", "bert": "no photos"} {
+	for name, why := range map[string]string{"swin": "windows", "resnet": "no attention", "yolos": "detector", "vitpose": "detector", "vitdet": "windows", "bert": "no photos", "siglip2": "any shape", "mlcd": "learned", "dpt": "depth"} {
 		require.ErrorContains(t, loaderFor(t, `{"model_type":"`+name+`"}`, "").config.refused(), why, name)
 	}
 	for name := range timmArchs() {
