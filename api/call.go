@@ -117,7 +117,7 @@ func (c *call) Network(ctx context.Context, o op.Options) (*op.Network, error) {
 	}
 	defer m.held.Done()
 	c.c.Set(keyModel, m.id)
-	return &op.Network{Config: m.model.Config(), Transform: m.model.Checkpoint.Transform, Labels: m.card.Labels}, nil
+	return &op.Network{Config: m.model.Config(), Transform: m.model.Checkpoint.Transform, Labels: m.card.Labels, Classless: m.card.Classless}, nil
 }
 
 // Load implements op.Call.

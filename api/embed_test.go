@@ -171,7 +171,7 @@ func TestHeadless(t *testing.T) {
 	} {
 		r := c.post(path, bus)
 		require.Equal(t, http.StatusUnprocessableEntity, r.status, "%s: %s", path, r.body)
-		require.Contains(t, r.problem(t).Detail, "no classification head: model dino knows no classes: /v1/embed answers with it", path)
+		require.Contains(t, r.problem(t).Detail, "no classification head: model dino knows no classes: it is an encoder without a head, whose features have 32 values; words cannot be its classes, for no text tower is read; /v1/embed answers with it", path)
 	}
 	for _, query := range []string{"", "?method=raw&layer=1", "?picture=overlay&format=json"} {
 		r := c.post("/v1/explain"+query, bus).explained(t).Results[0]

@@ -118,11 +118,7 @@ func (c *call) Classify(ctx context.Context, a op.Classify, pictures []op.Pictur
 // headed refuses a model that knows no classes.
 func (j *job) headed() error {
 	if j.model.model.Config().Classes == 0 {
-		why := ""
-		if j.model.model.Config().Projection > 0 {
-			why = j.model.model.Checkpoint.Headless() + "; "
-		}
-		return fmt.Errorf("%w: model %s knows no classes: %s/v1/embed answers with it, and /v1/explain by methods that read attention", errHead, j.model.id, why)
+		return fmt.Errorf("%w: model %s knows no classes: %s; /v1/embed answers with it, and /v1/explain by methods that read attention", errHead, j.model.id, j.model.card.Classless)
 	}
 	return nil
 }

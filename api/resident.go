@@ -63,8 +63,9 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	c := model.Config()
 	rows, cols := c.Grid()
 	r.card = v1.Model{
-		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
-		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Transform: transformOf(ck.Transform),
+		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, Classless: ck.Headless(), MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
+		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Pooling: c.Pooling(), Features: c.Features(), AttentionOf: attentionOf(c),
+		Precision: b.Info().Precision.String(), Precisions: backend.Precisions(), Transform: transformOf(ck.Transform),
 		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels, ClassIDs: ck.ClassIDs,
 	}
 
@@ -195,6 +196,17 @@ func operationsOf(c vit.Config) []string {
 		all = append([]string{"classify"}, all...)
 	}
 	return all
+}
+
+// attentionOf names whose attention a map shows where no patch is asked for.
+func attentionOf(c vit.Config) string {
+	switch s := vitserve.ShapeOf(c); {
+	case s.ProbeHeads > 0:
+		return "probe"
+	case s.Prefix > 0 && !s.Pooled:
+		return "class"
+	}
+	return "patches"
 }
 
 // methodsOf returns the focus maps that a model can be asked for: without

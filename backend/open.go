@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -90,6 +91,9 @@ func Names() []string {
 	sort.Strings(names)
 	return names
 }
+
+// Precisions returns the names of all; a machine may lack some.
+func Precisions() []string { return slices.Clone(precisions[:]) }
 
 // Open opens a backend by its registered name.
 func Open(name string, o Options) (Backend, error) {

@@ -55,18 +55,19 @@ type Checkpoint struct {
 	revision func() string
 }
 
-// Headless says why the model classifies nothing; "" of one that does.
+// Headless says why the model classifies nothing and what it gives in place of
+// classes; "" of one that does.
 func (c *Checkpoint) Headless() string {
+	const words = "; words cannot be its classes, for no text tower is read"
 	switch {
 	case c.Config.Classes > 0:
 		return ""
 	case c.Config.Projection > 0:
-		return fmt.Sprintf("its head is CLIP's projection to an embedding of %d values, and no classes", c.Config.Projection)
+		return fmt.Sprintf("its head is CLIP's projection to an embedding of %d values, and no classes", c.Config.Projection) + words
+	case c.Config.Probe.Heads > 0:
+		return fmt.Sprintf("it pools by attention to an embedding of %d values, and has no classes", c.Config.Features()) + words
 	}
-	if c.Config.Probe.Heads > 0 {
-		return fmt.Sprintf("it pools by attention to an embedding of %d values, and has no classes", c.Config.Features())
-	}
-	return "it has no classification head"
+	return fmt.Sprintf("it is an encoder without a head, whose features have %d values", c.Config.Features()) + words
 }
 
 // Model uploads the weights to b. It is vit.New, except that a weight file

@@ -192,7 +192,7 @@ func TestChunksOfOneName(t *testing.T) {
 // TestHeadless: what a model gives in place of classes is said of each kind.
 func TestHeadless(t *testing.T) {
 	for golden, says := range map[string]string{
-		"hf_vit": "", "hf_clip": "its head is CLIP's projection to an embedding of 24 values", "timm_dino": "it has no classification head",
+		"hf_vit": "", "hf_clip": "its head is CLIP's projection to an embedding of 24 values", "timm_dino": "it is an encoder without a head, whose features have 32 values; words cannot be its classes",
 		"hf_siglip": "it pools by attention to an embedding of 32 values, and has no classes",
 	} {
 		c, err := Open(filepath.Join("testdata", "golden", golden), Options{})

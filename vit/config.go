@@ -247,6 +247,29 @@ func (c Config) Features() int {
 // pooledWidth returns the width of what is pooled, len(Pool)·C.
 func (c Config) pooledWidth() int { return len(c.Pool) * c.Dim }
 
+// Pooling says in words how the tokens become the features.
+func (c Config) Pooling() string {
+	if c.Probe.Heads > 0 {
+		return "attention of a probe"
+	}
+	var parts []string
+	for _, s := range c.Pool {
+		part := "mean of patches"
+		switch {
+		case s.Lo == 0 && s.Hi == 1:
+			part = "class token"
+		case s.Hi == s.Lo+1 && s.Hi <= c.Prefix:
+			part = "distillation token" // DeiT's; no other prefix token is pooled by itself
+		case s.Hi <= c.Prefix:
+			part = "mean of prefix tokens"
+		case s.Lo < c.Prefix:
+			part = "mean of all tokens"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}
+
 // Gated reports whether fc1 has two halves, gate and value.
 func (c Config) Gated() bool { return c.Act == backend.SwiGLU }
 

@@ -22,7 +22,7 @@ type task struct {
 
 // table is all of them, by the names that clients and pipelines have.
 var table = []task{
-	{"image-classification", without("classify", "classification head"), classify},
+	{"image-classification", lacksClasses, classify},
 	{"image-feature-extraction", lacksHidden, features},
 	{"feature-extraction", without("embed", "features"), vector},
 	{"zero-shot-image-classification", func(v1.Model) string { return "text tower to compare words with" }, nil},
@@ -73,6 +73,14 @@ func lacksHidden(m v1.Model) string {
 		return "last hidden state here; feature-extraction gives its embedding"
 	}
 	return without("embed", "features")(m)
+}
+
+func lacksClasses(m v1.Model) string {
+	what := "classification head"
+	if m.Classless != "" { // of one that is loaded
+		what += ": " + m.Classless
+	}
+	return without("classify", what)(m)
 }
 
 func without(operation, what string) func(v1.Model) string {

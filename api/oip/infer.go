@@ -116,7 +116,11 @@ func (m shaped) wanted(r *request) ([]wanted, error) {
 	all := m.outputs()
 	for i, o := range asked {
 		if !slices.Contains(all, o.name) {
-			return nil, value("output %s of model %s, want one of %s", op.Clip(o.name), m.name(), strings.Join(all, ", "))
+			why := ""
+			if m.Classless != "" && (o.name == outProbs || o.name == outLogits) {
+				why = ", for it knows no classes: " + m.Classless
+			}
+			return nil, value("output %s of model %s, want one of %s%s", op.Clip(o.name), m.name(), strings.Join(all, ", "), why)
 		}
 		if slices.ContainsFunc(asked[:i], func(before wanted) bool { return before.name == o.name }) {
 			return nil, value("output %s twice", o.name)

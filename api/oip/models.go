@@ -183,7 +183,7 @@ func (m shaped) notes() map[string]string {
 		return strings.Join(all, " ")
 	}
 	mean, std := m.Transform.Normalisation()
-	return map[string]string{
+	p := map[string]string{
 		"model":         m.card.ID,
 		"revision":      m.card.Revision,
 		"image_mean":    join(mean),
@@ -191,4 +191,8 @@ func (m shaped) notes() map[string]string {
 		"normalisation": "pixel_values = (RGB / 255 - image_mean) / image_std",
 		"outputs":       strings.Join(m.outputs(), " "),
 	}
+	if m.Classless != "" {
+		p["classless"] = m.Classless
+	}
+	return p
 }

@@ -81,6 +81,7 @@ type Network struct {
 	Config    vit.Config
 	Transform patch.Transform // of a photo to the model's pixels
 	Labels    []string        // by class index
+	Classless string          // why there are none, and what the model gives in their place; "": there are
 }
 
 // Limits are what one request may hold, and what becomes of several.

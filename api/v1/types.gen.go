@@ -275,6 +275,12 @@ type Model struct {
 	// Classes Left out of a model without a head.
 	Classes int `json:"classes,omitempty,omitzero"`
 
+	// Classless Why a model without a head has no classes, and what it gives in their place.
+	Classless string `json:"classless,omitempty,omitzero"`
+
+	// Words Whether words of the asker's own can be classes: of a model with a text tower that is read.
+	Words bool `json:"words"`
+
 	// MultiLabel Scores are independent of each other.
 	MultiLabel bool `json:"multi_label,omitempty,omitzero"`
 
@@ -283,8 +289,23 @@ type Model struct {
 	Layers int    `json:"layers,omitempty,omitzero"`
 	Heads  int    `json:"heads,omitempty,omitzero"`
 
+	// AttentionOf Whose attention a map from attention shows where no patch is asked for: class, the class token's; probe, that of the probe which pools the patches; patches, the mean of all patches'.
+	AttentionOf string `json:"attention_of,omitempty,omitzero"`
+
+	// Features Values of the features, and of the vector of /v1/embed where pool is model.
+	Features int `json:"features,omitempty,omitzero"`
+
 	// Grid Rows, columns of patches.
 	Grid []int `json:"grid,omitempty,omitzero"`
+
+	// Pooling How the tokens become the features that the head looks at: class token, mean of patches, maximum of patches, attention of a probe, or several side by side.
+	Pooling string `json:"pooling,omitempty,omitzero"`
+
+	// Precision Arithmetic of the layers: f32, bf16 or int8.
+	Precision string `json:"precision,omitempty,omitzero"`
+
+	// Precisions Those that it can be served in, on a machine that has them: vitserve serve --precision.
+	Precisions []string `json:"precisions,omitempty,omitzero"`
 
 	// Operations What it can be asked for.
 	Operations []string `json:"operations,omitempty,omitzero"`
