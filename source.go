@@ -269,7 +269,7 @@ func looksLikePicture(path string, regular bool) bool {
 
 func namedLikePicture(name string) bool {
 	switch strings.ToLower(path.Ext(filepath.ToSlash(name))) {
-	case ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+	case ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".ico", ".tif", ".tiff",
 		".heic", ".heif", ".hif", ".avif", ".jxl": // which an external program may read
 		return true
 	}

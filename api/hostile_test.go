@@ -29,7 +29,8 @@ var kinds = []struct{ name, files string }{
 	{"PNG", "*.png"},
 	{"WebP", "*.webp"},
 	{"GIF", "*.gif"},
-	{"BMP", "*.bmp"},
+	{"BMP", "*.bmp *.dib"},
+	{"ICO", "*.ico"},
 	{"TIFF", "*.tif"},
 }
 

@@ -64,22 +64,72 @@ func bmpMagics() []string {
 	return m
 }
 
+// dibMagics are the headers of a BMP that lacks its file header.
+func dibMagics() (m []string) {
+	for _, n := range bmpHeaders {
+		m = append(m, string([]byte{byte(n), 0, 0, 0}))
+	}
+	return m
+}
+
+// bmpFormat is a format whose pixels are those of a BMP that open finds.
+func bmpFormat(name string, magics []string, open func([]byte) (*bmpFile, error)) format {
+	return format{
+		name:   name,
+		magics: magics,
+		config: func(data []byte) (c image.Config, err error) {
+			f, err := open(data)
+			if err != nil {
+				return c, err
+			}
+			return image.Config{Width: f.width, Height: f.height}, nil
+		},
+		cost: func(data []byte, w, h int) (int64, error) {
+			f, err := open(data)
+			if err != nil {
+				return 0, err
+			}
+			return f.cost()
+		},
+		decode: func(ctx context.Context, data []byte) (*image.NRGBA, error) {
+			f, err := open(data)
+			if err != nil {
+				return nil, err
+			}
+			return f.decode(ctx)
+		},
+	}
+}
+
 // openBMP reads the headers and the palette.
-func openBMP(data []byte) (f *bmpFile, err error) {
-	const fileHeader, core = 14, 12
-	if len(data) < fileHeader+core {
+func openBMP(data []byte) (*bmpFile, error) {
+	const fileHeader = 14
+	if len(data) < fileHeader {
 		return nil, fmt.Errorf("truncated BMP: header in %d bytes", len(data))
 	}
+	return readBMP(data, fileHeader, int64(binary.LittleEndian.Uint32(data[10:])))
+}
+
+// openDIB is openBMP for a file that begins where the file header of a BMP ends.
+func openDIB(data []byte) (*bmpFile, error) { return readBMP(data, 0, 0) }
+
+// readBMP reads the header at a byte of data and the palette. The rows begin at
+// offset; 0: behind those.
+func readBMP(data []byte, at, offset int64) (f *bmpFile, err error) {
+	const core = 12
 	le := binary.LittleEndian
+	if int64(len(data)) < at+core {
+		return nil, fmt.Errorf("truncated BMP: header in %d bytes", len(data))
+	}
 	f = &bmpFile{}
-	offset, size := int64(le.Uint32(data[10:])), int64(le.Uint32(data[fileHeader:]))
+	size := int64(le.Uint32(data[at:]))
 	if !slices.Contains(bmpHeaders, size) {
 		return nil, fmt.Errorf("header of %d bytes, want 12, 40, 52, 56, 64, 108 or 124", size)
 	}
-	if int64(len(data)) < fileHeader+size {
-		return nil, fmt.Errorf("truncated BMP: header of %d bytes in %d", fileHeader+size, len(data))
+	if int64(len(data)) < at+size {
+		return nil, fmt.Errorf("truncated BMP: header of %d bytes in %d", at+size, len(data))
 	}
-	header, rest := data[fileHeader:fileHeader+size], data[fileHeader+size:]
+	header, rest := data[at:at+size], data[at+size:]
 	compression, colors, entry := uint32(bmpRaw), int64(0), 3
 	if size == core {
 		f.width, f.height, f.bits = int(le.Uint16(header[4:])), int(le.Uint16(header[6:])), int(le.Uint16(header[10:]))
@@ -126,7 +176,7 @@ func openBMP(data []byte) (f *bmpFile, err error) {
 		if colors > 65536 {
 			return nil, fmt.Errorf("palette of %d colors, want at most 65536", colors)
 		}
-		if offset == fileHeader+size {
+		if offset == at+size {
 			offset += int64(entry) * colors
 		}
 		rest = f.readPalette(rest, int(colors), entry)
@@ -215,22 +265,11 @@ func (f *bmpFile) readPalette(rest []byte, colors, entry int) (after []byte) {
 	return rest[min(entry*colors, len(rest)):]
 }
 
-func bmpConfig(data []byte) (c image.Config, err error) {
-	f, err := openBMP(data)
-	if err != nil {
-		return c, err
-	}
-	return image.Config{Width: f.width, Height: f.height}, nil
-}
-
-// bmpCost refuses files that lack rows. Of runs any number of pixels may be
+// cost refuses files that lack rows. Of runs any number of pixels may be
 // left out, but Pillow wants their end, or all rows.
-func bmpCost(data []byte, w, h int) (int64, error) {
-	f, err := openBMP(data)
-	if err != nil {
-		return 0, err
-	}
-	n := 4 * int64(w) * int64(h)
+func (f *bmpFile) cost() (n int64, err error) {
+	w, h := f.width, f.height
+	n = 4 * int64(w) * int64(h)
 	if f.runs {
 		return n, nil
 	}
@@ -246,12 +285,8 @@ func bmpCost(data []byte, w, h int) (int64, error) {
 	return n, err
 }
 
-// decodeBMP reads rows of fields, or of indices.
-func decodeBMP(ctx context.Context, data []byte) (*image.NRGBA, error) {
-	f, err := openBMP(data)
-	if err != nil {
-		return nil, err
-	}
+// decode reads rows of fields, or of indices.
+func (f *bmpFile) decode(ctx context.Context) (*image.NRGBA, error) {
 	m := image.NewNRGBA(image.Rect(0, 0, f.width, f.height))
 	if f.runs {
 		return m, f.readRuns(ctx, m)

@@ -13,6 +13,8 @@ var beyond = map[string]string{
 	"png: zeros far beyond the picture":      "more data than pixels",
 	"gif: data far beyond the frame":         "more data than pixels",
 	"bmp: runs that fill the picture":        "a kind of BMP that not every decoder reads",
+	"dib: runs that fill the picture":        "the same",
+	"ico: png: zeros far beyond the picture": "more data than pixels",
 	"webp: lossless, 65,536 groups of codes": "golang.org/x/image/vp8l has its own limit on groups",
 }
 

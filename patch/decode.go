@@ -27,7 +27,9 @@ var formats = []format{
 	{"png", []string{"\x89PNG\r\n\x1a\n"}, pngConfig, pngCost, decodePNG},
 	{"webp", []string{"RIFF????WEBP"}, webpConfig, webpCost, decodeWebP},
 	{"gif", []string{"GIF87a", "GIF89a"}, gifConfig, gifCost, decodeGIF},
-	{"bmp", bmpMagics(), bmpConfig, bmpCost, decodeBMP},
+	bmpFormat("bmp", bmpMagics(), openBMP),
+	bmpFormat("dib", dibMagics(), openDIB),
+	{"ico", []string{icoMagic}, icoConfig, icoCost, decodeICO},
 	{"tiff", []string{"II*\x00", "MM\x00*", "MM*\x00", "II\x00*", "II+\x00", "MM\x00+"}, tiffConfig, tiffCost, decodeTIFF},
 }
 
@@ -35,7 +37,7 @@ var formats = []format{
 // tells the sender what to change.
 var known = []struct{ name, magic string }{
 	{"HEIF of another coding than HEVC and AV1", "????ftypm?f1"}, {"a video or sound", "????ftyp"}, {"JPEG 2000", "\x00\x00\x00\x0cjP  "}, {"PDF", "%PDF"}, {"SVG", "<svg"},
-	{"ICO", "\x00\x00\x01\x00"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
+	{"a cursor (CUR)", "\x00\x00\x02\x00"}, {"PSD", "8BPS"}, {"a zip archive", "PK\x03\x04"}, {"HTML", "<!DOCTYPE"}, {"XML", "<?xml"},
 }
 
 func matches(data []byte, magic string) bool {

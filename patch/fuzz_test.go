@@ -21,6 +21,8 @@ func FuzzPNG(f *testing.F)  { fuzzFormat(f, "png") }
 func FuzzWebP(f *testing.F) { fuzzFormat(f, "webp") }
 func FuzzGIF(f *testing.F)  { fuzzFormat(f, "gif") }
 func FuzzBMP(f *testing.F)  { fuzzFormat(f, "bmp") }
+func FuzzDIB(f *testing.F)  { fuzzFormat(f, "dib") }
+func FuzzICO(f *testing.F)  { fuzzFormat(f, "ico") }
 func FuzzTIFF(f *testing.F) { fuzzFormat(f, "tiff") }
 
 // fuzzFormat starts from the files of one format and leaves

@@ -63,7 +63,7 @@ func ParseResize(s string) (Resize, error) {
 // Photo is a decoded picture, upright and opaque.
 type Photo struct {
 	Image       *image.NRGBA // bounds start at (0, 0); every alpha is 255
-	Format      string       // "jpeg", "png", "webp", "gif", "bmp", "tiff"; or HEIC, AVIF, JXL
+	Format      string       // "jpeg", "png", "webp", "gif", "bmp", "dib", "ico", "tiff"; or HEIC, AVIF, JXL
 	Orientation int          // the EXIF orientation that was undone; 1: none
 }
 

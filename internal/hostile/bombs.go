@@ -19,7 +19,7 @@ var Small = Budget{Pixels: 400_000, Bytes: 48 << 10}
 
 // Attack is a hostile file.
 type Attack struct {
-	Format string // as patch names it: jpeg, png, gif, bmp, tiff, webp
+	Format string // as patch names it: jpeg, png, gif, bmp, tiff, webp, dib, ico
 	Kind   string // what is hostile about it
 	// Whole says that the file is a picture by its format's own rules, so that a
 	// decoder has to do all of its work; the others are broken somewhere.
@@ -49,6 +49,8 @@ func formats() []struct {
 		{"bmp", bmpMakers()},
 		{"tiff", append(tiffMakers(), codedTIFFMakers()...)},
 		{"webp", webpMakers()},
+		{"dib", dibMakers()},
+		{"ico", icoMakers()},
 	}
 }
 

@@ -27,7 +27,7 @@ func TestBombs(t *testing.T) {
 		require.NotEmpty(t, a.Data)
 		require.Less(t, len(a.Data), 6*hostile.Small.Bytes, "%s: %s", a.Format, a.Kind)
 	}
-	for _, format := range []string{"jpeg", "png", "gif", "bmp", "tiff", "webp"} {
+	for _, format := range []string{"jpeg", "png", "gif", "bmp", "tiff", "webp", "dib", "ico"} {
 		require.GreaterOrEqual(t, len(kinds[format]), 10, format)
 		require.GreaterOrEqual(t, whole[format], 2, format)
 	}

@@ -35,9 +35,8 @@ type corpus struct {
 	reasons         map[string]int
 }
 
-// decoded are the formats of package patch by Pillow's names; MPO is a JPEG and
-// DIB no file of its own.
-var decoded = map[string]string{"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff", "WEBP": "webp"}
+// decoded are the formats of package patch by Pillow's names; MPO is a JPEG.
+var decoded = map[string]string{"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "DIB": "dib", "ICO": "ico", "TIFF": "tiff", "WEBP": "webp"}
 
 // compareFolders reads every file of folders with both, and prints a table.
 func compareFolders(ctx context.Context, folders []string, ref *worker) error {

@@ -18,7 +18,7 @@ var update = flag.String("update", "", "interpreter with Pillow 13.0.0, whose pi
 var drawnFiles = []struct {
 	format string
 	files  int
-}{{"png", 160}, {"gif", 200}, {"bmp", 120}, {"tiff", 400}, {"jpeg", 60}}
+}{{"png", 160}, {"gif", 200}, {"bmp", 120}, {"tiff", 400}, {"jpeg", 60}, {"dib", 40}, {"ico", 100}}
 
 // some is the size of a picture and up to 48 of its pixels, spread over it.
 func some(v verdict) string {

@@ -35,7 +35,7 @@ import (
 )
 
 func main() {
-	format := flag.String("format", "jpeg", "jpeg, png, gif, bmp, tiff or webp")
+	format := flag.String("format", "jpeg", "jpeg, png, gif, bmp, dib, ico, tiff or webp")
 	length := flag.Duration("time", time.Minute, "how long")
 	seed := flag.Uint64("seed", 1, "of the files")
 	python := flag.String("python", "", "interpreter with Pillow 13.0.0; one is made in the cache without it")

@@ -39,6 +39,10 @@ func writers() map[string]choices {
 			return map[string]any{"interlace": rng.IntN(2), "frames": pick(rng, 0, 0, 2), "disposal": rng.IntN(4)}
 		}},
 		"bmp": {[]string{"1", "L", "P", "RGB", "RGBA"}, func(*rand.Rand) map[string]any { return map[string]any{} }},
+		"dib": {[]string{"1", "L", "P", "RGB", "RGBA"}, func(*rand.Rand) map[string]any { return map[string]any{} }},
+		"ico": {[]string{"1", "L", "P", "RGB", "RGBA"}, func(rng *rand.Rand) map[string]any {
+			return map[string]any{"bitmap_format": pick(rng, "bmp", "bmp", "png")}
+		}},
 		"tiff": {[]string{"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"}, func(rng *rand.Rand) map[string]any {
 			return map[string]any{"compression": pick(rng, "raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "group4", "tiff_ccitt", "tiff_raw_16", "jpeg", "lzma")}
 		}},
@@ -49,7 +53,7 @@ func writers() map[string]choices {
 }
 
 // drawers make files that Pillow does not write.
-var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "gif": drawGIF, "bmp": drawBMP, "tiff": drawTIFF}
+var drawers = map[string]func(rng *rand.Rand) []byte{"jpeg": drawJPEG, "png": drawPNG, "gif": drawGIF, "bmp": drawBMP, "dib": drawDIB, "ico": drawICO, "tiff": drawTIFF}
 
 // source makes seeds of a format.
 type source struct {
@@ -62,7 +66,7 @@ type source struct {
 func newSource(format string, ref *worker) (*source, error) {
 	w, ok := writers()[format]
 	if !ok {
-		return nil, fmt.Errorf("format %q, want jpeg, png, gif, bmp, tiff or webp", format)
+		return nil, fmt.Errorf("format %q, want jpeg, png, gif, bmp, dib, ico, tiff or webp", format)
 	}
 	s := &source{format: format, write: w, ref: ref}
 	for seed := range uint64(3) {

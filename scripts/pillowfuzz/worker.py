@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 LIMIT = 1 << 20
 LIMIT_OF_ANY = 50_000_000  # patch.DefaultMaxPixels
-NAMES = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF", "webp": "WEBP"}
+NAMES = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "dib": "DIB", "ico": "ICO", "tiff": "TIFF", "webp": "WEBP"}
 
 warnings.simplefilter("ignore")
 Image.MAX_IMAGE_PIXELS = None
