@@ -42,9 +42,12 @@ type cause struct {
 const keep = 4
 
 func newReport(format, out string) *report {
-	r := &report{format: format, out: out, bound: bound{1, 1}, from: map[string]int{}, differ: map[string]int{}, causes: map[string]*cause{}}
-	if format == "jpeg" {
+	r := &report{format: format, out: out, from: map[string]int{}, differ: map[string]int{}, causes: map[string]*cause{}}
+	switch format {
+	case "jpeg":
 		r.bound = bound{0.1, 4}
+	case "tiff": // YCbCr
+		r.bound = bound{1, 1}
 	}
 	return r
 }
