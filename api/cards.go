@@ -9,14 +9,14 @@ func (r *registry) cards() []v1.Model {
 	var cards []v1.Model
 	for _, s := range r.slots {
 		card := r.card(s)
-		card.Labels, card.ClassIDs = nil, nil
+		card.Labels, card.ClassIDs, card.Focus, card.Corruptions = nil, nil, nil, nil
 		cards = append(cards, card)
 	}
 	return cards
 }
 
-// one describes a model, with its labels and the classes' names in their data
-// set.
+// one describes a model, with what is long: its labels, the classes' names in
+// their data set, what each of its methods understands, and corruptions.
 func (r *registry) one(id string) (v1.Model, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -69,6 +69,7 @@ type Config struct {
 	Keys        []Key    `json:"keys" yaml:"keys"`                 // API keys; none: everybody
 	RateLimit   float64  `json:"rate_limit" yaml:"rate_limit"`     // requests a second of one key, or one address without keys; 0: no limit
 	RateBurst   int      `json:"rate_burst" yaml:"rate_burst"`     // requests at once
+	NoPage      bool     `json:"no_page" yaml:"no_page"`           // no page for browsers at /
 	CORSOrigins []string `json:"cors_origins" yaml:"cors_origins"` // that browsers may call from; "*": any
 	// AllowedHosts are names that requests to a loopback address may come under
 	// where no key is asked for, beside this machine's own.

@@ -1,18 +1,19 @@
 package api
 
 import (
-	_ "embed"
+	"embed"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"github.com/vitserve/vitserve/api/page"
 )
 
-//go:embed docs/docs.html
-var docsPage []byte
+//go:embed docs
+var docsFiles embed.FS
 
-//go:embed docs/docs.js
-var docsCode []byte
+// docsTypes are the files beside /docs and their media types.
+var docsTypes = map[string]string{"docs.js": "text/javascript; charset=utf-8", "docs.css": "text/css; charset=utf-8"}
 
 // openapi is GET /openapi.json.
 func (s *Server) openapi(c echo.Context) error {
@@ -34,11 +35,54 @@ func (s *Server) docs(c echo.Context) error {
 	if path, _, _ := strings.Cut(c.Request().RequestURI, "?"); strings.HasSuffix(path, "/") {
 		return c.Redirect(http.StatusFound, "../docs")
 	}
-	c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
-		"default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	return c.Blob(http.StatusOK, echo.MIMETextHTMLCharsetUTF8, docsPage)
+	c.Response().Header().Set(echo.HeaderContentSecurityPolicy, page.Policy)
+	return s.docsBlob(c, "docs.html", "text/html; charset=UTF-8")
 }
 
-func (s *Server) docsScript(c echo.Context) error {
-	return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", docsCode)
+// docsFile is GET /docs/{file}.
+func (s *Server) docsFile(c echo.Context) error {
+	name := c.Param("file")
+	media, ok := docsTypes[name]
+	if !ok {
+		return echo.ErrNotFound
+	}
+	return s.docsBlob(c, name, media)
+}
+
+func (s *Server) docsBlob(c echo.Context, name, media string) error {
+	data, err := docsFiles.ReadFile("docs/" + name)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, media, data)
+}
+
+// toDocs is GET / where there is neither the page nor a dialect that answers.
+func toDocs(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }
+
+// behindPage puts the page before what answers GET /: browsers are shown it,
+// and everybody else is answered as without it.
+func (s *Server) behindPage(method, path string, handle echo.HandlerFunc) echo.HandlerFunc {
+	if method != http.MethodGet || path != "/" {
+		return handle
+	}
+	return func(c echo.Context) error {
+		c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
+		if !page.Wanted(c.Request()) {
+			return handle(c)
+		}
+		if s.cfg.NoPage {
+			return toDocs(s, c)
+		}
+		page.Serve(c.Response(), c.Request(), page.Index)
+		return nil
+	}
+}
+
+// pageFile is GET of what the page is made of.
+func (s *Server) pageFile(c echo.Context) error {
+	if s.cfg.NoPage || !page.Serve(c.Response(), c.Request(), c.Param("file")) {
+		return echo.ErrNotFound
+	}
+	return nil
 }

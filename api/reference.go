@@ -32,6 +32,7 @@ func (s Setting) Environment() string {
 var explained = []struct{ name, what, example string }{
 	{"addr", "host:port to listen on; `:8080` is every address of the machine", ":8080"},
 	{"grpc_addr", "host:port of gRPC; empty: none", ":8081"},
+	{"no_page", "whether browsers are shown no page at `/`, but led to `/docs`", "true"},
 	{"grpc_reflection", "whether gRPC tells which methods it has", "false"},
 	{"debug_addr", "loopback host:port of pprof and metrics; empty: none", "127.0.0.1:6060"},
 	{"tls_cert", "PEM file of the certificate; empty: plain HTTP", "/etc/vitserve/cert.pem"},

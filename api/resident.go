@@ -12,6 +12,7 @@ import (
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/models"
+	"github.com/vitserve/vitserve/robust/corrupt"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
 )
@@ -67,6 +68,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Pooling: c.Pooling(), Features: c.Features(), AttentionOf: attentionOf(c),
 		Precision: b.Info().Precision.String(), Precisions: backend.Precisions(), Transform: transformOf(ck.Transform),
 		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels, ClassIDs: ck.ClassIDs,
+		Focus: focusOf(c), Corruptions: corruptionsOf(),
 	}
 
 	// A stream of higher priority takes over at a layer's end, so an
@@ -215,6 +217,33 @@ func methodsOf(c vit.Config) []string {
 	return slices.DeleteFunc(focus.Names(), func(name string) bool {
 		return c.Classes == 0 && focus.Question{Method: name}.AsksModel()
 	})
+}
+
+// focusOf says of each of a model's methods what it understands.
+func focusOf(c vit.Config) (all []v1.Focus) {
+	for _, name := range methodsOf(c) {
+		m, err := focus.Find(name)
+		if err != nil {
+			panic(err) // it is of the table
+		}
+		f := v1.Focus{Method: name, Class: m.OfClass(), Versus: m.From == focus.FromGradients, Options: []string{}}
+		for _, o := range m.Options() {
+			if o.List != "" {
+				o.Name = o.List
+			}
+			f.Options = append(f.Options, o.Name)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// corruptionsOf are the names of the corruptions.
+func corruptionsOf() (names []string) {
+	for _, c := range corrupt.Table() {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 // scoresOf names how outputs become scores; "" of a model without a head.

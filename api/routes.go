@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/vitserve/vitserve/api/op"
+	"github.com/vitserve/vitserve/api/page"
 	"github.com/vitserve/vitserve/internal/words"
 )
 
@@ -40,9 +41,10 @@ var endpoints = []endpoint{
 	{id: "metrics", method: http.MethodGet, path: "/metrics", handle: (*Server).metrics},
 	{id: "openapi", method: http.MethodGet, path: "/openapi.json", open: true, handle: (*Server).openapi},
 	{id: "docs", method: http.MethodGet, path: "/docs", open: true, handle: (*Server).docs},
-	{method: http.MethodGet, path: "/docs/docs.js", open: true, handle: (*Server).docsScript},
+	{method: http.MethodGet, path: "/docs/:file", open: true, handle: (*Server).docsFile},
+	{method: http.MethodGet, path: page.Folder + ":file", open: true, handle: (*Server).pageFile},
 	{method: http.MethodGet, path: "/favicon.ico", open: true, handle: (*Server).icon},
-	{method: http.MethodGet, path: "/", open: true, handle: func(_ *Server, c echo.Context) error { return c.Redirect(http.StatusFound, "docs") }},
+	{method: http.MethodGet, path: "/", open: true, handle: toDocs},
 }
 
 // way is what is known of a route when its request is answered.
@@ -87,13 +89,13 @@ func (s *Server) routes() *echo.Echo {
 	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
 		s.ways.set(at.method, at.path, way{open: at.open, probe: at.probe})
-		add(e, at.method, at.path, func(c echo.Context) error { return at.handle(s, c) })
+		add(e, at.method, at.path, s.behindPage(at.method, at.path, func(c echo.Context) error { return at.handle(s, c) }))
 	}
 	for _, d := range s.cfg.Dialects {
 		for _, at := range d.Routes {
 			s.ways.set(at.Method, at.Path, way{open: at.Open, probe: at.Probe, dialect: &d})
 			handle := calling(func(c *call) error { return at.Handle(c, c.c.Response(), c.c.Request()) })
-			add(e, at.Method, at.Path, func(c echo.Context) error { return handle(s, c) })
+			add(e, at.Method, at.Path, s.behindPage(at.Method, at.Path, func(c echo.Context) error { return handle(s, c) }))
 		}
 	}
 	return e

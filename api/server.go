@@ -136,7 +136,7 @@ func (s *Server) version(c echo.Context) error {
 
 // versions are those of the program and of what it is made with.
 func (s *Server) versions() v1.Version {
-	v := v1.Version{Version: s.cfg.Version, Go: runtime.Version(), Backend: s.backend.Name()}
+	v := v1.Version{Version: s.cfg.Version, Go: runtime.Version(), Backend: s.backend.Name(), Keys: len(s.cfg.Keys) > 0}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" {
 			v.Version = info.Main.Version

@@ -1,4 +1,4 @@
-// Draws openapi.json, and sends a picture to try it.
+// Draws openapi.json.
 "use strict";
 
 // el makes an element; text is never taken for markup.
@@ -134,39 +134,5 @@ async function draw() {
   }
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
-
-document.getElementById("try").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const answer = document.getElementById("answer");
-  const path = document.getElementById("what").value;
-  const query = document.getElementById("query").value;
-  const key = document.getElementById("key").value;
-  answer.replaceChildren(el("p", "…"));
-  try {
-    const headers = { Accept: "*/*" };
-    if (key) headers["X-API-Key"] = key;
-    const r = await fetch(root + path + (query ? (path.includes("?") ? "&" : "?") + query : ""), {
-      method: "POST", headers, body: document.getElementById("picture").files[0],
-    });
-    const media = r.headers.get("Content-Type");
-    if (media.startsWith("image/")) {
-      const img = el("img");
-      img.alt = "the focus map of the picture";
-      img.src = URL.createObjectURL(await r.blob());
-      answer.replaceChildren(img);
-      return;
-    }
-    if (media === "application/x-npy") {
-      const link = el("a", "values.npy");
-      link.download = "values.npy";
-      link.href = URL.createObjectURL(await r.blob());
-      answer.replaceChildren(link);
-      return;
-    }
-    answer.replaceChildren(el("pre", JSON.stringify(await r.json(), null, 2)));
-  } catch (err) {
-    answer.replaceChildren(el("p", String(err)));
-  }
-});
 
 draw();

@@ -23,7 +23,7 @@ func Dialect() op.Dialect {
 	return op.Dialect{
 		Name: "kserve",
 		Routes: []op.Route{
-			{Method: http.MethodGet, Path: "/", Open: true, Handle: root},
+			{Method: http.MethodGet, Path: "/", Open: true, Handle: alive},
 			{Method: http.MethodPost, Path: "/v1/models/:id", Handle: verb},
 			{Method: http.MethodGet, Path: prefix, Open: true, Handle: alive},
 			{Method: http.MethodGet, Path: prefix + "/v1/models", Handle: list},
@@ -32,17 +32,6 @@ func Dialect() op.Dialect {
 		},
 		Fail: fail,
 	}
-}
-
-// root says that the server lives, and leads people to the docs.
-func root(c op.Call, w http.ResponseWriter, r *http.Request) error {
-	w.Header().Add("Vary", "Accept")
-	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		w.Header().Set("Location", "docs")
-		w.WriteHeader(http.StatusFound)
-		return nil
-	}
-	return alive(c, w, r)
 }
 
 func alive(_ op.Call, w http.ResponseWriter, r *http.Request) error {

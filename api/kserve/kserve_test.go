@@ -166,8 +166,8 @@ func TestReady(t *testing.T) {
 		require.Equal(t, path == "/kserve/v1/models/org%2Fvit", r.status == http.StatusServiceUnavailable, path)
 	}
 	page := s.do(http.MethodGet, "/", nil, "Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-	require.Equal(t, http.StatusFound, page.status)
-	require.Equal(t, "docs", page.header.Get("Location"))
+	require.Equal(t, http.StatusOK, page.status)
+	require.Equal(t, "text/html; charset=utf-8", page.header.Get("Content-Type"))
 	require.Equal(t, http.StatusOK, s.do(http.MethodHead, "/", nil).status)
 
 	// What the contract says of the same addresses is as it was.

@@ -190,6 +190,20 @@ type ExplainResult struct {
 	Error Problem `json:"error,omitempty,omitzero"`
 }
 
+// Focus A method of focus maps, and what it understands of the parameters of /v1/explain.
+type Focus struct {
+	Method string `json:"method"`
+
+	// Class Whether its maps are of a class.
+	Class bool `json:"class"`
+
+	// Versus Whether it compares two classes.
+	Versus bool `json:"versus"`
+
+	// Options Its options, by their names in a request.
+	Options []string `json:"options"`
+}
+
 // Geometry From the model's input back to the upright photo, in the photo's pixels.
 type Geometry struct {
 	// Photo Width, height of the upright photo.
@@ -330,6 +344,12 @@ type Model struct {
 
 	// ClassIDs The classes' names in their data set (n02123045), by index, where they have them; only in /v1/models/{id}.
 	ClassIDs []string `json:"class_ids,omitempty,omitzero"`
+
+	// Focus What each of methods understands; only in /v1/models/{id}.
+	Focus []Focus `json:"focus,omitempty,omitzero"`
+
+	// Corruptions What /v1/corrupt does to pictures; only in /v1/models/{id}.
+	Corruptions []string `json:"corruptions,omitempty,omitzero"`
 }
 
 // ModelList defines model for ModelList.
@@ -487,4 +507,7 @@ type Version struct {
 	Commit  string `json:"commit,omitempty,omitzero"`
 	Go      string `json:"go"`
 	Backend string `json:"backend"`
+
+	// Keys Whether it answers none without a key.
+	Keys bool `json:"keys,omitempty,omitzero"`
 }

@@ -62,6 +62,7 @@ second one, but of SIGHUP, ends at once.`,
 	flags.StringVar(&c.Addr, "addr", c.Addr, "host:port to listen on; :8080 is every address of this machine")
 	flags.StringVar(&c.GRPCAddr, "grpc-addr", c.GRPCAddr, "host:port of gRPC (Open Inference Protocol); none without it")
 	flags.BoolVar(&c.GRPCReflection, "grpc-reflection", c.GRPCReflection, "tell clients of gRPC which methods there are")
+	flags.BoolVar(&c.NoPage, "no-page", c.NoPage, "show browsers no page at /")
 	flags.StringVar(&c.DebugAddr, "debug-addr", c.DebugAddr, "loopback host:port of pprof; none without it")
 	flags.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate; plain HTTP without it")
 	flags.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
