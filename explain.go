@@ -212,10 +212,11 @@ type Finding struct {
 	Took time.Duration // the maps of the whole batch
 }
 
-// Warm does once what the first default map of the model would do for all that
-// follow it: it allocates the lane's memory, and has the backend make the
-// weights that the map's gradients need. The picture is grey; whether a map can
-// be painted of it says nothing of the model.
+// Warm does once what the first maps of the model would do for all that follow
+// them: it allocates the lane's memory, and has the backend make the weights
+// that gradients need, of the default map and of those that go down to the
+// pixels, which all others share. The picture is grey; whether a map can be
+// painted of it says nothing of the model.
 func (l *Lane) Warm(ctx context.Context) error {
 	c := l.m.config
 	if c.Classes == 0 {
@@ -225,9 +226,17 @@ func (l *Lane) Warm(ctx context.Context) error {
 	for i := range pixels.Float32s() {
 		pixels.Float32s()[i] = 0.5
 	}
-	_, err := l.Explain(0, []Inquiry{{ctx, pixels, focus.Question{Method: focus.DefaultMethod}}})
-	return err
+	for _, method := range []string{focus.DefaultMethod, pixelMethod} {
+		if _, err := l.Explain(0, []Inquiry{{ctx, pixels, focus.Question{Method: method}}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// pixelMethod derives a model from its classes to its pixels, through every
+// weight.
+const pixelMethod = "inputgradient"
 
 // Explain answers a batch of inquiries on so many threads; 0: all. Photos that
 // need something else of the forward pass are computed apart, so that none

@@ -81,9 +81,9 @@ func TestMemoryLimit(t *testing.T) {
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
 }
 
-// TestGradientsAreLoaded: the weights that the default map derives are made
-// with the model and not by the first who asks, and those of all methods are in
-// what the model is said to take.
+// TestGradientsAreLoaded: the weights that maps derive are made with the model
+// and not by the first who asks, whatever the method, and are in what the model
+// is said to take.
 func TestGradientsAreLoaded(t *testing.T) {
 	bus, err := os.ReadFile(filepath.Join("..", "testdata", "images", "school_bus.png"))
 	require.NoError(t, err)
@@ -114,6 +114,12 @@ func TestGradientsAreLoaded(t *testing.T) {
 		require.Equal(t, precision != "f32", strings.Contains(a.Note, "gradients of legrad maps are computed in f32 from the int8 weights"), a.Note)
 		require.Equal(t, loaded, b.GradientBytes())
 		require.LessOrEqual(t, b.Bytes(), all+all/100, "memory that the first answer took")
+		for _, method := range focus.Names() {
+			if (focus.Question{Method: method}).Derives() {
+				explain("?method=" + method)
+				require.Equal(t, loaded, b.GradientBytes(), "by the first %s", method)
+			}
+		}
 		r := s.models.resident()[0]
 		c := r.model.Config()
 		require.Greater(t, r.bytes, 2*4*vit.Params(c)+vit.TraceBytes(c), "weights, those of gradients, and what a pass keeps")

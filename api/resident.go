@@ -176,9 +176,8 @@ func (r *resident) free() (err error) {
 // footprint estimates the bytes that a model takes: its weights in f32, as much
 // again for those of gradients, the activations of sessions for so many
 // pictures, one batch of embeddings and one of full attention, and what a pass
-// that is derived keeps of one picture. The weights of gradients that the
-// default map needs are made with the model, the others when a map asks for
-// them.
+// that is derived keeps of one picture. The weights of gradients are made
+// with the model.
 func footprint(c vit.Config, classify, explain, attended int) int64 {
 	n := int64(c.Tokens())
 	tokens := int64(classify+explain)*n*int64(6*c.Dim+c.Hidden) + int64(classify)*n*int64(c.Dim)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -192,7 +191,7 @@ func (f *corruptFlags) photo(ctx context.Context, s lib.Source, o patch.Options,
 						return err
 					}
 				}
-				return writeReport(name, func(w io.Writer) error { return f.encode(w, name, &dst) })
+				return createFile(name, func(w io.Writer) error { return f.encode(w, name, &dst) })
 			})
 		}
 	}
@@ -244,11 +243,8 @@ func writeTextures(folder string) error {
 		return fmt.Errorf("--textures: cannot make the folder: %w", err)
 	}
 	for i, t := range corrupt.Textures() {
-		var b bytes.Buffer
-		if err := png.Encode(&b, t.Image()); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("frost%d.png", i+1)), b.Bytes(), 0o644); err != nil {
+		name := filepath.Join(folder, fmt.Sprintf("frost%d.png", i+1))
+		if err := createFile(name, func(w io.Writer) error { return png.Encode(w, t.Image()) }); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -29,24 +28,6 @@ func checkPictureName(path string) error {
 		return nil
 	}
 	return fmt.Errorf("output %s, want a name that ends in .png or .jpg, or .npy for values", path)
-}
-
-// createFile writes a file. One that could not be written whole does not stay.
-func createFile(path string, write func(w io.Writer) error) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			os.Remove(path)
-		}
-	}()
-	w := bufio.NewWriter(f)
-	if err := write(w); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return w.Flush()
 }
 
 // isPNG reports whether a picture of that name is a PNG, and not a JPEG.
@@ -84,10 +65,8 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// canDraw reports whether w shows colours.
-func canDraw(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}
+// canDraw reports whether w shows colours, and is to: https://no-color.org.
+func canDraw(w io.Writer) bool { return isLively(w) && os.Getenv("NO_COLOR") == "" }
 
 // drawPicture shows a picture on a terminal in coloured half blocks.
 func drawPicture(w io.Writer, m image.Image) error {

@@ -131,7 +131,7 @@ func (r *rows) close() error {
 		r.csv.Flush()
 		r.err = errors.Join(r.err, r.csv.Error())
 	}
-	err := errors.Join(r.err, r.w.Flush(), r.file.Close())
+	err := endRows(r.file, errors.Join(r.err, r.w.Flush()))
 	r.file = nil
 	if err != nil {
 		return fmt.Errorf("--output: %w", err)

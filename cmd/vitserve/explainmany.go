@@ -374,7 +374,7 @@ func (s *folderSink) close() error { return errors.Join(s.flush(), s.out.Flush()
 type htmlSink struct {
 	f     *explainFlags
 	out   *bufio.Writer
-	file  *os.File
+	file  *wholeFile
 	to    *bufio.Writer
 	page  *chart.Page
 	begun string
@@ -382,7 +382,7 @@ type htmlSink struct {
 }
 
 func newHTMLSink(f *explainFlags, sources int, out *bufio.Writer) (*htmlSink, error) {
-	file, err := os.Create(f.output)
+	file, err := createWhole(f.output)
 	if err != nil {
 		return nil, fmt.Errorf("--output: %w", err)
 	}
@@ -479,9 +479,8 @@ func (s *htmlSink) close() error {
 		s.page.Heading(2, "All maps")
 		s.page.Table([]string{"picture", "class", "method", "insertion", "deletion", "insertion − deletion"}, s.rows)
 	}
-	err := errors.Join(s.page.Close(), s.to.Flush(), s.file.Close())
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", s.f.output, err), os.Remove(s.f.output))
+	if err := s.file.end(errors.Join(s.page.Close(), s.to.Flush())); err != nil {
+		return fmt.Errorf("write %s: %w", s.f.output, err)
 	}
 	fmt.Fprintf(s.out, "report in %s\n", s.f.output)
 	return s.out.Flush()

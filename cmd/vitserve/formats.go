@@ -102,7 +102,7 @@ func (a *answers) show(x answer) (wrong, err error) {
 func (a *answers) close() error {
 	err := a.out.Flush()
 	if a.file != nil {
-		err = errors.Join(err, a.file.Close())
+		err = endRows(a.file, err)
 	}
 	return err
 }

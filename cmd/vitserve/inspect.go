@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -114,7 +113,10 @@ func (f *inspectFlags) receipt(cmd *cobra.Command, t patch.Transform, look lib.L
 		return nil, fmt.Errorf("%s: %w", f.image, err)
 	}
 	if f.npy != "" {
-		err = os.WriteFile(f.npy, r.NPY, 0o644)
+		err = createFile(f.npy, func(w io.Writer) error {
+			_, err := w.Write(r.NPY)
+			return err
+		})
 	}
 	return r, err
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/vitserve/vitserve/internal/words"
+	"github.com/vitserve/vitserve/models/hub"
 )
 
 // printable returns what a stranger wrote, a file's name or a tensor's, so that
@@ -30,9 +32,14 @@ func printable(s string) string {
 	return out.String()
 }
 
-// printableError is printable for an error, which may have several lines.
+// printableError is printable for an error, which may have several lines. Of a
+// disk that is full it says what to do.
 func printableError(err error) string {
-	lines := strings.Split(words.Plain(err), "\n")
+	text := words.Plain(err)
+	if why := lacksRoom(err); why != "" && !errors.Is(err, hub.ErrDisk) {
+		text += ": " + why + ": make room, or write elsewhere"
+	}
+	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		lines[i] = printable(l)
 	}

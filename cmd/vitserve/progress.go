@@ -15,14 +15,18 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// isLively reports whether w is a terminal that obeys what moves its cursor and
+// changes its colours.
+func isLively(w io.Writer) bool { return isTerminal(w) && os.Getenv("TERM") != "dumb" }
+
 // progress is a bar on a terminal, or nothing.
 type progress struct{ bar *progressbar.ProgressBar }
 
 // newProgress counts to total on stderr. There is no bar where stderr is not
-// a terminal, where stdout is one and shows the results themselves, or where
+// a terminal that can take it away again, where stdout is one and shows the results themselves, or where
 // there is little to wait for.
 func newProgress(stdout, stderr io.Writer, total int, what string) progress {
-	if total < 2 || !isTerminal(stderr) || isTerminal(stdout) {
+	if total < 2 || !isLively(stderr) || isTerminal(stdout) {
 		return progress{}
 	}
 	return progress{progressbar.NewOptions(total,

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
@@ -49,7 +48,7 @@ mean what they mean to the hub's own programs.`,
 }
 
 // downloads shows one file after the other: a bar on a terminal, a line for
-// each file elsewhere.
+// each file elsewhere and on a dumb one.
 type downloads struct {
 	stderr io.Writer
 	file   string
@@ -60,13 +59,12 @@ func (d *downloads) report(file string, done, total int64) {
 	if file != d.file {
 		d.end()
 		d.file = file
-		if isTerminal(d.stderr) {
+		if isLively(d.stderr) {
 			d.bar = progressbar.NewOptions64(total,
 				progressbar.OptionSetWriter(d.stderr),
 				progressbar.OptionSetDescription(printable(file)),
 				progressbar.OptionShowBytes(true),
 				progressbar.OptionSetWidth(30),
-				progressbar.OptionSetVisibility(os.Getenv("TERM") != "dumb"),
 			)
 		}
 	}

@@ -289,25 +289,11 @@ func (f *robustFlags) write(ctx context.Context, name string, target robust.Targ
 			return err
 		}
 	}
-	return writeReport(name, func(w io.Writer) error { return report.Write(w, filepath.Ext(name), r) })
+	if err := createFile(name, func(w io.Writer) error { return report.Write(w, filepath.Ext(name), r) }); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
 }
 
 // galleryCells are shown of each photo.
 const galleryCells = 6
-
-// writeReport writes a file beside its place, and moves it there when it is whole.
-func writeReport(name string, write func(io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	if err := errors.Join(write(file), file.Chmod(0o644), file.Close()); err != nil {
-		return fmt.Errorf("--out %s: %w", name, err)
-	}
-	return os.Rename(file.Name(), name)
-}

@@ -4,12 +4,14 @@
 # robust/corrupt/testdata, which makes imagecorruptions run with them.
 #
 #   python evaluate.py MODEL_FOLDER PHOTOS LABELS_CSV OUT.json [--logits OUT.npz]
-#                      [--corruptions NAME,…] [--severities 1,…] [--frost FOLDER]
+#                      [--corruptions NAME,…] [--severities 1,…] [--seeds N] [--frost FOLDER]
 #
 # MODEL_FOLDER has timm's config.json and model.safetensors; LABELS_CSV the columns
 # file and label (an index). With --frost the textures are the PNG files of a folder
 # (vitserve corrupt --textures writes those of vitserve) in place of the package's.
-# Cells that OUT.json has already are not computed again.
+# Random corruptions are drawn --seeds times: by_seed counts the right answers of
+# each draw, by_photo how often each photo was right, and the other numbers are of
+# all draws. What OUT.json has already is not computed again.
 import argparse
 import csv
 import json
@@ -33,6 +35,7 @@ for name in ("model", "photos", "labels", "out"):
 parser.add_argument("--logits", type=pathlib.Path)
 parser.add_argument("--corruptions", default=",".join(reference.get_corruption_names()))
 parser.add_argument("--severities", default="1,2,3,4,5")
+parser.add_argument("--seeds", type=int, default=1)
 parser.add_argument("--frost", type=pathlib.Path)
 o = parser.parse_args()
 torch.set_num_threads(1)
@@ -87,7 +90,11 @@ def logits(pictures):
     return torch.cat(out).double().numpy()
 
 
+RANDOM = {"gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog", "elastic_transform", "speckle_noise", "spatter"}
+
+
 def measures(z):
+    """of one draw: a dictionary, and which photos were right"""
     e = np.exp(z - z.max(1, keepdims=True))
     p = e / e.sum(1, keepdims=True)
     order = np.argsort(-z, 1, kind="stable")
@@ -95,23 +102,36 @@ def measures(z):
     bins = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
     ece = sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins))
     return {
-        "photos": len(z), "right": int(right.sum()), "right5": int((order[:, :5] == truth[:, None]).any(1).sum()),
+        "right": int(right.sum()), "right5": int((order[:, :5] == truth[:, None]).any(1).sum()),
         "nll": float(-np.log(p[np.arange(len(z)), truth]).mean()), "ece": float(ece), "confidence": float(confidence.mean()),
-    }
+    }, right
+
+
+def add(cell, one, right):
+    """adds a draw to what is known of a cell"""
+    k = len(cell.get("by_seed", []))
+    cell["photos"] = len(right)
+    cell["by_seed"] = cell.get("by_seed", []) + [one.pop("right")]
+    cell["by_photo"] = (np.array(cell.get("by_photo", 0)) + right).tolist()
+    for key, v in one.items():
+        cell[key] = (cell.get(key, 0) * k + v) / (k + 1)
+    return cell
 
 
 cells = json.loads(o.out.read_text()) if o.out.exists() else {}
 kept = {}
 jobs = [("clean", 0)] + [(c, int(s)) for s in o.severities.split(",") for c in o.corruptions.split(",")]
-for name, s in jobs:
-    key = f"{name}/{s}" if s else name
-    if key in cells:
-        continue
-    np.random.seed(1000 + len(cells))
-    z = logits(crops if not s else [corrupt(p, name, s) for p in crops])
-    cells[key] = measures(z)
-    kept[key] = z.astype(np.float32)
-    print(key, cells[key], flush=True)
-    o.out.write_text(json.dumps(cells, indent=1) + "\n")
+for seed in range(o.seeds):
+    for number, (name, s) in enumerate(jobs):
+        key = f"{name}/{s}" if s else name
+        if len(cells.get(key, {}).get("by_seed", [])) > seed or (seed and name not in RANDOM):
+            continue
+        np.random.seed(1000 + number + 100000 * seed)
+        z = logits(crops if not s else [corrupt(p, name, s) for p in crops])
+        cells[key] = add(cells.get(key, {}), *measures(z))
+        if not seed:
+            kept[key] = z.astype(np.float32)
+        print(key, cells[key]["by_seed"], flush=True)
+        o.out.write_text(json.dumps(cells) + "\n")
 if o.logits:
     np.savez_compressed(o.logits, truth=truth, **kept)
