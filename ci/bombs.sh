@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Honest requests beside small bombs: none fails, their times stay, and so does the memory; SIGTERM ends a server amid
-# them. In full, with large ones: scripts/load -only bombs,costs (docs/serving.md). Tails of half a minute are rough, so
+# them. In full, with large ones: scripts/load -only bombs,costs (docs/lab/load.md). Tails of half a minute are rough, so
 # a machine that others use may miss the bound of time once; not three times.
 . "$(dirname "$0")/lib.sh"
 temporary

@@ -2,7 +2,7 @@
 // faults, bombs and the end under load. It starts the server itself:
 //
 //	go build -o vitserve ./cmd/vitserve
-//	go run ./scripts/load -server ./vitserve -doc docs/serving.md -- --model ./deit_tiny_patch16_224
+//	go run ./scripts/load -server ./vitserve -doc docs/lab/load.md -- --model ./deit_tiny_patch16_224
 //
 // What comes after -- goes to "vitserve serve", and of it the model, precision
 // and threads to "vitserve bench". -prefix goes before both: "nice -n 5" lets
@@ -11,7 +11,7 @@
 // ends with 1 where a bound is broken, and takes about twenty minutes; those of
 // bombs alone are
 //
-//	go run ./scripts/load -only bombs,costs -table bombs -server ./vitserve -doc docs/serving.md -- --model ./deit_tiny_patch16_224
+//	go run ./scripts/load -only bombs,costs -table bombs -server ./vitserve -doc docs/lab/load.md -- --model ./deit_tiny_patch16_224
 package main
 
 import (
