@@ -17,3 +17,5 @@ for tests in scripts/clients/test_*.py; do
   "$python" -W ignore -m unittest discover -s scripts/clients -p "$(basename "$tests")"
 done
 node --test --test-timeout=120000 --test-reporter=spec scripts/clients/*.test.mjs
+# What the documents say that these clients do.
+CLIENTS_PYTHON=$python go test ./cmd/vitserve -count=1 -run TestDocumentClients
