@@ -59,6 +59,11 @@ func Reader(r io.Reader) Source {
 // of a file.
 func Image(m image.Image) Source { return Source{image: m} }
 
+// Opened is a picture file that open gives, each time it is read.
+func Opened(name string, open func() (io.ReadCloser, error)) Source {
+	return Source{Name: name, open: open}
+}
+
 // Failed is a source that cannot be read.
 func Failed(name string, err error) Source { return Source{Name: name, err: err} }
 
@@ -326,35 +331,47 @@ func beside(list, name string) string {
 //
 // https://github.com/webdataset/webdataset
 func Tar(name string) iter.Seq[Source] {
-	return lines(name, func(r io.Reader, yield func(Source) bool) error {
-		t := tar.NewReader(r)
-		var sample sample
-		for {
-			h, err := t.Next()
-			if errors.Is(err, io.EOF) {
-				sample.yield(yield)
+	return lines(name, func(r io.Reader, yield func(Source) bool) error { return members(name, r, yield) })
+}
+
+// TarReader is Tar of a file of that name that r gives. It can be listed once.
+func TarReader(name string, r io.Reader) iter.Seq[Source] {
+	return func(yield func(Source) bool) {
+		if err := members(name, r, yield); err != nil {
+			yield(Failed(name, err))
+		}
+	}
+}
+
+// members lists the pictures of a tar file.
+func members(name string, r io.Reader, yield func(Source) bool) error {
+	t := tar.NewReader(r)
+	var sample sample
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			sample.yield(yield)
+			return nil
+		}
+		if err != nil {
+			sample.yield(yield)
+			return err
+		}
+		base := path.Base(h.Name)
+		if h.Typeflag != tar.TypeReg || strings.HasPrefix(base, ".") {
+			continue
+		}
+		stem, _, _ := strings.Cut(base, ".")
+		if key := path.Join(path.Dir(h.Name), stem); key != sample.key || sample.size > MaxFile {
+			if !sample.yield(yield) {
 				return nil
 			}
-			if err != nil {
-				sample.yield(yield)
-				return err
-			}
-			base := path.Base(h.Name)
-			if h.Typeflag != tar.TypeReg || strings.HasPrefix(base, ".") {
-				continue
-			}
-			stem, _, _ := strings.Cut(base, ".")
-			if key := path.Join(path.Dir(h.Name), stem); key != sample.key || sample.size > MaxFile {
-				if !sample.yield(yield) {
-					return nil
-				}
-				sample.key = key
-			}
-			if err := sample.add(name+"/"+h.Name, h, t); err != nil {
-				return err
-			}
+			sample.key = key
 		}
-	})
+		if err := sample.add(name+"/"+h.Name, h, t); err != nil {
+			return err
+		}
+	}
 }
 
 // sample is what of a tar file belongs together.

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
@@ -18,6 +19,7 @@ type StreamOptions struct {
 	Batch     int            // photos that go through the model together; 0: 8
 	Look      *Look          // how photos are read; nil: as Options.Look of Open says
 	Embedding *vit.Embedding // computed of each photo; nil: none
+	Question  *Question      // asked of each photo; nil: none
 	Wants     vit.Wants      // computed besides, see Result.Output
 }
 
@@ -29,7 +31,9 @@ type Result struct {
 	Logits    []float32      // (K); nil without a head
 	Embedding *tensor.Dense  // with StreamOptions.Embedding, see Model.Embed
 
-	Output *vit.Output // of the photo's whole batch
+	Focus *focus.Explanation // with StreamOptions.Question; a map that cannot be made has an error of its own
+
+	Output *vit.Output // of the photo's whole batch; nil where a question alone was asked
 	Row    int         // that is the photo's, in Output
 }
 
@@ -51,6 +55,14 @@ func (m *Model) Stream(ctx context.Context, sources iter.Seq[Source], o StreamOp
 		if e := o.Embedding; e != nil {
 			w := e.Wants()
 			s.o.Wants.Features, s.o.Wants.Final = o.Wants.Features || w.Features, o.Wants.Final || w.Final
+		}
+		if o.Question != nil {
+			asked, err := m.Ask(*o.Question)
+			if err != nil {
+				yield(Result{}, err)
+				return
+			}
+			s.question = &asked
 		}
 		if err := s.run(ctx, sources); err != nil && !s.stopped {
 			yield(Result{}, err)
@@ -74,9 +86,10 @@ type stream struct {
 	emit    func(Result) bool
 	stopped bool // emit has returned false
 
-	lane    *Lane
-	free    chan *tensor.Dense // (3, H, W)
-	waiting []*passing         // for the model, in their order
+	question *focus.Question // held to the model; nil: none
+	lane     *Lane
+	free     chan *tensor.Dense // (3, H, W)
+	waiting  []*passing         // for the model, in their order
 }
 
 func (s *stream) run(ctx context.Context, sources iter.Seq[Source]) (err error) {
@@ -190,8 +203,14 @@ func (s *stream) flush(ctx context.Context) error {
 		}
 	}
 	var out *vit.Output
-	if len(pixels) > 0 {
-		var err error
+	var maps []Finding
+	var err error
+	if len(pixels) > 0 && s.question != nil {
+		if maps, err = s.lane.Explain(0, s.inquiries(ctx, pixels)); err != nil {
+			return s.failed(err)
+		}
+	}
+	if len(pixels) > 0 && (s.question == nil || s.o.Embedding != nil || !s.o.Wants.Equal(vit.Wants{})) {
 		if out, err = s.lane.Forward(0, pixels, s.o.Wants); err != nil {
 			return s.failed(err)
 		}
@@ -201,7 +220,12 @@ func (s *stream) flush(ctx context.Context) error {
 		s.free <- p.pixels
 		r := Result{Source: p.source, Err: p.err, Geometry: p.geom}
 		if p.err == nil {
-			s.read(&r, out, row)
+			if maps != nil {
+				s.look(&r, maps[row])
+			}
+			if out != nil && r.Err == nil {
+				s.read(&r, out, row)
+			}
 			row++
 		}
 		if !s.emit(r) {
@@ -211,6 +235,24 @@ func (s *stream) flush(ctx context.Context) error {
 	}
 	s.waiting = s.waiting[:0]
 	return nil
+}
+
+// inquiries asks the question about each photo of a batch.
+func (s *stream) inquiries(ctx context.Context, pixels []*tensor.Dense) []Inquiry {
+	in := make([]Inquiry, len(pixels))
+	for i, p := range pixels {
+		in[i] = Inquiry{Context: ctx, Pixels: p, Question: *s.question}
+	}
+	return in
+}
+
+// look takes what the question has found.
+func (s *stream) look(r *Result, f Finding) {
+	if r.Err = f.Err; r.Err != nil {
+		return
+	}
+	r.Focus, r.Logits = f.Explanation, f.Logits
+	r.Err = vit.CheckFinite("logits", r.Logits)
 }
 
 // read takes a photo's row out of a batch's answer. Numbers that are none are

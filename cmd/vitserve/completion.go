@@ -11,6 +11,7 @@ import (
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/score"
 	"github.com/vitserve/vitserve/vit"
 )
 
@@ -72,6 +73,12 @@ func completeValues(root *cobra.Command) {
 				complete = completeModels
 			case f.Name == "class" || f.Name == "versus":
 				complete = completeClasses
+			case cmd.Name() == "score" && f.Name == "format":
+				complete = cobra.FixedCompletions(score.Formats(), cobra.ShellCompDirectiveNoFileComp)
+			case cmd.Name() == "score" && f.Name == "focus":
+				complete = cobra.FixedCompletions(append([]string{focusDefault}, focus.Names()...), cobra.ShellCompDirectiveNoFileComp)
+			case cmd.Name() == "score" && f.Name == "pool":
+				complete = cobra.FixedCompletions(pools(), cobra.ShellCompDirectiveNoFileComp)
 			case len(values(f.Name)) > 0:
 				complete = cobra.FixedCompletions(values(f.Name), cobra.ShellCompDirectiveNoFileComp)
 			default:

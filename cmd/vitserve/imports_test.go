@@ -30,7 +30,7 @@ type room struct {
 // that matches a package holds it.
 var rooms = []room{
 	{folder: "cmd/vitserve", may: []string{
-		".", "api", "api/*", "robust", "robust/*", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart", "internal/words",
+		".", "api", "api/*", "robust", "robust/*", "score", "models", "models/hub", "vit", "attention/focus", "patch", "patch/external", "backend", "backend/*", "internal/chart", "internal/words",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
 		"github.com/disintegration/imaging", "gorgonia.org/tensor",
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
@@ -57,6 +57,15 @@ var rooms = []room{
 	{folder: "api/*", may: []string{"api/v1", "api/op"}},                         // dialects, and the client
 	{folder: "robust", may: []string{"robust/*", "internal/words", "patch", "attention/focus", "internal/chart", "gorgonia.org/tensor", "golang.org/x/image/*"}},
 	{folder: "robust/*", may: []string{"robust", "robust/*", "internal/words", "patch", "patch/jpeg", "internal/chart", "gorgonia.org/tensor"}},
+	{folder: "score", may: []string{
+		".", "score/parquet", "models", "vit", "internal/words",
+		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
+		"golang.org/x/sys/unix", // the mode of new files
+	}},
+	{folder: "score/parquet", may: []string{
+		"github.com/parquet-go/parquet-go/*", "github.com/parquet-go/parquet-go/encoding/*", // not the package itself, which takes as long to build as the rest
+		"github.com/klauspost/compress/*",
+	}},
 	{folder: ".", may: []string{
 		"models", "internal/words", "vit", "attention/focus", "patch", "backend", "gorgonia.org/tensor",
 		"backend/cpu", // registered, so that one import is enough for an answer
@@ -206,10 +215,10 @@ func TestSeen(t *testing.T) {
 			case strings.HasPrefix(dep, "github.com/labstack/echo"):
 				require.Contains(t, []string{"api", "cmd/vitserve"}, name, "only api sees echo")
 			case short == "models/safetensors" || short == "models/mmap":
-				require.True(t, name == "." || strings.HasPrefix(name, "api") || name == "cmd/vitserve" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
+				require.True(t, name == "." || strings.HasPrefix(name, "api") || name == "cmd/vitserve" || name == "score" || strings.HasPrefix(name, "models"), "only models reads weight files, but %s needs %s", name, dep)
 			case strings.HasPrefix(short, "backend/"):
 				// The library brings the processor's; the command chooses others.
-				byLibrary := short == "backend/cpu" && (name == "." || name == "api")
+				byLibrary := short == "backend/cpu" && (name == "." || name == "api" || name == "score")
 				require.True(t, byLibrary || name == "cmd/vitserve" || strings.HasPrefix(name, "backend/"), "only the command chooses backends, but %s needs %s", name, dep)
 			}
 		}

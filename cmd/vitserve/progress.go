@@ -39,6 +39,21 @@ func newProgress(stdout, stderr io.Writer, total int, what string) progress {
 	)}
 }
 
+// newCounter counts where nobody knows to what.
+func newCounter(stdout, stderr io.Writer, what string) progress {
+	if !isTerminal(stderr) || isTerminal(stdout) {
+		return progress{}
+	}
+	return progress{progressbar.NewOptions(-1,
+		progressbar.OptionSetWriter(stderr),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
 // add counts one. A terminal that cannot be written to is no reason to stop.
 func (p progress) add() {
 	if p.bar != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/internal/words"
+	"github.com/vitserve/vitserve/score"
 )
 
 // Exit codes. Those of signals are the shell's convention: 128 + SIGINT.
@@ -53,6 +54,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "vitserve: %s\n", printableError(err))
+	if errors.Is(err, score.ErrHopeless) {
+		return exitHopeless
+	}
 	return exitFailed
 }
 
@@ -86,7 +90,7 @@ A model is a folder, a file, or the name of one inside the program; without
 	root.SetFlagErrorFunc(flagError)
 	root.SetGlobalNormalizationFunc(flagName)
 	root.Flags().Bool("version", false, "say what this program is, as vitserve version does")
-	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newRobust(), newCorrupt(), newBench(), newInspect(), newConvert(), newPull(), newModels(), newDoctor(), newVersion())
+	root.AddCommand(newClassify(), newExplain(), newEmbed(), newServe(), newEval(), newScore(), newRobust(), newCorrupt(), newBench(), newInspect(), newConvert(), newPull(), newModels(), newDoctor(), newVersion())
 	completeValues(root)
 	return root
 }
