@@ -62,6 +62,13 @@ type Info struct {
 // what the options ask for; the message names the missing feature.
 var ErrUnsupported = errors.New("not supported by this machine")
 
+// Errors of devices that have memory of their own: in the chain of what
+// Upload, NewLinear, NewStream and Sync return.
+var (
+	ErrNoMemory = errors.New("out of device memory") // others may go on, and so may this stream when some is free
+	ErrLost     = errors.New("the device is lost")   // nothing of the backend works any more
+)
+
 var registry struct {
 	sync.Mutex
 	open map[string]func(Options) (Backend, error)
@@ -95,11 +102,22 @@ func Names() []string {
 // Precisions returns the names of all; a machine may lack some.
 func Precisions() []string { return slices.Clone(precisions[:]) }
 
-// Open opens a backend by its registered name.
+// Open opens a backend by its registered name, or one of its devices by the
+// name that Info gives it, "cuda:1".
 func Open(name string, o Options) (Backend, error) {
+	kind, number, several := strings.Cut(name, ":")
 	registry.Lock()
-	open := registry.open[name]
+	open := registry.open[kind]
 	registry.Unlock()
+	if several && open != nil {
+		if o.Device != "" && o.Device != name {
+			return nil, fmt.Errorf("backend: open %s: device %q is another", name, o.Device)
+		}
+		if number == "" {
+			return nil, fmt.Errorf("backend: open %s: want a number behind the colon, as in %s:0", name, kind)
+		}
+		o.Device = name
+	}
 	if open == nil {
 		return nil, fmt.Errorf("backend: no backend %q in this binary, want one of %s", name, strings.Join(Names(), ", "))
 	}

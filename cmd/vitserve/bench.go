@@ -71,10 +71,7 @@ Presets have random weights and need no download:
 	flags.IntVar(&f.runs, "runs", 30, "least number of runs")
 	flags.Float64Var(&f.seconds, "seconds", 3, "least time of the runs")
 	flags.BoolVar(&f.json, "json", false, "write a JSON object a line for each setting")
-	flags.StringVar(&f.backend, "backend", "cpu", "what computes: "+strings.Join(backend.Names(), ", "))
-	if err := flags.MarkHidden("backend"); err != nil {
-		panic(err)
-	}
+	registerBackend(flags, &f.backend)
 	return cmd
 }
 

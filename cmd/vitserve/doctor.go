@@ -66,7 +66,7 @@ wrong ends the command with exit code 1; an unreachable hub is told and is no fa
 
 func lookAtProcessor(context.Context) (all []finding) {
 	all = append(all, finding{what: "processor", text: fmt.Sprintf("%s/%s, %d threads, %s", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cpuFeatures())})
-	for _, name := range backendNames() {
+	for _, name := range backendNames("cpu") {
 		all = append(all, finding{what: "kernels", text: name})
 	}
 	if v := os.Getenv("VITSERVE_CPU"); v != "" {

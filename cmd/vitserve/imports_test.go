@@ -89,6 +89,7 @@ var rooms = []room{
 	{folder: "patch/external", may: []string{"patch", "golang.org/x/sys/unix"}}, // limits of processes
 	{folder: "patch/*", may: []string{"patch/*", "golang.org/x/image/*", "golang.org/x/sys/cpu"}},
 	{folder: "backend/backendtest", may: []string{"backend", "backend/ref", "gorgonia.org/tensor", "github.com/stretchr/testify/require"}},
+	{folder: "backend/gpu", may: []string{"backend", "backend/gpu/*", "gorgonia.org/tensor"}},
 	{folder: "backend/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
 	{folder: "backend/*/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
 	{folder: "backend", may: []string{"gorgonia.org/tensor"}},
@@ -156,7 +157,7 @@ func TestImports(t *testing.T) {
 		require.GreaterOrEqual(t, i, 0, "package %s has no room in the table", name)
 		for _, imported := range p.Imports {
 			if imported == "C" {
-				require.Equal(t, "backend/cuda", name, "%s uses cgo", name)
+				require.Equal(t, "backend/gpu/device", name, "%s uses cgo", name)
 				continue
 			}
 			dep, ok := all[imported]

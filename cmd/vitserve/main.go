@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	_ "github.com/vitserve/vitserve/backend/cpu" // fast kernels; the default
+	_ "github.com/vitserve/vitserve/backend/gpu" // cuda and opencl, where the build has cgo
 	_ "github.com/vitserve/vitserve/backend/ref" // plain loops in float64, to check answers against
 )
 

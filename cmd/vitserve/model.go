@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	lib "github.com/vitserve/vitserve"
 	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/models"
@@ -24,10 +25,21 @@ func (f *machineFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.precision, "precision", "f32", "arithmetic of the layers: f32, bf16, int8, or auto for the fastest faithful one the machine has")
 	flags.IntVar(&f.threads, "threads", 0, "threads that compute; 0 is one a core")
-	flags.StringVar(&f.backend, "backend", "cpu", "what computes: "+strings.Join(backend.Names(), ", "))
-	if err := flags.MarkHidden("backend"); err != nil {
-		panic(err)
+	registerBackend(flags, &f.backend)
+}
+
+// registerBackend adds the flag that chooses what computes.
+func registerBackend(flags *pflag.FlagSet, to *string) {
+	flags.StringVar(to, "backend", "cpu", "what computes: "+strings.Join(backend.Names(), ", ")+", or one of several GPUs: cuda:1, opencl:0")
+}
+
+// checkBackend says that there is no such backend; whether it is to be had
+// shows when it is opened.
+func checkBackend(name string) error {
+	if kind, _, _ := strings.Cut(name, ":"); !slices.Contains(backend.Names(), kind) {
+		return usageError{fmt.Errorf("--backend %s, want one of %s, or one of several, as in cuda:1", name, strings.Join(backend.Names(), ", "))}
 	}
+	return nil
 }
 
 // check says what of the flags is impossible.
@@ -35,8 +47,9 @@ func (f *machineFlags) check() error {
 	switch {
 	case f.threads < 0 || f.threads > backend.MaxThreads:
 		return usageError{fmt.Errorf("--threads %d, want 0 to %d", f.threads, backend.MaxThreads)}
-	case !slices.Contains(backend.Names(), f.backend):
-		return usageError{fmt.Errorf("--backend %s, want one of %s", f.backend, strings.Join(backend.Names(), ", "))}
+	}
+	if err := checkBackend(f.backend); err != nil {
+		return err
 	}
 	if _, err := backend.ParsePrecision(f.precision); err != nil && f.precision != lib.AutoPrecision {
 		return usageError{fmt.Errorf("--precision %s, want f32, bf16, int8 or auto", f.precision)}

@@ -82,7 +82,7 @@ A model is a folder, a file, or the name of one inside the program; without
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked, err := cmd.Flags().GetBool("version"); asked && err == nil {
-				return sayVersion(cmd.OutOrStdout())
+				return sayVersion(cmd.OutOrStdout(), "cpu")
 			}
 			return cmd.Help()
 		},

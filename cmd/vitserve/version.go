@@ -29,16 +29,24 @@ var version, commit string
 var versionText string
 
 func newVersion() *cobra.Command {
-	return &cobra.Command{
+	var on string
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Say what this program is and what it computes with",
 		Args:  exactly(0, "arguments"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return sayVersion(cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkBackend(on); err != nil {
+				return err
+			}
+			return sayVersion(cmd.OutOrStdout(), on)
+		},
 	}
+	registerBackend(cmd.Flags(), &on)
+	return cmd
 }
 
-// sayVersion says what this program is and what it computes with.
-func sayVersion(w io.Writer) error {
+// sayVersion says what this program is and what it computes with on a backend.
+func sayVersion(w io.Writer, on string) error {
 	v, revision := buildVersion()
 	if revision == "" { // tell builds apart at least
 		revision = "not known to this build; its program has the SHA-256 " + ownHash()
@@ -47,7 +55,7 @@ func sayVersion(w io.Writer) error {
 	fmt.Fprintf(w, "commit    %s\n", revision)
 	fmt.Fprintf(w, "go        %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	what := "backend"
-	for _, name := range backendNames() {
+	for _, name := range backendNames(on) {
 		fmt.Fprintf(w, "%-9s %s\n", what, name)
 		what = ""
 	}
@@ -116,11 +124,11 @@ func ownHash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// backendNames returns what the default backend calls itself on this machine
-// in each precision, or why it refuses it.
-func backendNames() (names []string) {
+// backendNames returns what a backend calls itself on this machine in each
+// precision, or why it refuses it.
+func backendNames(on string) (names []string) {
 	for _, p := range []backend.Precision{backend.F32, backend.BF16, backend.Int8} {
-		b, err := backend.Open("cpu", backend.Options{Precision: p, Threads: 1})
+		b, err := backend.Open(on, backend.Options{Precision: p, Threads: 1})
 		if err != nil {
 			names = append(names, err.Error())
 			continue
