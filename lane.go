@@ -84,6 +84,32 @@ func (l *Lane) Kept(threads int, photo *tensor.Dense, keep [][]int) (logits *ten
 	return logits, err
 }
 
+// Gradients computes photos that lie behind each other, (B, 3, H, W), and derives
+// a loss of their logits (B, K): seed returns ∂L/∂logits, as many, and grads are
+// ∂L/∂photos (B, 3, H, W). The logits have the bits of Run's.
+func (l *Lane) Gradients(threads int, pixels *tensor.Dense, seed func(logits *tensor.Dense) *tensor.Dense) (logits, grads *tensor.Dense, err error) {
+	if err := l.Ready(); err != nil {
+		return nil, nil, err
+	}
+	ok := false
+	defer func() {
+		if !ok {
+			l.reset()
+		}
+	}()
+	l.session.SetThreads(threads)
+	t, err := l.session.Trace(pixels, vit.Wants{})
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := t.Backward(vit.AtLogits(seed(t.Output.Logits)), vit.GradWants{Pixels: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	ok = true
+	return t.Output.Logits, g.Pixels, nil
+}
+
 // Ready allocates the memory of the lane, if that has not been done.
 func (l *Lane) Ready() (err error) {
 	if l.session == nil {

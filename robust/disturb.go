@@ -14,6 +14,7 @@ type subject struct {
 	seed    uint64
 	grid    [2]int                           // rows, columns of the model's patches
 	order   []int                            // patches by the clean photo's focus map, highest first; nil: not known
+	row     *Row                             // with the clean answer, for an attack that is shown
 	base    func() (*corrupt.Picture, error) // a little more than the crop, for sequences
 }
 
@@ -36,6 +37,9 @@ type needs struct {
 	crop   bool // the model's input and not the photo
 	frames int  // pictures; 0: one
 	noise  bool // frames do not follow each other
+	attack bool // the target's answers, one after the other
+	derive bool // and its gradients
+	grid   bool // of the model's patches
 }
 
 type untouched struct{}

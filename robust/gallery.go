@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 	"github.com/vitserve/vitserve/robust/measure"
 	"gorgonia.org/tensor"
@@ -33,8 +34,12 @@ func Gallery(ctx context.Context, t Target, photos iter.Seq[Photo], o Options, c
 		if count == 0 || o.Released {
 			break
 		}
-		if class, ok, err := o.Truth(p.Label); err != nil || o.Classes != nil && (!ok || index(o.Classes, class) < 0) {
+		class, ok, err := o.Truth(p.Label)
+		if err != nil || o.Classes != nil && (!ok || index(o.Classes, class) < 0) {
 			continue
+		}
+		if !ok {
+			class = -1
 		}
 		s, err := o.load(ctx, &about, p)
 		if err != nil {
@@ -48,6 +53,7 @@ func Gallery(ctx context.Context, t Target, photos iter.Seq[Photo], o Options, c
 		if a.Err != nil {
 			continue
 		}
+		s.row = o.cleanRow(a, class)
 		if a.Map != nil {
 			s.order = highestFirst(a.Map)
 		}
@@ -98,16 +104,69 @@ func spread(cells []Cell, n int) []Cell {
 
 // exhibit disturbs one photo and asks about it.
 func (o *Options) exhibit(ctx context.Context, t Target, s *subject, c Cell) (*corrupt.Picture, Answer, error) {
+	if d, ok := c.how.(adversary); ok {
+		return o.attacked(ctx, t, s, c, d)
+	}
 	p := &corrupt.Picture{}
 	keep, err := c.how.frame(p, s, 0)
 	if err != nil {
 		return nil, Answer{Err: err}, nil
 	}
-	answers, err := t.Answer(ctx, []Input{{p, o.Mode == PhotoMode, keep, t.About().Maps}})
+	answers, err := t.Answer(ctx, []Input{{Picture: p, Whole: o.Mode == PhotoMode, Keep: keep, Map: t.About().Maps}})
 	if err != nil {
 		return nil, Answer{}, err
 	}
 	return p, answers[0], nil
+}
+
+// attacked attacks one photo and asks about the picture that this ends with. It
+// is shown rounded to bytes.
+func (o *Options) attacked(ctx context.Context, t Target, s *subject, c Cell, d adversary) (*corrupt.Picture, Answer, error) {
+	class, ok := o.aim(s.row)
+	if !ok {
+		return nil, Answer{Err: errNoPhoto}, nil // the model is wrong about it already
+	}
+	v := &victim{target: t, whole: o.Mode == PhotoMode, bytes: !d.attack.Gradients, only: o.classesOf(), asked: func(int) {}}
+	classes := len(t.About().Labels)
+	if v.only != nil {
+		classes = len(v.only)
+	}
+	x := attack.Picture{W: s.picture.W, H: s.picture.H}
+	err := attack.Each(ctx, v, 1, 1, func(_ int, oracle *attack.Oracle) error {
+		res, err := d.attack.Run(oracle, d.problem(s, c, class, classes))
+		x.X = res.X
+		return err
+	}, func(int) error { return nil })
+	if err != nil {
+		return nil, Answer{}, err
+	}
+	p := picture(x)
+	in := Input{Picture: p, Whole: v.whole, Map: t.About().Maps}
+	if !v.bytes {
+		in.Picture, in.Exact = nil, &x
+	}
+	answers, err := t.Answer(ctx, []Input{in})
+	if err != nil {
+		return nil, Answer{}, err
+	}
+	return p, answers[0], nil
+}
+
+// cleanRow is what a row has of the clean answer.
+func (o *Options) cleanRow(a Answer, class int) *Row {
+	scores := a.Scores
+	if only := o.classesOf(); only != nil {
+		scores = measure.Only(scores, only)
+	}
+	r := &Row{Class: class, Records: []Record{unknown()}}
+	r.Records[0].Class = measure.Best(scores)
+	if only := o.classesOf(); only != nil {
+		r.Records[0].Class = only[r.Records[0].Class]
+	}
+	if class == r.Records[0].Class {
+		r.Records[0].Rank = 0
+	}
+	return r
 }
 
 func best(about *About, a Answer) (label string, score float64) {

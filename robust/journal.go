@@ -20,7 +20,7 @@ import (
 // behind is whole frames and at most one torn one, which is cut off.
 
 // journalMagic begins a journal's first line.
-const journalMagic = "vitserve-robust-journal-1 "
+const journalMagic = "vitserve-robust-journal-2 "
 
 // largestFrame bounds what is believed of a length.
 const largestFrame = 64 << 20

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/vitserve/vitserve/patch"
@@ -93,7 +94,13 @@ func (o *Options) check(about *About) error {
 			return fmt.Errorf("robust: %s leaves patches out of the model, which %s cannot be asked to do", c.Suite, about.Kind)
 		case n.order && !about.Maps:
 			return fmt.Errorf("robust: %s needs focus maps, which %s does not give", c.Suite, about.Kind)
-		case n.crop && n.frames == 0 && about.Grid[0] == 0:
+		case n.derive && !about.Gradients:
+			return fmt.Errorf("robust: %s needs gradients, which %s does not give; square needs none", c.Suite, about.Kind)
+		case n.attack && o.Released:
+			return fmt.Errorf("robust: %s attacks clean photos: released files are not attacked", c.Suite)
+		case n.attack && !n.derive && !onGrid(c.how.(adversary).params.Epsilon):
+			return fmt.Errorf("robust: %s %s: pictures are sent as bytes, want ε of whole 255ths", c.Suite, c.Level)
+		case (n.grid || n.crop && n.frames == 0 && !n.attack) && about.Grid[0] == 0:
 			return fmt.Errorf("robust: %s needs the model's grid of patches, which %s does not tell", c.Suite, about.Kind)
 		}
 	}
@@ -101,4 +108,10 @@ func (o *Options) check(about *About) error {
 		return fmt.Errorf("robust: drift needs focus maps, which %s does not give", about.Kind)
 	}
 	return nil
+}
+
+// onGrid reports whether ε is a whole number of grey levels.
+func onGrid(epsilon float64) bool {
+	levels := 255 * epsilon
+	return levels > 0.5 && math.Abs(levels-math.Round(levels)) < 1e-9
 }

@@ -20,20 +20,28 @@ type Record struct {
 	KL                              float64       // from the clean answer
 	Drift                           measure.Drift // from the clean map
 	Flips, Top5Distance             float64       // of a sequence
+
+	Attacked Attacked
 }
 
-const recordSize = 4 + 3*4 + 13*8
+const recordSize = 8*4 + 16*8
 
-func (r *Record) numbers() [13]*float64 {
-	return [13]*float64{
+func (r *Record) numbers() [16]*float64 {
+	return [16]*float64{
 		&r.Confidence, &r.NLL, &r.Brier, &r.Entropy, &r.MaxLogit, &r.Energy, &r.KL,
 		&r.Drift.Cosine, &r.Drift.Spearman, &r.Drift.JS, &r.Drift.IoU, &r.Flips, &r.Top5Distance,
+		&r.Attacked.Queries, &r.Attacked.Linf, &r.Attacked.L2,
 	}
+}
+
+// noAttack is what is kept where there was none.
+func noAttack() Attacked {
+	return Attacked{Success: -1, AsBytes: -1, Target: -1, Queries: math.NaN(), Linf: math.NaN(), L2: math.NaN()}
 }
 
 // unknown is a record of no answer.
 func unknown() Record {
-	r := Record{Class: -1, Rank: -1, Real: -1}
+	r := Record{Class: -1, Rank: -1, Real: -1, Attacked: noAttack()}
 	for _, v := range r.numbers() {
 		*v = math.NaN()
 	}
@@ -45,8 +53,10 @@ func (r *Record) append(b []byte) []byte {
 	if r.Answered {
 		answered = 1
 	}
-	for _, v := range []uint32{answered, uint32(int32(r.Class)), uint32(int32(r.Rank)), uint32(int32(r.Real))} {
-		b = binary.LittleEndian.AppendUint32(b, v)
+	b = binary.LittleEndian.AppendUint32(b, answered)
+	a := &r.Attacked
+	for _, v := range []int{r.Class, r.Rank, r.Real, a.Success, a.AsBytes, a.Target, 0} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(int32(v)))
 	}
 	for _, v := range r.numbers() {
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(*v))
@@ -58,8 +68,9 @@ func (r *Record) append(b []byte) []byte {
 func (r *Record) decode(b []byte) {
 	word := func(i int) int { return int(int32(binary.LittleEndian.Uint32(b[4*i:]))) }
 	r.Answered, r.Class, r.Rank, r.Real = word(0) == 1, word(1), word(2), word(3)
+	r.Attacked.Success, r.Attacked.AsBytes, r.Attacked.Target = word(4), word(5), word(6)
 	for i, v := range r.numbers() {
-		*v = math.Float64frombits(binary.LittleEndian.Uint64(b[16+8*i:]))
+		*v = math.Float64frombits(binary.LittleEndian.Uint64(b[8*4+8*i:]))
 	}
 }
 

@@ -38,7 +38,13 @@ type Options struct {
 	Real func(name string) (classes []int, ok bool)
 
 	Journal  string                     // file that rows are kept in
-	Progress func(photos, pictures int) // after each picture: photos that the journal had, pictures asked about since; nil: nobody looks
+	Progress func(photos, pictures int) // after each answer: photos that the journal had, what was done since, see Pictures; nil: nobody looks
+
+	// Adversary is given the picture that an attack on a photo ends with,
+	// rounded to bytes. An error ends the run. Nil: nobody looks.
+	Adversary func(photo string, c Cell, p *corrupt.Picture) error
+
+	Notes []string // that a reader of the report must know
 }
 
 // Counts are what became of the photos.
@@ -110,6 +116,8 @@ type runner struct {
 
 	free    chan *corrupt.Picture
 	waiting []*task
+	attacks []*task  // that wait for the clean answers, see assault
+	under   []*photo // in their order, whose rows are not written
 	asked   int
 	order   bool // of the clean photo, to drop patches by
 }
@@ -132,6 +140,15 @@ func (r *runner) run(ctx context.Context, photos iter.Seq[Photo]) error {
 		defer close(order)
 		defer close(work)
 		listing = r.list(within, photos, func(t *task) bool {
+			if r.o.Cells[t.cell].how.needs().attack {
+				close(t.ready)
+				select {
+				case order <- t:
+					return true
+				case <-within.Done():
+					return false
+				}
+			}
 			select {
 			case t.picture = <-r.free:
 				order <- t // neither blocks: both hold as many as there are pictures
@@ -199,7 +216,7 @@ func (r *runner) list(ctx context.Context, photos iter.Seq[Photo], emit func(*ta
 				p.subject = nil
 			}
 		}
-		p.left = Pictures(r.o.Cells)
+		p.left = tasks(r.o.Cells)
 		for i, c := range r.o.Cells {
 			for f := range max(1, c.how.needs().frames) {
 				if !emit(&task{of: p, cell: i, frame: f, ready: make(chan struct{})}) {
@@ -268,18 +285,26 @@ func (r *runner) answer(ctx context.Context, order <-chan *task) error {
 		select {
 		case t, more := <-order:
 			if !more {
-				return r.flush(ctx)
+				return r.assault(ctx)
 			}
 			select {
 			case <-t.ready:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			r.waiting = append(r.waiting, t)
-			if len(r.waiting) < batch && !(r.order && t.cell == 0) {
+			if n := len(r.under); n == 0 || r.under[n-1] != t.of {
+				r.under = append(r.under, t.of)
+			}
+			ask := r.flush
+			if r.o.Cells[t.cell].how.needs().attack {
+				if r.attacks = append(r.attacks, t); len(r.attacks) < assaultTasks*batch {
+					continue
+				}
+				ask = r.assault
+			} else if r.waiting = append(r.waiting, t); len(r.waiting) < batch && !(r.order && t.cell == 0) {
 				continue
 			}
-			if err := r.flush(ctx); err != nil {
+			if err := ask(ctx); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -296,7 +321,7 @@ func (r *runner) flush(ctx context.Context) error {
 	var in []Input
 	for _, t := range r.waiting {
 		if t.err == nil {
-			in = append(in, Input{t.picture, r.o.Mode == PhotoMode, t.keep, r.o.Drift || r.order && t.cell == 0})
+			in = append(in, Input{Picture: t.picture, Whole: r.o.Mode == PhotoMode, Keep: t.keep, Map: r.o.Drift || r.order && t.cell == 0})
 		}
 	}
 	var answers []Answer
@@ -312,6 +337,7 @@ func (r *runner) flush(ctx context.Context) error {
 			a, answers = answers[0], answers[1:]
 		}
 		r.free <- t.picture
+		r.count(1)
 		if err := r.take(t, a); err != nil {
 			return err
 		}
@@ -346,23 +372,53 @@ func (r *runner) take(t *task, a Answer) error {
 		close(p.mapped)
 	}
 	p.left--
-	r.asked++
+	for len(r.under) > 0 && r.under[0].left == 0 {
+		if err := r.journal.add(r.under[0].row); err != nil {
+			return err
+		}
+		r.under = r.under[1:]
+	}
+	return nil
+}
+
+// count tells that so much more is done, in pictures that a target is asked
+// about.
+func (r *runner) count(n int) {
+	r.asked += n
 	if r.o.Progress != nil {
 		r.o.Progress(r.skip, r.asked)
 	}
-	if p.left > 0 {
-		return nil
-	}
-	return r.journal.add(p.row)
 }
 
-// Pictures returns how many pictures a target is asked about of each photo.
-func Pictures(cells []Cell) int {
+// tasks returns how many answers make a row.
+func tasks(cells []Cell) int {
 	n := 0
 	for _, c := range cells {
 		n += max(1, c.how.needs().frames)
 	}
 	return n
+}
+
+// Pictures returns how many pictures a target is asked about of each photo, at
+// most: an attack ends when a picture is fooled. A gradient counts as three.
+func Pictures(cells []Cell) int {
+	n := tasks(cells)
+	for _, c := range cells {
+		if d, ok := c.how.(adversary); ok {
+			n += d.cost() - 1
+		}
+	}
+	return n
+}
+
+// HasAttacks reports whether some of the cells are attacks, and whether some of
+// them need no gradients.
+func HasAttacks(cells []Cell) (some, black bool) {
+	for _, c := range cells {
+		n := c.how.needs()
+		some, black = some || n.attack, black || n.attack && !n.derive
+	}
+	return some, black
 }
 
 // NeedMaps reports whether cells are made by the clean photo's focus map.

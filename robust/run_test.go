@@ -105,7 +105,7 @@ func photos(n int) iter.Seq[Photo] {
 }
 
 func options(t *testing.T, journal string, suites ...string) Options {
-	cells, err := Cells(suites, []int{2, 5}, corrupt.Package)
+	cells, err := Cells(suites, []int{2, 5}, corrupt.Package, AttackOptions{})
 	require.NoError(t, err)
 	a := (&eyes{}).About()
 	return Options{Mode: CropMode, Cells: cells, Seed: 9, Flavour: corrupt.Package, Drift: true, Method: "test", Truth: NewMatcher(a.Labels, nil).Class, Journal: journal}
@@ -287,9 +287,9 @@ func TestRefused(t *testing.T) {
 	o.Mode = PhotoMode
 	_, err := Run(context.Background(), &eyes{}, photos(1), o)
 	require.ErrorContains(t, err, "mode crop")
-	_, err = Cells([]string{"rain"}, nil, corrupt.Package)
+	_, err = Cells([]string{"rain"}, nil, corrupt.Package, AttackOptions{})
 	require.ErrorContains(t, err, "imagenet-c")
-	_, err = Cells([]string{"fog"}, []int{6}, corrupt.Package)
+	_, err = Cells([]string{"fog"}, []int{6}, corrupt.Package, AttackOptions{})
 	require.ErrorContains(t, err, "severity 6")
 	_, err = ParseLimit("mce=3")
 	require.Error(t, err)

@@ -2,11 +2,12 @@ package robust
 
 import (
 	"fmt"
-	"github.com/vitserve/vitserve/internal/words"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vitserve/vitserve/internal/words"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 )
 
@@ -58,10 +59,14 @@ var suites = []Suite{
 	{Name: "imagenet-p", Help: "sequences of 31 frames, each little different from the last: flip rates", cells: sequences},
 }
 
-// SuiteNames lists what a run may be asked for: suites, and single corruptions.
+// SuiteNames lists what a run may be asked for: suites, attacks and single
+// corruptions.
 func SuiteNames() (names []string) {
 	for _, s := range suites {
 		names = append(names, s.Name)
+	}
+	for _, a := range attack.Table() {
+		names = append(names, a.Name)
 	}
 	for _, c := range corrupt.Table() {
 		names = append(names, c.Name)
@@ -69,9 +74,9 @@ func SuiteNames() (names []string) {
 	return names
 }
 
-// Cells returns the cells of suites and single corruptions by name, Clean
-// first, each once; severities are those of corruptions, none: all.
-func Cells(names []string, severities []int, f corrupt.Flavour) ([]Cell, error) {
+// Cells returns the cells of suites, attacks and single corruptions by name,
+// Clean first, each once; severities are those of corruptions, none: all.
+func Cells(names []string, severities []int, f corrupt.Flavour, o AttackOptions) ([]Cell, error) {
 	for _, s := range severities {
 		if s < 1 || s > corrupt.Severities {
 			return nil, fmt.Errorf("robust: severity %d, want 1 to %d", s, corrupt.Severities)
@@ -80,6 +85,19 @@ func Cells(names []string, severities []int, f corrupt.Flavour) ([]Cell, error) 
 	all := []Cell{Clean}
 	seen := map[string]bool{Clean.Key(): true}
 	for _, name := range names {
+		if a, ok := attack.Find(name); ok {
+			cells, err := attackCells(a, &o)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range cells {
+				if !seen[c.Key()] {
+					seen[c.Key()] = true
+					all = append(all, c)
+				}
+			}
+			continue
+		}
 		s, ok := findSuite(name)
 		if !ok {
 			return nil, fmt.Errorf("robust: suite %q, %s", name, words.Among(name, SuiteNames()...))

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 )
 
@@ -43,12 +44,15 @@ type About struct {
 	Logits bool `json:"logits"` // answers have them, and not only scores
 	Maps   bool `json:"maps"`   // answers have focus maps
 	Tokens bool `json:"tokens"` // patches can be left out
-	Batch  int  `json:"-"`      // pictures that it likes to be asked about at once
+
+	Gradients bool `json:"gradients,omitempty"` // it is Differentiable
+	Batch     int  `json:"-"`                   // pictures that it likes to be asked about at once
 }
 
 // Input is a picture that a target is asked about.
 type Input struct {
 	Picture *corrupt.Picture // the model's input, or the whole photo
+	Exact   *attack.Picture  // the model's input between the grey levels, in place of Picture; only Differentiable targets are given it
 	Whole   bool             // the whole photo
 	Keep    []int            // patches that are not left out; nil: all
 	Map     bool             // the focus map is wanted

@@ -152,7 +152,7 @@ func (f *robustFlags) run(cmd *cobra.Command, args []string) error {
 	if err := errors.Join(f.checkTarget(cmd), f.check()); err != nil {
 		return usageError{err}
 	}
-	cells, err := robust.Cells(f.suites, f.severities, corrupt.Flavour(f.flavour))
+	cells, err := robust.Cells(f.suites, f.severities, corrupt.Flavour(f.flavour), robust.AttackOptions{})
 	if err != nil {
 		return usageError{fmt.Errorf("--suite, --severity: %w", err)}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/vit"
 	"golang.org/x/sync/errgroup"
 	"gorgonia.org/tensor"
@@ -23,9 +24,10 @@ type modelTarget struct {
 	question focus.Question // of the maps
 	lane     *lib.Lane
 	pixels   []*tensor.Dense // (3, H, W), as many as the batch
+	traced   []float32       // (batch, 3, H, W) under derivation; nil: none was
 }
 
-var _ robust.Target = (*modelTarget)(nil)
+var _ robust.Differentiable = (*modelTarget)(nil)
 
 // newModelTarget returns a target that makes maps by a method; "": none.
 func newModelTarget(m *lib.Model, look lib.Look, batch int, method string) (*modelTarget, error) {
@@ -40,7 +42,7 @@ func newModelTarget(m *lib.Model, look lib.Look, batch int, method string) (*mod
 	transform := m.Checkpoint.Transform
 	t := &modelTarget{m: m, look: look, batch: batch, about: robust.About{
 		Kind: "in-process", Model: m.Checkpoint.Name, Sum: m.Checkpoint.Revision(), Labels: m.Checkpoint.Labels, IDs: m.Checkpoint.ClassIDs,
-		Transform: &transform, Grid: [2]int{rows, cols}, Logits: true, Tokens: true, Maps: method != "", Batch: batch,
+		Transform: &transform, Grid: [2]int{rows, cols}, Logits: true, Tokens: true, Maps: method != "", Batch: batch, Gradients: m.Checkpoint.Scoring != vit.Sigmoid,
 	}}
 	if method != "" {
 		q, err := m.Ask(lib.Question{Question: focus.Question{Method: method}})
@@ -71,6 +73,16 @@ var unit = func() (u [256]float32) {
 
 // fill writes a picture as the model's input.
 func (t *modelTarget) fill(ctx context.Context, dst *tensor.Dense, in robust.Input) error {
+	if in.Exact != nil {
+		v := make([]float32, len(in.Exact.X))
+		narrow(v, in.Exact.X)
+		x, err := t.m.FromPixels(v)
+		if err != nil {
+			return err
+		}
+		copy(dst.Float32s(), x.Pixels.Float32s())
+		return nil
+	}
 	p := in.Picture
 	if in.Whole {
 		x, err := t.m.Prepare(ctx, lib.Image(p.Image()), t.look)
@@ -168,6 +180,70 @@ func (t *modelTarget) answer(ctx context.Context, in []robust.Input, out []robus
 		}
 	}
 	return nil
+}
+
+// narrow writes values as floats of 32 bits.
+func narrow(dst []float32, src []float64) {
+	for i, v := range src {
+		dst[i] = float32(v)
+	}
+}
+
+// wide returns values as floats of 64 bits.
+func wide(src []float32) []float64 {
+	dst := make([]float64, len(src))
+	for i, v := range src {
+		dst[i] = float64(v)
+	}
+	return dst
+}
+
+// Gradients implements robust.Differentiable.
+func (t *modelTarget) Gradients(ctx context.Context, in []attack.Picture, seed func(i int, logits []float64) []float64) (logits, grads [][]float64, err error) {
+	c := t.m.Config()
+	k, each := c.Classes, 3*c.Image[0]*c.Image[1]
+	if t.traced == nil {
+		t.traced = make([]float32, t.batch*each)
+	}
+	logits, grads = make([][]float64, len(in)), make([][]float64, len(in))
+	for lo := 0; lo < len(in); lo += t.batch {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		part := in[lo:min(lo+t.batch, len(in))]
+		for i := range part {
+			if len(part[i].X) != each {
+				return nil, nil, fmt.Errorf("%d values, want 3×%d×%d: %w", len(part[i].X), c.Image[0], c.Image[1], patch.ErrShape)
+			}
+		}
+		parallel(len(part), func(i int) { narrow(t.traced[i*each:(i+1)*each], part[i].X) })
+		pixels := tensor.New(tensor.WithShape(len(part), 3, c.Image[0], c.Image[1]), tensor.WithBacking(t.traced[:len(part)*each]))
+		z, g, err := t.lane.Gradients(0, pixels, func(z *tensor.Dense) *tensor.Dense {
+			d := tensor.New(tensor.WithShape(len(part), k), tensor.Of(tensor.Float32))
+			parallel(len(part), func(i int) {
+				logits[lo+i] = wide(z.Float32s()[i*k : (i+1)*k])
+				narrow(d.Float32s()[i*k:(i+1)*k], seed(lo+i, logits[lo+i]))
+			})
+			return d
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := vit.CheckFinite("logits", z.Float32s()); err != nil {
+			return nil, nil, err
+		}
+		parallel(len(part), func(i int) { grads[lo+i] = wide(g.Float32s()[i*each : (i+1)*each]) })
+	}
+	return logits, grads, nil
+}
+
+// parallel calls f for 0 to n-1.
+func parallel(n int, f func(i int)) {
+	var g errgroup.Group
+	for i := range n {
+		g.Go(func() error { f(i); return nil })
+	}
+	_ = g.Wait() // there are no errors
 }
 
 // score makes an answer of logits. Those of a head whose labels are independent

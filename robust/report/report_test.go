@@ -15,7 +15,7 @@ import (
 
 // example is a report with something in every place.
 func example(t *testing.T) *robust.Report {
-	cells, err := robust.Cells([]string{"fog", "san"}, []int{1, 3}, corrupt.Package)
+	cells, err := robust.Cells([]string{"fog", "san"}, []int{1, 3}, corrupt.Package, robust.AttackOptions{})
 	require.NoError(t, err)
 	r := &robust.Report{Hash: "abc", MCEName: "CE-like", MCE: &robust.Value{Value: 61.25, Low: 50, High: 70}}
 	r.Target = robust.About{Kind: "test", Model: "a|b <model>"}
