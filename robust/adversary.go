@@ -26,7 +26,7 @@ type Differentiable interface {
 // nothing.
 type AttackOptions struct {
 	Epsilons    []float64 // in pixels of [0, 1]; nil: the attack's own
-	Steps       int       // 0: its own
+	Steps       int       // 0: its own; FGSM and the SAN paper's keep theirs
 	Step        float64   // α; 0: its own, or its share of ε
 	Restarts    int       // 0: its own
 	Tokens      []int     // patches that an adversarial patch covers; nil: its own
@@ -47,7 +47,7 @@ func (o *AttackOptions) levels(a attack.Attack) ([]attack.Params, error) {
 			p.Tokens = n
 			all = append(all, p)
 		}
-	case first.Tokens == 0 && o.Epsilons != nil:
+	case first.Tokens == 0 && o.Epsilons != nil && a.Name != "san-pgd":
 		all = nil
 		for _, e := range o.Epsilons {
 			p := first
@@ -58,10 +58,10 @@ func (o *AttackOptions) levels(a attack.Attack) ([]attack.Params, error) {
 	}
 	var out []attack.Params
 	for _, p := range all {
-		if o.Steps > 0 {
+		if o.Steps > 0 && !a.Fixed {
 			p.Steps = o.Steps
 		}
-		if o.Step > 0 && p.Step > 0 {
+		if o.Step > 0 && p.Step > 0 && !a.Fixed {
 			p.Step = o.Step
 		}
 		if o.Restarts > 0 {
@@ -116,6 +116,25 @@ func (d adversary) needs() needs {
 
 func (adversary) frame(*corrupt.Picture, *subject, int) ([]int, error) {
 	return nil, errors.New("an attack asks the target")
+}
+
+// notes says what a reader must know of the numbers.
+func (d adversary) notes(c Cell, note func(string)) {
+	note("attacks: ε in pixels of [0, 1] after the crop; photos whose clean answer is right are attacked, and an attack ends when the picture fools; success is what the target says when it is asked again")
+	switch {
+	case c.Suite == "square":
+		schedule := "resc_schedule: squares shrink as if the budget were 10,000 queries"
+		if !d.params.Rescale {
+			schedule = "no resc_schedule: squares shrink by the number of the query"
+		}
+		note("square: pictures are bytes; each has squares of its own; " + schedule)
+	case c.Suite == "san-pgd":
+		note("san-pgd: after Zhao et al. 2020, without their numbers; the target is uniform over the other classes, all steps are made, success is that the last answer is the target")
+	case d.params.Targeted:
+		note(c.Suite + ": the target is uniform over the other classes")
+	case c.Suite == "patch-attack-salient":
+		note(c.Suite + ": the patches that the clean photo's focus map has highest")
+	}
 }
 
 // cost is what a picture costs at most, in answers; a gradient is three.

@@ -179,5 +179,12 @@ func (r *runner) decide(v *victim, f *verdict, a *Answer, rounded Answer) error 
 	if r.o.Adversary == nil {
 		return nil
 	}
-	return r.o.Adversary(f.of.of.source.Name, c, picture(f.exact))
+	p := f.of.of
+	if !p.shown {
+		p.shown = true
+		if err := r.o.Adversary(p.source.Name, Clean, p.picture); err != nil {
+			return err
+		}
+	}
+	return r.o.Adversary(p.source.Name, c, picture(f.exact))
 }

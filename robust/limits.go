@@ -40,7 +40,7 @@ func ParseLimit(text string) (Limit, error) {
 	return l, nil
 }
 
-var measureNames = []string{"top1", "top5", "real", "consistency", "kl", "nll", "brier", "ece", "ece_equal_mass", "aurc", "confidence", "entropy", "drift_cosine", "drift_spearman", "drift_js", "drift_iou", "flip_rate", "top5_distance"}
+var measureNames = []string{"top1", "top5", "real", "consistency", "kl", "nll", "brier", "ece", "ece_equal_mass", "aurc", "confidence", "entropy", "drift_cosine", "drift_spearman", "drift_js", "drift_iou", "flip_rate", "top5_distance", "success", "success_as_bytes", "queries", "linf", "l2"}
 
 var resultMeasures = map[string]func(*Result) *Value{
 	"top1":           func(r *Result) *Value { return r.Top1 },
@@ -61,6 +61,12 @@ var resultMeasures = map[string]func(*Result) *Value{
 	"drift_iou":      func(r *Result) *Value { return r.DriftIoU },
 	"flip_rate":      func(r *Result) *Value { return r.FlipRate },
 	"top5_distance":  func(r *Result) *Value { return r.Top5Distance },
+
+	"success":          func(r *Result) *Value { return r.Success },
+	"success_as_bytes": func(r *Result) *Value { return r.AsBytes },
+	"queries":          func(r *Result) *Value { return r.Queries },
+	"linf":             func(r *Result) *Value { return r.Linf },
+	"l2":               func(r *Result) *Value { return r.L2 },
 }
 
 // Exceeded says whether a report fails, and with what value. A measure that the

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 )
 
@@ -28,6 +29,8 @@ type Protocol struct {
 	Resize     string           `json:"resize,omitempty"`
 	IgnoreEXIF bool             `json:"ignore_exif,omitempty"`
 	Notes      []string         `json:"notes,omitempty"`
+
+	Attacks map[string]attack.Params `json:"attacks,omitempty"` // by cell
 }
 
 // Protocol returns that of a run.
@@ -45,6 +48,14 @@ func (o *Options) Protocol(about *About) Protocol {
 	}
 	for _, c := range o.Cells {
 		p.Cells = append(p.Cells, c.Key())
+		if d, ok := c.how.(adversary); ok {
+			if p.Attacks == nil {
+				p.Attacks = map[string]attack.Params{}
+			}
+			p.Attacks[c.Key()] = d.params
+			note(c.Suite + ": " + d.attack.Paper + ", " + d.attack.Equations)
+			d.notes(c, note)
+		}
 		switch c.Suite {
 		case "imagenet-c":
 			if c.Name == "frost" && !o.Released {

@@ -55,6 +55,13 @@ type Result struct {
 	DriftJS       *Value `json:"drift_js,omitempty"` // bits
 	DriftIoU      *Value `json:"drift_iou,omitempty"`
 
+	Attacked int    `json:"attacked,omitempty"`         // photos whose clean answer was right
+	Success  *Value `json:"success,omitempty"`          // of an attack, percent of those that were attacked
+	AsBytes  *Value `json:"success_as_bytes,omitempty"` // of the pictures rounded to bytes
+	Queries  *Value `json:"queries,omitempty"`          // answers that an attack took, the mean
+	Linf     *Value `json:"linf,omitempty"`             // of the change, the mean
+	L2       *Value `json:"l2,omitempty"`
+
 	FlipRate     *Value `json:"flip_rate,omitempty"`     // of sequences, percent of frames
 	Top5Distance *Value `json:"top5_distance,omitempty"` // of sequences
 
@@ -107,6 +114,7 @@ type Report struct {
 	MeanFlips   *Value       `json:"mean_flip_rate,omitempty"` // of sequences, percent
 	MeanT5D     *Value       `json:"mean_top5_distance,omitempty"`
 	Corruptions []Corruption `json:"corruptions,omitempty"`
+	WorstCases  []WorstCase  `json:"worst_cases,omitempty"`
 
 	Results     []Result      `json:"results"`
 	Reliability []measure.Bin `json:"-"` // of the clean photos
@@ -159,6 +167,8 @@ func Summarise(o Options, about About, counts Counts, outliers string) (*Report,
 		}
 	}
 	s.corruptions()
+	s.worstCases()
+	r.Notes = append(r.Notes, o.Notes...)
 	if err := s.temperature(); err != nil {
 		return nil, err
 	}
@@ -170,8 +180,9 @@ type summary struct {
 	r        *Report
 	n        int // photos
 	labelled []bool
-	wrong    [][]bool // by cell and photo
-	clean    []int    // the answer to each clean photo; -1: none
+	wrong    [][]bool      // by cell and photo
+	attacks  map[int][]int // by cell of an attack and photo: Attacked.Success
+	clean    []int         // the answer to each clean photo; -1: none
 }
 
 // group is how many columns are in memory at a time: about 64 MB of them.
@@ -308,6 +319,9 @@ func (s *summary) result(cell int, c column) {
 		}
 	}
 	s.wrong[cell] = wrong
+	if o.how.needs().attack {
+		s.attacked(cell, &o, c)
+	}
 	if o.Failed == len(c) && s.o.Released {
 		s.r.Results = append(s.r.Results, Result{Cell: o.Cell, Failed: o.Failed})
 		return

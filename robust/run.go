@@ -41,7 +41,8 @@ type Options struct {
 	Progress func(photos, pictures int) // after each answer: photos that the journal had, what was done since, see Pictures; nil: nobody looks
 
 	// Adversary is given the picture that an attack on a photo ends with,
-	// rounded to bytes. An error ends the run. Nil: nobody looks.
+	// rounded to bytes, and before the first of them the clean one. An error
+	// ends the run. Nil: nobody looks.
 	Adversary func(photo string, c Cell, p *corrupt.Picture) error
 
 	Notes []string // that a reader of the report must know
@@ -94,6 +95,7 @@ type photo struct {
 	left   int           // answers that are still to come
 	mapped chan struct{} // closed when subject.order is there
 	source Photo
+	shown  bool  // Options.Adversary has the clean picture
 	real   []int // nil: none
 
 	clean    []float64 // the clean answer

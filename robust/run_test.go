@@ -3,6 +3,7 @@ package robust
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -12,11 +13,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 	"github.com/vitserve/vitserve/robust/measure"
 )
@@ -40,7 +43,7 @@ func (e *eyes) About() About {
 	for i := range labels {
 		labels[i] = fmt.Sprint("class", i)
 	}
-	return About{Kind: "test", Model: "eyes", Labels: labels, Transform: &t, Grid: [2]int{4, 4}, Logits: true, Maps: true, Tokens: true, Batch: max(e.batch, 1)}
+	return About{Kind: "test", Model: "eyes", Labels: labels, Transform: &t, Grid: [2]int{4, 4}, Logits: true, Maps: true, Tokens: true, Gradients: true, Batch: max(e.batch, 1)}
 }
 
 func (e *eyes) Answer(ctx context.Context, in []Input) ([]Answer, error) {
@@ -50,19 +53,12 @@ func (e *eyes) Answer(ctx context.Context, in []Input) ([]Answer, error) {
 		if e.asked++; e.asked == e.stopAt {
 			return nil, errStopped
 		}
-		p := x.Picture
-		m := make([]float32, 16)
-		var logits [classes]float64
-		for y := range p.H {
-			for u := range p.W {
-				for c := range 3 {
-					v := float64(p.Pix[3*(y*p.W+u)+c]) / 255
-					cell := y*4/p.H*4 + u*4/p.W
-					m[cell] += float32(v)
-					logits[(cell*3+c)%classes] += 0.05 * v * math.Sin(float64(cell+7*c))
-				}
-			}
+		v := x.Exact
+		if v == nil {
+			v = &attack.Picture{W: x.Picture.W, H: x.Picture.H, X: planes(x.Picture)}
 		}
+		m := make([]float32, 16)
+		logits := see(v, func(cell int, value float64) { m[cell] += float32(value) })
 		a := Answer{Map: m}
 		for _, z := range logits {
 			a.Logits = append(a.Logits, float32(z))
@@ -74,6 +70,42 @@ func (e *eyes) Answer(ctx context.Context, in []Input) ([]Answer, error) {
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// see is a linear model: each cell and colour speaks for one class.
+func see(v *attack.Picture, cells func(cell int, value float64)) (logits [classes]float64) {
+	for i, value := range v.X {
+		c, y, u := i/(v.W*v.H), i/v.W%v.H, i%v.W
+		cell := y*4/v.H*4 + u*4/v.W
+		logits[(cell*3+c)%classes] += 0.05 * value * math.Sin(float64(cell+7*c))
+		cells(cell, value)
+	}
+	return logits
+}
+
+// Gradients implements Differentiable: one look at the class that each value
+// speaks for.
+func (e *eyes) Gradients(_ context.Context, in []attack.Picture, seed func(int, []float64) []float64) (z, g [][]float64, err error) {
+	e.sizes = append(e.sizes, len(in))
+	for i := range in {
+		if e.asked++; e.asked == e.stopAt {
+			return nil, nil, errStopped
+		}
+		v := &in[i]
+		logits := see(v, func(int, float64) {})
+		for k := range logits {
+			logits[k] = float64(float32(logits[k])) // as Answer has them
+		}
+		d := seed(i, logits[:])
+		var grad []float64
+		for j := range v.X {
+			c, y, u := j/(v.W*v.H), j/v.W%v.H, j%v.W
+			cell := y*4/v.H*4 + u*4/v.W
+			grad = append(grad, 0.05*math.Sin(float64(cell+7*c))*d[(cell*3+c)%classes])
+		}
+		z, g = append(z, slices.Clone(logits[:])), append(g, grad)
+	}
+	return z, g, nil
 }
 
 func photos(n int) iter.Seq[Photo] {
@@ -406,4 +438,144 @@ func FuzzJournal(f *testing.F) {
 			t.Fatal("beyond the end")
 		}
 	})
+}
+
+// everyAttack is a cell of every attack, small enough for a test.
+func everyAttack(t *testing.T, o Options) Options {
+	var names []string
+	for _, a := range attack.Table() {
+		names = append(names, a.Name)
+	}
+	cells, err := Cells(append([]string{"fog"}, names...), []int{3}, corrupt.Package, AttackOptions{Epsilons: []float64{2. / 255, 20. / 255}, Steps: 6, Tokens: []int{3}})
+	require.NoError(t, err)
+	o.Cells = cells
+	return o
+}
+
+// TestAttackRun: a run with attacks that is stopped anywhere and goes on has the
+// same report, whatever its batches are; attacks by gradients are stronger than
+// noise, none leaves its ball, and photos that are wrong already are not
+// attacked.
+func TestAttackRun(t *testing.T) {
+	dir := t.TempDir()
+	full := everyAttack(t, options(t, filepath.Join(dir, "full")))
+	var pictures []string
+	full.Adversary = func(photo string, c Cell, p *corrupt.Picture) error {
+		pictures = append(pictures, c.Key()+" "+photo)
+		return nil
+	}
+	total, seen := 0, 0
+	full.Progress = func(photos, done int) { seen = done }
+	e := &eyes{batch: 5}
+	counts, err := Run(t.Context(), e, photos(12), full)
+	require.NoError(t, err)
+	total = 12 * Pictures(full.Cells)
+	require.LessOrEqual(t, seen, total)
+	require.Greater(t, seen, total*8/10, "but for the photo that is broken all is done")
+	r, err := Summarise(full, e.About(), counts, "")
+	require.NoError(t, err)
+	want, err := json.Marshal(r)
+	require.NoError(t, err)
+
+	require.NotEmpty(t, pictures)
+	require.Len(t, r.WorstCases, 2)
+	top := map[string]float64{}
+	for _, x := range r.Results {
+		top[x.Key()] = x.Top1.Value
+		if x.Success == nil {
+			continue
+		}
+		require.Equal(t, int(math.Round(r.Results[0].Top1.Value/100*float64(r.Results[0].Photos)))+1, x.Attacked, "those that were right, and the one without a class")
+		d := x.how.(adversary)
+		if d.params.Norm == attack.Linf {
+			require.LessOrEqual(t, x.Linf.Value, d.params.Epsilon+1e-9)
+		} else {
+			require.LessOrEqual(t, x.L2.Value, d.params.Epsilon+1e-9)
+		}
+	}
+	for _, w := range r.WorstCases {
+		require.Equal(t, []string{"apgd-ce", "apgd-t", "square"}, w.Attacks)
+	}
+	require.Less(t, top["apgd_ce/2"], top["clean"])
+	require.LessOrEqual(t, r.WorstCases[1].Top1.Value, top["apgd_ce/2"])
+	require.LessOrEqual(t, top["apgd_ce/2"], top["square/2"])
+
+	stops := []int{1, 40, 200, e.asked / 2, e.asked - 1}
+	for _, stop := range stops {
+		o := everyAttack(t, options(t, filepath.Join(dir, fmt.Sprint(stop))))
+		o.Method = full.Method
+		_, err := Run(t.Context(), &eyes{stopAt: stop, batch: 1 + stop%7}, photos(12), o)
+		require.ErrorIs(t, err, errStopped)
+		counts, err := Run(t.Context(), &eyes{batch: 3}, photos(12), o)
+		require.NoError(t, err)
+		r, err := Summarise(o, (&eyes{batch: 3}).About(), counts, "")
+		require.NoError(t, err)
+		got, err := json.Marshal(r)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got), "stopped at %d", stop)
+	}
+}
+
+// TestAttacksRefused: what cannot be attacked is said before anybody is asked.
+func TestAttacksRefused(t *testing.T) {
+	o := options(t, filepath.Join(t.TempDir(), "j"))
+	cells, err := Cells([]string{"square"}, nil, corrupt.Package, AttackOptions{Epsilons: []float64{0.5 / 255}})
+	require.NoError(t, err)
+	o.Cells = cells
+	_, err = Run(t.Context(), &eyes{}, photos(1), o)
+	require.ErrorContains(t, err, "whole 255ths")
+	cells, err = Cells([]string{"pgd"}, nil, corrupt.Package, AttackOptions{})
+	require.NoError(t, err)
+	o.Cells, o.Drift = cells, false
+	_, err = Run(t.Context(), blind{&eyes{}}, photos(1), o)
+	require.ErrorContains(t, err, "needs gradients")
+	_, err = Cells([]string{"pgd"}, nil, corrupt.Package, AttackOptions{Epsilons: []float64{3}})
+	require.ErrorContains(t, err, "up to 1")
+}
+
+// blind is a target that looks at a quarter of the picture, and cannot be
+// derived.
+type blind struct{ *eyes }
+
+func (b blind) About() About {
+	a := b.eyes.About()
+	a.Gradients = false
+	return a
+}
+
+func (b blind) Answer(ctx context.Context, in []Input) ([]Answer, error) {
+	var seen []Input
+	for _, x := range in {
+		p := corrupt.New(x.Picture.W, x.Picture.H)
+		for y := range p.H / 2 {
+			copy(p.Pix[3*y*p.W:][:3*p.W/2], x.Picture.Pix[3*y*p.W:])
+		}
+		seen = append(seen, Input{Picture: p, Whole: x.Whole})
+	}
+	return b.eyes.Answer(ctx, seen)
+}
+
+// forgetful answers differently each time.
+type forgetful struct{ *eyes }
+
+func (f forgetful) Answer(ctx context.Context, in []Input) ([]Answer, error) {
+	a, err := f.eyes.Answer(ctx, in)
+	for i := range a {
+		a[i].Logits[0] += float32(i)
+	}
+	return a, err
+}
+
+// TestSeesPixels: a server that crops, or answers as it likes, is found out.
+func TestSeesPixels(t *testing.T) {
+	note, err := SeesPixels(t.Context(), &eyes{}, CropMode)
+	require.NoError(t, err)
+	require.Contains(t, note, "16 of 16")
+	_, err = SeesPixels(t.Context(), blind{&eyes{}}, CropMode)
+	require.ErrorContains(t, err, "4 of 16 tiles")
+	note, err = SeesPixels(t.Context(), blind{&eyes{}}, PhotoMode)
+	require.NoError(t, err)
+	require.Contains(t, note, "4 of 16")
+	_, err = SeesPixels(t.Context(), forgetful{&eyes{}}, CropMode)
+	require.ErrorContains(t, err, "in two ways")
 }

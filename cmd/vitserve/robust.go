@@ -15,6 +15,7 @@ import (
 	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust"
+	"github.com/vitserve/vitserve/robust/attack"
 	"github.com/vitserve/vitserve/robust/corrupt"
 	"github.com/vitserve/vitserve/robust/report"
 )
@@ -47,6 +48,8 @@ type robustFlags struct {
 	gallery int
 	failIf  []string
 	against string
+
+	attacks attackFlags
 }
 
 func newRobust() *cobra.Command {
@@ -71,7 +74,8 @@ reports are the same bytes. docs/robustness.md says what each number means.`,
   vitserve robust --model ./deit_tiny_patch16_224 --truth labels.csv photos/ --suite imagenet-c,san --severity 1,3,5 --out report.html
   vitserve robust photos/ --suite patch-drop-salient --drift rollout --out drift.html
   vitserve robust --released ImageNet-C/ --model ./m --out released.json --fail-if "mce>56"
-  vitserve robust val/ --url http://localhost:8080 --out server.json`,
+  vitserve robust val/ --suite fgsm,pgd,apgd-ce --epsilon 0.5/255,1/255 --out attacks.html
+  vitserve robust val/ --url http://localhost:8080 --suite square --limit 50 --out server.json`,
 		Args: atLeast(1, "folder"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
@@ -100,6 +104,7 @@ reports are the same bytes. docs/robustness.md says what each number means.`,
 	flags.IntVar(&f.gallery, "gallery", 3, "photos that the page of HTML shows before and after")
 	flags.StringArrayVar(&f.failIf, "fail-if", nil, `exit with code 1 if so: "mce>56", "top1@fog/3<50", "ece>0.1"; may be given several times`)
 	flags.StringVar(&f.against, "against", "", "journal (.rows) of another run of the same suites over the same photos, to compare with")
+	f.attacks.register(cmd)
 	return cmd
 }
 
@@ -107,6 +112,10 @@ func suiteHelp() string {
 	var s strings.Builder
 	for _, suite := range robust.Suites() {
 		fmt.Fprintf(&s, "\n  %-22s %s", suite.Name, suite.Help)
+	}
+	s.WriteString("\nAttacks, which look for the change that fools the model:")
+	for _, a := range attack.Table() {
+		fmt.Fprintf(&s, "\n  %-22s %s", a.Name, a.Help)
 	}
 	return s.String()
 }
@@ -152,7 +161,11 @@ func (f *robustFlags) run(cmd *cobra.Command, args []string) error {
 	if err := errors.Join(f.checkTarget(cmd), f.check()); err != nil {
 		return usageError{err}
 	}
-	cells, err := robust.Cells(f.suites, f.severities, corrupt.Flavour(f.flavour), robust.AttackOptions{})
+	attacks, err := f.attacks.options(cmd)
+	if err != nil {
+		return usageError{err}
+	}
+	cells, err := robust.Cells(f.suites, f.severities, corrupt.Flavour(f.flavour), attacks)
 	if err != nil {
 		return usageError{fmt.Errorf("--suite, --severity: %w", err)}
 	}
@@ -174,6 +187,9 @@ func (f *robustFlags) run(cmd *cobra.Command, args []string) error {
 	o := robust.Options{
 		Mode: robust.Mode(f.mode), Cells: cells, Seed: f.seed, Flavour: corrupt.Flavour(f.flavour), Drift: f.drift != "", Method: f.method(cells),
 		Decode: look.Options, Limit: f.limit, Released: f.released, Truth: matcher.Class, Journal: f.out[0] + ".rows",
+	}
+	if err := f.attacks.prepare(cmd, target, &o, cells); err != nil {
+		return err
 	}
 	if look.Preprocess != "" && look.Preprocess != patch.PreprocessModel && about.Transform != nil {
 		t, err := about.Transform.With(look.Preprocess)

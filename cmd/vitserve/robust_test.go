@@ -3,14 +3,20 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/patch"
+	"github.com/vitserve/vitserve/vit"
+	"gorgonia.org/tensor"
 )
 
 // photosOf links the test pictures that are whole into a folder of classes.
@@ -214,4 +220,92 @@ func TestCorruptCommand(t *testing.T) {
 	got = vitserve(t, "corrupt", bus, "-o", filepath.Join(out, "a.png"))
 	require.Equal(t, exitUsage, got.code)
 	require.Contains(t, got.stderr, "one photo, corruption and severity, found 75")
+}
+
+// TestSquareTargets: square asks a server what it asks a model in this process,
+// and finds the same; the pictures that are written are in the ball and answered
+// as the report says.
+func TestSquareTargets(t *testing.T) {
+	dir, out := photosOf(t), t.TempDir()
+	addr, stop := startServer(t)
+	defer stop()
+	run := func(name string, args ...string) string {
+		file := filepath.Join(out, name+".json")
+		got := vitserve(t, append([]string{"robust", dir, "--suite", "square", "--epsilon", "4/255,24/255", "--attack-steps", "25", "--pictures", filepath.Join(out, name), "--out", file}, args...)...)
+		require.Equal(t, exitOK, got.code, got.stderr)
+		return file
+	}
+	here, there := run("here"), run("there", "--url", addr)
+	require.Equal(t, tables(t, here), tables(t, there))
+	var results []struct {
+		Name     string
+		Severity int
+		Attacked int
+		Success  struct{ Value float64 }
+		Queries  struct{ Value float64 }
+		Linf     struct{ Value float64 }
+	}
+	require.NoError(t, json.Unmarshal(field(t, here, "results"), &results))
+	require.Positive(t, results[1].Attacked)
+	require.Greater(t, results[1].Queries.Value, 1.0)
+	photo := run("photo", "--mode", "photo", "--url", addr+"/models/starter", "--dialect", "huggingface")
+	require.Contains(t, string(field(t, photo, "notes")), "16 tiles")
+
+	m, err := lib.Open("starter")
+	require.NoError(t, err)
+	defer m.Close()
+	for i, x := range results[1:] {
+		epsilon := []int{4, 24}[i]
+		fooled := 0
+		clean, err := filepath.Glob(filepath.Join(out, "here", "clean", "*", "*.png"))
+		require.NoError(t, err)
+		require.Len(t, clean, 4)
+		for _, name := range clean {
+			rest, err := filepath.Rel(filepath.Join(out, "here", "clean"), name)
+			require.NoError(t, err)
+			of := func(target string) (string, []byte) {
+				file := filepath.Join(out, target, fmt.Sprintf("%s/%d", x.Name, x.Severity), rest)
+				data, err := os.ReadFile(file)
+				require.NoError(t, err)
+				return file, data
+			}
+			file, data := of("here")
+			_, same := of("there")
+			require.Equal(t, data, same)
+			before, after := pixelsOf(t, name), pixelsOf(t, file)
+			for j := range before {
+				require.LessOrEqual(t, max(before[j], after[j])-min(before[j], after[j]), epsilon)
+			}
+			best := func(name string) int {
+				source := lib.File(name)
+				p, err := m.Prepare(t.Context(), source, lib.Look{Options: patch.Options{}, Preprocess: patch.PreprocessNone})
+				require.NoError(t, err)
+				lane := m.NewLane(vit.SessionOptions{})
+				defer lane.Close()
+				o, err := lane.Forward(0, []*tensor.Dense{p.Pixels}, vit.Wants{})
+				require.NoError(t, err)
+				return slices.Index(o.Logits.Float32s(), slices.Max(o.Logits.Float32s()))
+			}
+			if best(name) != best(file) {
+				fooled++
+			}
+		}
+		require.InDelta(t, x.Success.Value, 100*float64(fooled)/float64(x.Attacked), 1e-9)
+	}
+}
+
+func pixelsOf(t *testing.T, name string) (v []int) {
+	file, err := os.Open(name)
+	require.NoError(t, err)
+	defer file.Close()
+	m, err := png.Decode(file)
+	require.NoError(t, err)
+	b := m.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, b, _ := m.At(x, y).RGBA()
+			v = append(v, int(r>>8), int(g>>8), int(b>>8))
+		}
+	}
+	return v
 }

@@ -41,28 +41,13 @@ func crossEntropy(class int, sign float64) loss {
 	}
 }
 
-// dlr is the difference of logits ratio, which does not change when the logits
-// are scaled:
-//
-//	-(z_y - max_{i≠y} z_i) / (z_(1) - z_(3) + 1e-12)
-//
-// Croce and Hein, "Reliable evaluation of adversarial robustness with an
-// ensemble of diverse parameter-free attacks", https://arxiv.org/abs/2003.01690,
-// equation 6.
-func dlr(class int) loss {
-	return func(z []float64) (float64, []float64) {
-		r := ranked(z, 3)
-		other := r[0]
-		if other == class {
-			other = r[1]
-		}
-		return ratio(z, class, other, map[int]float64{r[0]: 1, r[2]: -1})
-	}
-}
-
-// dlrTargeted is equation 7 of the same:
+// dlrTargeted is the targeted difference of logits ratio, which does not change
+// when the logits are scaled:
 //
 //	-(z_y - z_t) / (z_(1) - (z_(3) + z_(4))/2 + 1e-12)
+//
+// Croce and Hein, "Reliable evaluation of adversarial robustness with an
+// ensemble of diverse parameter-free attacks", https://arxiv.org/abs/2003.01690.
 func dlrTargeted(class, target int) loss {
 	return func(z []float64) (float64, []float64) {
 		r := ranked(z, 4)

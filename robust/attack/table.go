@@ -35,6 +35,7 @@ type Attack struct {
 	Paper      string // where it is from
 	Equations  string // of the paper
 	Gradients  bool   // needs a model that can be derived; otherwise answers are enough
+	Fixed      bool   // its steps are what it is
 	Levels     []Params
 
 	run func(o *Oracle, p *Problem) (found, error)
@@ -64,7 +65,7 @@ const (
 
 var table = []Attack{
 	{
-		Name: "fgsm", Help: "one step along the sign of the gradient", Paper: goodfellow, Equations: "section 4: x + ε·sign ∇x L", Gradients: true, run: pgd,
+		Name: "fgsm", Help: "one step along the sign of the gradient", Paper: goodfellow, Equations: "section 4: x + ε·sign ∇x L", Gradients: true, Fixed: true, run: pgd,
 		Levels: levels(Params{Norm: Linf, Steps: 1, Restarts: 1}, alpha(1), 1, 4, 8),
 	},
 	{
@@ -80,7 +81,7 @@ var table = []Attack{
 		Levels: levels(Params{Norm: L2, Steps: 10, Random: true, Restarts: 1}, alpha(0.25), 0.15*255, 0.5*255),
 	},
 	{
-		Name: "san-pgd", Help: "towards a random class, ε 8/255, 2 steps of 4/255 and 4 of 2/255, no random start", Paper: zhao, Equations: "section 5, as far as it is known", Gradients: true, run: pgd,
+		Name: "san-pgd", Help: "towards a random class, ε 8/255, 2 steps of 4/255 and 4 of 2/255, no random start", Paper: zhao, Equations: "section 5, as far as it is known", Gradients: true, Fixed: true, run: pgd,
 		Levels: []Params{
 			{Norm: Linf, Epsilon: 8. / 255, Steps: 2, Step: 4. / 255, Restarts: 1, Targeted: true, Through: true},
 			{Norm: Linf, Epsilon: 8. / 255, Steps: 4, Step: 2. / 255, Restarts: 1, Targeted: true, Through: true},
@@ -91,7 +92,7 @@ var table = []Attack{
 		Levels: levels(Params{Norm: Linf, Steps: 100, Random: true, Restarts: 1}, nil, 0.25, 0.5),
 	},
 	{
-		Name: "apgd-t", Help: "the same towards the 9 next classes, on the ratio of differences of logits", Paper: croce, Equations: "algorithm 1, equation 7", Gradients: true, run: apgdT,
+		Name: "apgd-t", Help: "the same towards the 9 next classes, on the ratio of differences of logits", Paper: croce, Equations: "algorithm 1, the targeted DLR loss", Gradients: true, run: apgdT,
 		Levels: levels(Params{Norm: Linf, Steps: 100, Random: true, Restarts: 1, Targets: 9}, nil, 0.25, 0.5),
 	},
 	{
@@ -99,11 +100,11 @@ var table = []Attack{
 		Levels: levels(Params{Norm: Linf, Steps: 1000, Restarts: 1, Rescale: true}, nil, 2, 4),
 	},
 	{
-		Name: "patch-attack", Help: "1, 2 and 4 random patches take any colours that 40 steps find", Paper: gu, Equations: "section 3, Π(x + α·sign ∇x L) inside the patch", Gradients: true, run: pgd,
+		Name: "patch-attack", Help: "1, 2 and 4 random patches take any colours that 40 steps find", Paper: gu, Equations: "Π(x + α·sign ∇x L) inside the patches", Gradients: true, run: pgd,
 		Levels: patches(),
 	},
 	{
-		Name: "patch-attack-salient", Help: "the same on the patches that the focus map has highest", Paper: fu, Equations: "section 3.2, the patches that attention trusts most", Gradients: true, run: pgd,
+		Name: "patch-attack-salient", Help: "the same on the patches that the focus map has highest", Paper: fu, Equations: "the patches that attention trusts most, Π(x + α·sign ∇x L) inside them", Gradients: true, run: pgd,
 		Levels: patches(),
 	},
 }

@@ -100,6 +100,7 @@ var curves = []struct {
 }{
 	{"Top-1", "percent", func(r *robust.Result) *robust.Value { return r.Top1 }},
 	{"Answers as the clean one", "percent", func(r *robust.Result) *robust.Value { return r.Consistency }},
+	{"Success of the attack", "percent of photos that were right", func(r *robust.Result) *robust.Value { return r.Success }},
 	{"Calibration error", "ECE, 15 bins", func(r *robust.Result) *robust.Value { return r.ECE }},
 	{"Attention drift: cosine of the focus maps", "1: the same map", func(r *robust.Result) *robust.Value { return r.DriftCosine }},
 	{"Attention drift: the fifth with the highest focus", "intersection over union", func(r *robust.Result) *robust.Value { return r.DriftIoU }},

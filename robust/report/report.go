@@ -57,7 +57,15 @@ var measures = []struct {
 	{"drift_iou", "drift: IoU", 3, func(r *robust.Result) *robust.Value { return r.DriftIoU }},
 	{"flip_rate", "flips %", 2, func(r *robust.Result) *robust.Value { return r.FlipRate }},
 	{"top5_distance", "top-5 distance", 2, func(r *robust.Result) *robust.Value { return r.Top5Distance }},
+	{"success", successTitle, 1, func(r *robust.Result) *robust.Value { return r.Success }},
+	{"success_as_bytes", "success as bytes %", 1, func(r *robust.Result) *robust.Value { return r.AsBytes }},
+	{"queries", "queries", 1, func(r *robust.Result) *robust.Value { return r.Queries }},
+	{"linf", "L∞", 5, func(r *robust.Result) *robust.Value { return r.Linf }},
+	{"l2", "L2", 3, func(r *robust.Result) *robust.Value { return r.L2 }},
 }
+
+// successTitle heads the one column beside the first that has intervals.
+const successTitle = "success %"
 
 // writeCSV writes a row for each cell: each measure with the ends of its
 // interval.
@@ -130,6 +138,9 @@ func headline(r *robust.Report) (lines []string) {
 		}
 		lines = append(lines, line+".")
 	}
+	for _, w := range r.WorstCases {
+		lines = append(lines, fmt.Sprintf("Worst case of %s at ε %.4g/255: top-1 %s %%.", strings.Join(w.Attacks, ", "), 255*w.Epsilon, text(w.Top1, 1, true)))
+	}
 	if r.MeanFlips != nil {
 		lines = append(lines, fmt.Sprintf("Sequences: %s %% of frames flip the answer; top-5 distance %s.", text(r.MeanFlips, 2, false), text(r.MeanT5D, 2, false)))
 	}
@@ -199,7 +210,7 @@ func cells(r *robust.Report) (head []string, rows [][]string) {
 		x := &r.Results[j]
 		row := []string{rowName(x)}
 		for _, i := range at {
-			row = append(row, text(measures[i].of(x), measures[i].decimals, i == 0))
+			row = append(row, text(measures[i].of(x), measures[i].decimals, i == 0 || measures[i].title == successTitle))
 		}
 		rows = append(rows, row)
 	}
