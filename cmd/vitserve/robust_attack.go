@@ -110,5 +110,8 @@ func (f *attackFlags) write(photo string, c robust.Cell, p *corrupt.Picture) err
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("--pictures: %w", err)
 	}
-	return writeReport(file, func(w io.Writer) error { return png.Encode(w, p.Image()) })
+	if err := createFile(file, func(w io.Writer) error { return png.Encode(w, p.Image()) }); err != nil {
+		return fmt.Errorf("--pictures: %w", err)
+	}
+	return nil
 }
