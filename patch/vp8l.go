@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"slices"
 )
 
 // This is a decoder of WebP's lossless format, RFC 9649, section 3. A pixel of
@@ -19,6 +20,9 @@ type lossless struct {
 	ctx context.Context
 	vp8lBits
 	width, height int
+
+	alpha bool // of a lossy picture
+	bytes bool // of alpha: its pixels may be read as bytes
 }
 
 // vp8lTransform is one of the four that a stream undoes after its pixels are
@@ -77,6 +81,7 @@ func (d *lossless) decode(pix []byte) error {
 	if err := d.short(); err != nil {
 		return err
 	}
+	d.bytes = d.alpha && len(transforms) == 1 && transforms[0].kind == vp8lPalette
 	// Several pixels in one make a smaller picture, which lies at the end of
 	// the memory, so that it can be spread from the beginning on.
 	packed := pix[len(pix)-4*w*d.height:]
@@ -179,8 +184,9 @@ func (d *lossless) readGroups(w, h, cache int, large bool) (groups []vp8lGroup, 
 		groups = make([]vp8lGroup, n)
 	}
 	lengths := make([]uint8, vp8lSymbols[0]+1<<11)
+	var unused vp8lGroup
 	for i := range n {
-		var g *vp8lGroup
+		g := &unused
 		switch {
 		case used == nil:
 			g = &groups[i]
@@ -191,11 +197,7 @@ func (d *lossless) readGroups(w, h, cache int, large bool) (groups []vp8lGroup, 
 			if j == 0 && cache > 0 {
 				symbols += 1 << cache
 			}
-			var c *prefixCode
-			if g != nil {
-				c = &g[j]
-			}
-			if err := d.readCode(c, lengths[:symbols]); err != nil {
+			if err := d.readCode(&g[j], lengths[:symbols]); err != nil {
 				return nil, nil, 0, err
 			}
 		}
@@ -222,6 +224,9 @@ func (d *lossless) pixels(pix []byte, w, h int, large bool) error {
 	if cacheBits > 0 {
 		cache = make([]uint32, 1<<cacheBits)
 	}
+	late := d.bytes && large && cacheBits == 0 && !slices.ContainsFunc(groups, func(g vp8lGroup) bool {
+		return !g[1].bare() || !g[2].bare() || !g[3].bare()
+	})
 	le := binary.LittleEndian
 	mask, across := 0, 0
 	if tile != nil {
@@ -266,6 +271,14 @@ func (d *lossless) pixels(pix []byte, w, h int, large bool) error {
 			le.PutUint32(pix[p:], cache[green])
 			p += 4
 			x++
+		}
+		if late && p == len(pix) { // libwebp does not mind if the last code is cut off
+			return d.ctx.Err()
+		}
+		if late && d.at > len(d.data) {
+			if err := d.short(); err != nil {
+				return err
+			}
 		}
 		if x >= w {
 			y += x / w

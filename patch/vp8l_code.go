@@ -144,37 +144,32 @@ func (c *prefixCode) tabulate() {
 	}
 }
 
+// bare reports whether it is one symbol, which takes no bits.
+func (c *prefixCode) bare() bool { return c.fast[0]&15 == 1 }
+
 func (c *prefixCode) only(symbol int) {
 	for i := range c.fast {
 		c.fast[i] = uint16(symbol)<<4 | 1
 	}
 }
 
-// readCode reads the code of len(lengths) symbols into c, or passes it over if
-// c is nil (RFC 9649, 3.7.2.1).
+// readCode reads the code of len(lengths) symbols into c (RFC 9649, 3.7.2.1).
 func (b *vp8lBits) readCode(c *prefixCode, lengths []uint8) error {
-	if b.read(1) == 1 { // one or two symbols
+	if b.read(1) == 1 { // one or two symbols; those that are none, or twice the same, do not count
 		two := b.read(1) == 1
-		symbols := []int{b.read(1 + 7*b.read(1))}
-		if two {
-			symbols = append(symbols, b.read(8))
-		}
-		if c == nil {
-			return nil
-		}
-		for _, s := range symbols {
-			if s >= len(lengths) {
-				return errPrefixCode
+		clear(lengths)
+		for i := range 2 {
+			n := 8
+			if i == 0 {
+				n = 1 + 7*b.read(1)
+			} else if !two {
+				break
+			}
+			if s := b.read(n); s < len(lengths) {
+				lengths[s] = 1
 			}
 		}
-		if !two {
-			c.only(symbols[0])
-			return nil
-		}
-		c.symbols = []uint16{uint16(symbols[0]), uint16(symbols[1])}
-		c.counts = [16]uint16{1: 2}
-		c.tabulate()
-		return nil
+		return c.set(lengths)
 	}
 	order := [19]uint8{17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 	var ofLengths [19]uint8
@@ -189,7 +184,7 @@ func (b *vp8lBits) readCode(c *prefixCode, lengths []uint8) error {
 	if err := code.set(ofLengths[:]); err != nil {
 		return err
 	}
-	if err := b.readLengths(lengths, &code); err != nil || c == nil {
+	if err := b.readLengths(lengths, &code); err != nil {
 		return err
 	}
 	return c.set(lengths)

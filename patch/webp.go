@@ -235,7 +235,7 @@ func (f webpFile) checkAlpha(ctx context.Context, size image.Config, pix []byte)
 		}
 		return nil
 	case 1: // VP8L without its header, in green
-		d := lossless{ctx: ctx, vp8lBits: vp8lBits{data: code}, width: size.Width, height: size.Height}
+		d := lossless{ctx: ctx, vp8lBits: vp8lBits{data: code}, width: size.Width, height: size.Height, alpha: true}
 		return d.decode(pix)
 	}
 	return errWebP
