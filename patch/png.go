@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bufio"
+	"cmp"
 	"compress/flate"
 	"context"
 	"encoding/binary"
@@ -37,6 +38,7 @@ type pngFile struct {
 	interlaced    bool
 	palette       [256][3]byte // black beyond what the file has; of gray of fewer than eight bits, the grays
 	data          bool         // the first IDAT was found
+	odd           error        // what is wrong with a header that does not count
 	last          bool         // all pixels are there, and no further IDAT is wanted
 }
 
@@ -89,7 +91,7 @@ func (p *pngFile) next() error {
 	}
 	if name == "IDAT" {
 		if p.width == 0 {
-			return errors.New("no IHDR before the pixels")
+			return cmp.Or(p.odd, errors.New("no IHDR before the pixels"))
 		}
 		p.data, p.idat, p.begin = true, body, whole // its checksum is not looked at
 		return nil
@@ -101,6 +103,9 @@ func (p *pngFile) next() error {
 		return err // which says more than that the checksum is wrong, too
 	}
 	want, got := binary.BigEndian.Uint32(whole[8+length:]), crc32.ChecksumIEEE(whole[4:8+length])
+	if got != want && p.width == 0 && p.odd != nil {
+		return p.odd
+	}
 	if got != want {
 		return fmt.Errorf("chunk %q has checksum %08x, want %08x", name, got, want)
 	}
@@ -126,7 +131,7 @@ func (p *pngFile) take(name string, body []byte) error {
 	case "fcTL":
 		p.readFrame(body)
 	case "IEND":
-		return errors.New("IEND before the pixels")
+		return cmp.Or(p.odd, errors.New("IEND before the pixels"))
 	}
 	return nil
 }
@@ -148,6 +153,19 @@ func (p *pngFile) readFrame(b []byte) {
 	}
 }
 
+// isPNGKind reports whether there are samples of so many bits of a color type.
+func isPNGKind(depth, color int) bool {
+	switch depth {
+	case 1, 2, 4:
+		return color == pngGray || color == pngPalette
+	case 8:
+		return color < len(pngSamples) && pngSamples[color] > 0
+	case 16:
+		return color < len(pngSamples) && pngSamples[color] > 0 && color != pngPalette
+	}
+	return false
+}
+
 func (p *pngFile) readHeader(b []byte) error {
 	if len(b) < 13 {
 		return fmt.Errorf("IHDR of %d bytes, want 13", len(b))
@@ -159,20 +177,16 @@ func (p *pngFile) readHeader(b []byte) error {
 	if w <= 0 || h <= 0 {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
-	p.width, p.height, p.depth, p.color, p.interlaced = int(w), int(h), int(b[8]), int(b[9]), b[12] != 0
+	depth, color := int(b[8]), int(b[9])
+	p.interlaced = p.interlaced || b[12] != 0
+	if isPNGKind(depth, color) {
+		p.depth, p.color = depth, color
+	} else if p.width == 0 { // another header may follow
+		p.odd = fmt.Errorf("bit depth %d, color type %d", depth, color)
+		return nil
+	}
+	p.width, p.height = int(w), int(h)
 	p.frame = image.Rect(0, 0, p.width, p.height)
-	ok := false
-	switch p.depth {
-	case 1, 2, 4:
-		ok = p.color == pngGray || p.color == pngPalette
-	case 8:
-		ok = p.color < len(pngSamples) && pngSamples[p.color] > 0
-	case 16:
-		ok = p.color < len(pngSamples) && pngSamples[p.color] > 0 && p.color != pngPalette
-	}
-	if !ok {
-		return fmt.Errorf("bit depth %d, color type %d", p.depth, p.color)
-	}
 	if p.depth < 8 && p.color == pngGray { // of so few bits, a palette of grays
 		for i := range 1 << p.depth {
 			v := uint8(i * 255 / (1<<p.depth - 1))
@@ -217,11 +231,13 @@ func (p *pngFile) Read(b []byte) (int, error) {
 		if p.last {
 			return 0, io.EOF
 		}
+		whole := p.rest
 		name, body, _, err := p.chunk()
 		if err != nil {
 			return 0, err
 		}
 		if name != "IDAT" {
+			p.rest = whole // it may be that all pixels are there
 			return 0, fmt.Errorf("truncated PNG: not enough pixel data before %q: %w", name, io.ErrUnexpectedEOF)
 		}
 		p.idat = body
@@ -363,29 +379,4 @@ func pngConfig(data []byte) (c image.Config, err error) {
 		return c, err
 	}
 	return image.Config{Width: p.width, Height: p.height}, nil
-}
-
-// inflated is how many bytes one byte of Deflate can become: a run of 258 takes
-// a bit for its length and one for its distance (RFC 1951, 3.2.5).
-const inflated = 8 / 2 * 258
-
-// pngCost refuses files whose data is too short for their pixels.
-func pngCost(data []byte, w, h int) (int64, error) {
-	p, err := openPNG(context.Background(), data)
-	if err != nil {
-		return 0, err
-	}
-	var n int64
-	for rest := p.rest; len(rest) >= 8; {
-		length := int64(binary.BigEndian.Uint32(rest))
-		if string(rest[4:8]) == "IDAT" {
-			n += min(length, int64(len(rest)-8))
-		}
-		rest = rest[min(pngFrame+length, int64(len(rest))):]
-	}
-	if need := p.raw(); n*inflated < need {
-		return 0, fmt.Errorf("%d bytes of IDAT inflate to %d at most, %d×%d pixels need %d", n, n*inflated, w, h, need)
-	}
-	row := int64(w) * 8
-	return 4*int64(w)*int64(h) + 4*row, nil
 }

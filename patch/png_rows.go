@@ -2,6 +2,7 @@ package patch
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -174,4 +175,29 @@ func rgbRow(dst, src []byte) {
 		d, s := dst[i:i+4:i+4], src[j:j+3:j+3]
 		d[0], d[1], d[2], d[3] = s[0], s[1], s[2], 255
 	}
+}
+
+// inflated is how many bytes one byte of Deflate can become: a run of 258 takes
+// a bit for its length and one for its distance (RFC 1951, 3.2.5).
+const inflated = 8 / 2 * 258
+
+// pngCost refuses files whose data is too short for their pixels.
+func pngCost(data []byte, w, h int) (int64, error) {
+	p, err := openPNG(context.Background(), data)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for rest := p.rest; len(rest) >= 8; {
+		length := int64(binary.BigEndian.Uint32(rest))
+		if string(rest[4:8]) == "IDAT" {
+			n += min(length, int64(len(rest)-8))
+		}
+		rest = rest[min(pngFrame+length, int64(len(rest))):]
+	}
+	if need := p.raw(); n*inflated < need {
+		return 0, fmt.Errorf("%d bytes of IDAT inflate to %d at most, %d×%d pixels need %d", n, n*inflated, w, h, need)
+	}
+	row := int64(w) * 8
+	return 4*int64(w)*int64(h) + 4*row, nil
 }
