@@ -256,7 +256,7 @@ func (f *tiffFile) readCode() error {
 	case jpegCode:
 		tables, _ := f.find(tiffJPEGTables)
 		f.tables = tables.raw
-		if f.bits != 8 || f.samples > 4 {
+		if f.bits != 8 && (f.bits != 12 || f.samples > 1) || f.samples > 4 {
 			return lacking("JPEG of %d bits and %d samples in color model %d", f.bits, f.samples, f.photometric)
 		}
 	}

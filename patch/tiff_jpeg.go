@@ -41,7 +41,10 @@ func jpegTables(t []byte) []byte {
 // jpegColors says what the components of a block's JPEG are: by what the TIFF
 // says, not by what the JPEG does.
 func (f *tiffFile) jpegColors() jpeg.Colors {
-	if f.photometric == ycbcr && f.planes == 1 {
+	switch {
+	case f.bits == 12:
+		return jpeg.AsTwelve
+	case f.photometric == ycbcr && f.planes == 1:
 		return jpeg.AsYCbCr
 	}
 	return jpeg.AsSamples
@@ -75,6 +78,9 @@ func (f *tiffReader) readJPEG(m *image.NRGBA, b tiffBlock) error {
 	}
 	n := f.samples / f.planes
 	w := min(b.seenW, r.Width) // what a smaller one lacks is 0
+	if as == jpeg.AsTwelve {
+		w = min(w, r.Width&^1) // libtiff packs pairs of samples and leaves one that is alone at 0
+	}
 	f.row = grow(f.row, 4*b.seenW)
 	clear(f.row)
 	for y := range b.seenH {

@@ -165,7 +165,7 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) {
 		order = binary.LittleEndian // libtiff has made them so, but Pillow still takes those of the other order for it
 	}
 	switch {
-	case f.bits == 12:
+	case f.bits == 12 && f.compression != jpegCode: // of a JPEG the highest eight are there
 		return func(dst, src []byte, _ int) {
 			for i := range len(dst) / 4 {
 				at := i * 3 / 2
@@ -189,9 +189,7 @@ func (f *tiffFile) grayRower(pixel, high int) func(dst, src []byte, plane int) {
 	case f.bits == 8 && f.premultiplied && f.planes == 1:
 		value = func(src []byte) byte { return divideAlpha(src[0]^flip, src[1]) }
 	}
-	return func(dst, src []byte, plane int) {
-		if plane > 0 {
-		}
+	return func(dst, src []byte, _ int) {
 		for i := 0; i < len(dst); i += 4 {
 			v := value(src)
 			d := dst[i : i+4 : i+4]

@@ -8,8 +8,9 @@ import (
 
 // quantizer is a quantization table, row-major.
 type quantizer struct {
-	set bool
-	v   [64]int16 // as libjpeg keeps it: what is beyond 32767 is negative
+	set  bool
+	deep bool      // of samples of twelve bits
+	v    [64]int16 // as libjpeg keeps it: what is beyond 32767 is negative
 }
 
 // open reads a file up to the entropy-coded data of its first scan. What comes
@@ -148,14 +149,14 @@ func (r *Reader) readFrame(b []byte, marker byte) error {
 	if len(b) < 6 {
 		return fmt.Errorf("a frame header of %d bytes", len(b))
 	}
-	if b[0] != 8 {
-		return fmt.Errorf("precision of %d bits: %w", b[0], ErrUnsupported)
+	if want := r.precision(); int(b[0]) != want {
+		return fmt.Errorf("precision of %d bits, want %d: %w", b[0], want, ErrUnsupported)
 	}
 	h, w, n := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:])), int(b[5])
 	if w == 0 || h == 0 {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
-	if n < 1 || n > 4 || n == 2 && r.as < AsSamples {
+	if n < 1 || n > 4 || n == 2 && r.as < AsSamples || n > 1 && r.as == AsTwelve {
 		return fmt.Errorf("%d components: %w", n, ErrUnsupported)
 	}
 	if len(b) != 6+3*n {
@@ -273,6 +274,11 @@ func (h Header) Cost(n int) Cost {
 	}
 	if h.Lossless { // differences, two lines of samples and bytes, of a row of MCUs
 		rows := int64(n) + 4*9*int64(h.Width+4)*int64(maxV)
+		if h.Scans {
+			for _, s := range h.Sampling[:h.Components] {
+				rows += int64(ceilDiv(h.Width, maxH)*s[0]) * int64(ceilDiv(h.Height, maxV)*s[1])
+			}
+		}
 		return Cost{Rows: rows, Planes: rows, Picture: rows + 4*int64(h.Width)*int64(h.Height)}
 	}
 	const samples, coefficients, masks = 64, 128, 11 // of a block; and the means of those that are guessed

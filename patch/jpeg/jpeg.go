@@ -130,7 +130,16 @@ const (
 	AsYCbCr                  // if there are three
 	AsSamples                // whatever they mean: Row leaves component i in byte i of a pixel
 	AsRepeated               // the same, and a sample of fewer is repeated, not interpolated
+	AsTwelve                 // one component of twelve bits, of which Row leaves the highest eight in byte 0
 )
+
+// precision is how many bits a sample has.
+func (r *Reader) precision() int {
+	if r.as == AsTwelve {
+		return 12
+	}
+	return 8
+}
 
 // OpenAs is Open for a file whose colours are known.
 func OpenAs(ctx context.Context, data []byte, as Colors) (*Reader, error) {
@@ -304,12 +313,7 @@ func (r *Reader) decode() (*image.NRGBA, error) {
 // until decodes what row y of the picture needs.
 func (r *Reader) until(y int) error {
 	if r.Lossless {
-		for r.plain.rows <= y/r.maxV {
-			if err := r.losslessRow(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.losslessUntil(y)
 	}
 	if r.ring == 0 {
 		r.size, r.ring = 8, min(2, r.down)

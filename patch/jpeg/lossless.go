@@ -2,47 +2,68 @@ package jpeg
 
 import "fmt"
 
-// Lossless coding (T.81, annex H) of one scan: each sample is predicted from its
-// neighbours, and the difference has a Huffman code.
+// Lossless coding (T.81, annex H): each sample is predicted from its neighbours,
+// and the difference has a Huffman code. A file of one scan is read row by row;
+// of one of several, all samples are kept.
 
-// lossless is a picture that is read so.
+// lossless is a scan that is read so.
 type lossless struct {
-	rows  int  // of MCUs, that are read
-	first bool // the next row is predicted from the left only
-	left  int  // rows up to the next restart marker
-	diffs [4][]int32
-	lines [4][2][]uint16 // of samples, the last one of the row of MCUs before is in [1]
-	out   [4][]byte      // the rows of an MCU
+	across int    // MCUs in a row
+	h, v   [4]int // samples of an MCU
+	rows   int    // of MCUs, that are read
+	first  bool   // the next row is predicted from the left only
+	left   int    // rows up to the next restart marker
+	diffs  [4][]int32
+	lines  [4][2][]uint16 // of samples, the last one of the row of MCUs before is in [1]
+	out    [4][]byte      // the rows of an MCU
+	whole  [4][]byte      // all rows, of a file of several scans
+	read   bool           // they are there
 }
 
-// setupLossless checks the scan's header and makes room for rows.
+// setupLossless says what the frame and the first scan say of the picture.
 func (r *Reader) setupLossless() error {
-	s, l := &r.scan, &r.plain
-	if len(s.comps) < r.Components {
-		return fmt.Errorf("lossless coding in several scans: %w", ErrUnsupported)
-	}
-	if s.ss < 1 || s.ss > 7 || s.se != 0 || s.ah != 0 || s.al > 7 {
-		return fmt.Errorf("lossless coding by predictor %d, parameters %d, %d and %d", s.ss, s.se, s.ah, s.al)
-	}
 	r.across, r.down = ceilDiv(r.Width, r.maxH), ceilDiv(r.Height, r.maxV)
-	if r.restart%r.across != 0 {
-		return fmt.Errorf("a restart interval of %d, want whole rows of %d", r.restart, r.across)
-	}
-	l.rows, l.first, l.left = 0, true, r.restart/r.across
 	for i := range r.Components {
 		c := &r.comps[i]
 		c.width, c.height = ceilDiv(r.Width*c.h, r.maxH), ceilDiv(r.Height*c.v, r.maxV)
 	}
+	r.plain.rows, r.plain.read = 0, false
+	return r.checkLossless()
+}
+
+// checkLossless checks a scan's header and says what its MCUs are.
+func (r *Reader) checkLossless() error {
+	s, l := &r.scan, &r.plain
+	if s.ss < 1 || s.ss > 7 || s.se != 0 || s.ah != 0 || s.al >= r.precision() {
+		return fmt.Errorf("lossless coding by predictor %d, parameters %d, %d and %d", s.ss, s.se, s.ah, s.al)
+	}
+	l.across = r.across
+	units := 0
+	for _, i := range s.comps {
+		l.h[i], l.v[i] = r.comps[i].h, r.comps[i].v
+		units += l.h[i] * l.v[i]
+	}
+	if len(s.comps) == 1 { // samples are MCUs (A.2.2)
+		i := s.comps[0]
+		l.across, l.h[i], l.v[i] = r.comps[i].width, 1, 1
+	} else if units > 10 { // B.2.3
+		return fmt.Errorf("%d samples an MCU, want at most 10", units)
+	}
+	if r.restart%l.across != 0 {
+		return fmt.Errorf("a restart interval of %d, want whole rows of %d", r.restart, l.across)
+	}
 	return nil
 }
 
-// startLossless begins to read.
+// stride is how many samples lie between two rows of a component.
+func (r *Reader) stride(i int) int { return r.across * r.comps[i].h }
+
+// startLossless begins to read a scan.
 func (r *Reader) startLossless() error {
 	s, l := &r.scan, &r.plain
-	units := 0
-	for i := range r.Components {
+	l.rows, l.first, l.left = 0, true, r.restart/l.across
+	for _, i := range s.comps {
 		c := &r.comps[i]
-		units += c.h * c.v
 		if c.td > 3 {
 			return fmt.Errorf("a Huffman table %d, want 0 to 3", c.td)
 		}
@@ -50,18 +71,94 @@ func (r *Reader) startLossless() error {
 		if err := r.dc[c.td].prepare(); err != nil {
 			return err
 		}
-		n := r.across * c.h
+		n := r.stride(i)
 		l.diffs[i] = grow(l.diffs[i], n*c.v)
 		for j := range l.lines[i] {
 			l.lines[i][j] = grow(l.lines[i][j], n)
 		}
-		l.out[i] = grow(l.out[i], n*c.v)
-	}
-	if r.Components > 1 && units > 10 { // B.2.3
-		return fmt.Errorf("%d samples an MCU, want at most 10", units)
+		if !r.Scans {
+			l.out[i] = grow(l.out[i], n*c.v)
+		}
 	}
 	s.left, s.next, s.run, s.insufficient = r.restart, 0, 0, false
 	return r.load()
+}
+
+// losslessUntil decodes what row y of the picture needs.
+func (r *Reader) losslessUntil(y int) error {
+	l := &r.plain
+	if r.Scans {
+		if l.read {
+			return nil
+		}
+		return r.losslessScans()
+	}
+	for l.rows <= y/r.maxV {
+		if l.rows == 0 {
+			if err := r.startLossless(); err != nil {
+				return err
+			}
+		}
+		if err := r.losslessRow(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// losslessScans reads all scans up to the end of the image.
+func (r *Reader) losslessScans() error {
+	l := &r.plain
+	var seen [4]bool
+	for i := range r.Components {
+		l.whole[i] = grow(l.whole[i], r.stride(i)*r.down*r.comps[i].v)
+	}
+	for n := 1; ; n++ {
+		if err := r.losslessScan(); err != nil {
+			return fmt.Errorf("scan %d: %w", n, err)
+		}
+		for _, i := range r.scan.comps {
+			seen[i] = true
+		}
+		marker, err := r.markers(false)
+		if err != nil {
+			return err
+		}
+		if marker == eoi {
+			break
+		}
+		if err := r.checkLossless(); err != nil {
+			return fmt.Errorf("scan %d: %w", n+1, err)
+		}
+	}
+	for i, ok := range seen[:r.Components] {
+		if !ok {
+			return fmt.Errorf("no scan of component %d", i)
+		}
+	}
+	l.read = true
+	return nil
+}
+
+// losslessScan reads a scan.
+func (r *Reader) losslessScan() error {
+	l := &r.plain
+	if err := r.startLossless(); err != nil {
+		return err
+	}
+	high := r.down
+	if s := r.scan; len(s.comps) == 1 {
+		high = r.comps[s.comps[0]].height
+	}
+	for y := range high {
+		for _, i := range r.scan.comps {
+			l.out[i] = l.whole[i][y*l.v[i]*r.stride(i):]
+		}
+		if err := r.losslessRow(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // losslessRow reads a row of MCUs.
@@ -70,26 +167,22 @@ func (r *Reader) losslessRow() error {
 		return err
 	}
 	l, s := &r.plain, &r.scan
-	if l.rows == 0 {
-		if err := r.startLossless(); err != nil {
-			return err
-		}
-	}
 	if r.restart > 0 {
 		if l.left == 0 {
 			if err := r.resync(); err != nil {
 				return err
 			}
-			l.first, l.left = true, r.restart/r.across
+			l.first, l.left = true, r.restart/l.across
 		}
 		l.left--
 	}
-	for x := range r.across {
-		for i := range r.Components {
-			c := &r.comps[i]
-			for v := range c.v {
-				for h := range c.h {
-					l.diffs[i][v*r.across*c.h+x*c.h+h] = s.r.difference(&r.dc[c.td])
+	for x := range l.across {
+		for _, i := range s.comps {
+			table, h := &r.dc[r.comps[i].td], l.h[i]
+			for v := range l.v[i] {
+				row := l.diffs[i][v*l.across*h+x*h:][:h]
+				for j := range row {
+					row[j] = s.r.difference(table)
 				}
 			}
 		}
@@ -97,10 +190,10 @@ func (r *Reader) losslessRow() error {
 		if over, err := r.over(); err != nil {
 			return err
 		} else if over {
-			return fmt.Errorf("truncated JPEG: lossless data end in row %d of %d", l.rows*r.maxV, r.Height)
+			return fmt.Errorf("truncated JPEG: lossless data end in row %d of %d", min(l.rows*r.maxV, r.Height), r.Height)
 		}
 	}
-	for i := range r.Components {
+	for _, i := range s.comps {
 		r.undo(i)
 	}
 	l.first = false
@@ -125,13 +218,14 @@ func (b *bitReader) difference(h *huffman) int32 {
 // arithmetic of sixteen bits.
 func (r *Reader) undo(i int) {
 	s, l, c := &r.scan, &r.plain, &r.comps[i]
-	n := r.across * c.h
+	n := l.across * l.h[i]
 	first := l.first
-	for row := range min(c.v, c.height-l.rows*c.v) {
+	low := r.precision() - 8 // bits of a sample that are dropped
+	for row := range min(l.v[i], c.height-l.rows*l.v[i]) {
 		diffs := l.diffs[i][row*n:][:c.width]
 		here, above := l.lines[i][0][:c.width], l.lines[i][1][:c.width]
 		predictor := s.ss
-		left := int32(1) << (8 - s.al - 1)
+		left := int32(1) << (r.precision() - s.al - 1)
 		if first {
 			predictor, first = 1, false
 		} else {
@@ -160,9 +254,9 @@ func (r *Reader) undo(i int) {
 			}
 			here[x] = uint16(predicted + d)
 		}
-		out := l.out[i][row*n:]
+		out := l.out[i][row*r.stride(i):]
 		for x, v := range here {
-			out[x] = byte(v << s.al)
+			out[x] = byte(v << s.al >> low)
 		}
 		l.lines[i][0], l.lines[i][1] = l.lines[i][1], l.lines[i][0]
 	}
@@ -173,8 +267,11 @@ func (r *Reader) losslessPixels(dst []byte, y, x, n int) {
 	l := &r.plain
 	for i := range r.Components {
 		c := &r.comps[i]
-		row := min(y%r.maxV/c.vs, c.height-1-(l.rows-1)*c.v)
-		line := l.out[i][row*r.across*c.h:]
+		rows, row := l.whole[i], min(y/c.vs, c.height-1)
+		if !r.Scans {
+			rows, row = l.out[i], row-(l.rows-1)*c.v
+		}
+		line := rows[row*r.stride(i):]
 		r.up.lines[i] = grow(r.up.lines[i], n+rowSlack)
 		for j := range n {
 			r.up.lines[i][j] = line[(x+j)/c.hs]

@@ -77,6 +77,7 @@ func (r *Reader) startScan() error {
 				return fmt.Errorf("a scan uses quantization table %d, which is not there", c.tq)
 			}
 			c.latched = r.quant[c.tq]
+			c.latched.deep = r.as == AsTwelve
 			c.q = &c.latched
 		}
 		if r.Arithmetic {
@@ -306,6 +307,8 @@ func (r *Reader) interval(x, y, n int, wanted bool) error {
 // last.
 func inverse(dst []byte, stride, size int, coef *[64]int16, q *quantizer, last int) {
 	switch {
+	case q.deep:
+		idct12(dst, stride, coef, &q.v)
 	case last == 0:
 		flat(dst, stride, size, coef[0], q.v[0])
 	case size == 8:
