@@ -146,26 +146,49 @@ func (r *Reader) losslessScan() error {
 	if err := r.startLossless(); err != nil {
 		return err
 	}
-	high := r.down
-	if s := r.scan; len(s.comps) == 1 {
-		high = r.comps[s.comps[0]].height
-	}
-	for y := range high {
+	for y := range r.down {
 		for _, i := range r.scan.comps {
-			l.out[i] = l.whole[i][y*l.v[i]*r.stride(i):]
+			l.out[i] = l.whole[i][y*r.comps[i].v*r.stride(i):]
+			r.visits += r.comps[i].v * r.stride(i) / 16
 		}
 		if err := r.losslessRow(); err != nil {
 			return err
+		}
+		if r.visits > MaxVisits {
+			return fmt.Errorf("more samples in all scans than %d: %w", 16*MaxVisits, ErrWork)
 		}
 	}
 	return nil
 }
 
-// losslessRow reads a row of MCUs.
+// losslessRow reads what a row of MCUs of all components is made of.
 func (r *Reader) losslessRow() error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
+	l, s := &r.plain, &r.scan
+	lines := 1
+	if r.Scans && len(s.comps) == 1 {
+		c := &r.comps[s.comps[0]]
+		lines = min(c.v, c.height-l.rows*c.v)
+	}
+	for line := range lines {
+		if err := r.readDifferences(line); err != nil {
+			return err
+		}
+	}
+	for _, i := range s.comps {
+		r.undo(i)
+	}
+	l.first = false
+	l.rows++
+	return nil
+}
+
+// readDifferences reads a row of the scan's MCUs. As in libjpeg, those after the
+// end of their segment are of zero bits up to the end of the row, and those of
+// the rows below are no differences from a beginning.
+func (r *Reader) readDifferences(line int) error {
 	l, s := &r.plain, &r.scan
 	if r.restart > 0 {
 		if l.left == 0 {
@@ -176,28 +199,45 @@ func (r *Reader) losslessRow() error {
 		}
 		l.left--
 	}
+	row := func(i, v int) []int32 { return l.diffs[i][(line+v)*l.across*l.h[i]:][:l.across*l.h[i]] }
+	if s.insufficient {
+		l.first = true
+		for _, i := range s.comps {
+			for v := range l.v[i] {
+				clear(row(i, v))
+			}
+		}
+		return nil
+	}
 	for x := range l.across {
 		for _, i := range s.comps {
 			table, h := &r.dc[r.comps[i].td], l.h[i]
 			for v := range l.v[i] {
-				row := l.diffs[i][v*l.across*h+x*h:][:h]
-				for j := range row {
-					row[j] = s.r.difference(table)
+				d := l.diffs[i][(line+v)*l.across*h+x*h:][:h]
+				for j := range d {
+					d[j] = s.r.difference(table)
 				}
 			}
 		}
-		// What libjpeg makes of the rest is nothing to rely on.
-		if over, err := r.over(); err != nil {
+		over, err := r.over()
+		if err != nil {
 			return err
-		} else if over {
-			return fmt.Errorf("truncated JPEG: lossless data end in row %d of %d", min(l.rows*r.maxV, r.Height), r.Height)
 		}
+		if !over {
+			continue
+		}
+		for _, i := range s.comps {
+			zeros := bitReader{data: make([]byte, 16)}
+			d := zeros.difference(&r.dc[r.comps[i].td])
+			for v := range l.v[i] {
+				rest := row(i, v)[(x+1)*l.h[i]:]
+				for j := range rest {
+					rest[j] = d
+				}
+			}
+		}
+		break
 	}
-	for _, i := range s.comps {
-		r.undo(i)
-	}
-	l.first = false
-	l.rows++
 	return nil
 }
 
@@ -221,7 +261,7 @@ func (r *Reader) undo(i int) {
 	n := l.across * l.h[i]
 	first := l.first
 	low := r.precision() - 8 // bits of a sample that are dropped
-	for row := range min(l.v[i], c.height-l.rows*l.v[i]) {
+	for row := range min(c.v, c.height-l.rows*c.v) {
 		diffs := l.diffs[i][row*n:][:c.width]
 		here, above := l.lines[i][0][:c.width], l.lines[i][1][:c.width]
 		predictor := s.ss
