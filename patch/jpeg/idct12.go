@@ -9,7 +9,7 @@ func idct12(dst []byte, stride int, coef *[64]int16, q *[64]int16) {
 	for x := range 8 {
 		var c [8]int64
 		for y := range 8 {
-			c[y] = int64(coef[8*y+x]) * int64(q[8*y+x])
+			c[y] = int64(coef[8*y+x]) * int64(uint16(q[8*y+x])) // without vectors its tables are whole
 		}
 		lines12(&c, 13-pass1)
 		for y := range 8 {
