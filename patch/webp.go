@@ -31,6 +31,7 @@ func webpTruncated(data []byte, err error) error {
 type webpFile struct {
 	lossy         bool
 	stream        []byte // VP8 or VP8L
+	opaque        bool   // says the header of a still picture
 	alpha         []byte // of a lossy picture: a byte that says how it is coded, and the code; nil: none
 	moving        bool   // it is a frame of several
 	extended      bool   // a VP8X chunk says the size,
@@ -73,12 +74,13 @@ func (f *webpFile) take(id string, length int64, data []byte) (done bool, err er
 			return false, errWebP
 		}
 		f.extended, f.width, f.height = true, u24(body[4:])+1, u24(body[7:])+1
+		f.opaque = body[0]&0x10 == 0
 	case "ALPH":
-		// Its flag may be wrong; the first counts.
+		// The first counts; of a still picture that is said to have none, none.
 		if !f.extended && !f.moving || len(body) == 0 {
 			return false, errWebP
 		}
-		if f.alpha == nil {
+		if f.alpha == nil && !f.opaque {
 			f.alpha = body
 		}
 	case "VP8 ":
