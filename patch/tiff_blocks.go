@@ -32,7 +32,8 @@ func (f *tiffFile) readBlocks() error {
 	}
 	across, down := f.blocks()
 	n := int64(across) * int64(down) * int64(f.read)
-	f.offsets, _ = f.first(offsets, uint64(n))
+	var named bool
+	f.offsets, named = f.first(offsets, uint64(n))
 	f.counts, _ = f.first(counts, uint64(n))
 	found := int64(f.offsets.len())
 	switch {
@@ -40,7 +41,7 @@ func (f *tiffFile) readBlocks() error {
 		n = min(n, found)
 	case f.compression == uncompressed && found > 0:
 		n = min(n, found)
-	case found == 0 || n > int64(len(f.data)):
+	case found == 0 && !named || f.compression == uncompressed && found == 0 || n > int64(len(f.data)):
 		return fmt.Errorf("%d blocks, found %d offsets", n, found)
 	}
 	f.present = int(n)

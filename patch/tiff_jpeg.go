@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 
@@ -15,9 +16,10 @@ func (f *tiffFile) jpeg(b tiffBlock) []byte {
 }
 
 // jpegTables is a file of the tables that are right, as far as libjpeg would
-// read them.
+// read them. Where they end too early libtiff gives it ends of an image, which are
+// the rest of a segment.
 func jpegTables(t []byte) []byte {
-	const dqt, dht = 0xdb, 0xc4
+	const dqt, dht, most = 0xdb, 0xc4, 4096 // bytes of a segment of whole tables
 	out := []byte("\xff\xd8")
 	t = t[min(2, len(t)):]
 	for len(t) >= 4 {
@@ -26,6 +28,9 @@ func jpegTables(t []byte) []byte {
 			continue
 		}
 		n := 2 + (int(t[2])<<8 | int(t[3]))
+		if lacking := n - len(t); lacking > 0 && n <= most {
+			t = append(t[:len(t):len(t)], bytes.Repeat([]byte{0xff, 0xd9}, (lacking+1)/2)...)[:n]
+		}
 		if n < 4 || n > len(t) || t[1] != dqt && t[1] != dht && t[1] != 0xdd && t[1] < 0xe0 {
 			break
 		}

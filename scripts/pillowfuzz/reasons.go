@@ -51,6 +51,9 @@ func reasons(format string) []reason {
 			scan := bytes.LastIndex(f.file, []byte{0xff, 0xda})
 			return cut && scan >= 0 && !bytes.Contains(f.file[scan:], []byte{0xff, 0xd9})
 		}},
+		reason{"lossless YCbCr and YCCK, of which libjpeg-turbo makes no RGB and this package does", func(f finding) bool {
+			return f.ours == "" && strings.HasPrefix(f.ref, "OSError: broken data stream") && bytes.Contains(f.file, []byte{0xff, 0xc3})
+		}},
 		reason{"Pillow's own look at the header refuses what libjpeg-turbo reads", func(f finding) bool {
 			return f.ours == "" && strings.HasPrefix(f.ref, "UnidentifiedImageError")
 		}},
