@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -128,7 +130,7 @@ func open(t *testing.T, at string, width int64) *tab {
 	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
 	t.Cleanup(end)
 	var cancel context.CancelFunc
-	p.ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	p.ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(cancel)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -206,7 +208,7 @@ func (p *tab) wait(expression string) {
 	until := time.Now().Add(40 * time.Second)
 	for !eval[bool](p, "Boolean("+expression+")") {
 		if time.Now().After(until) {
-			p.t.Fatalf("never true: %s; status %q, error %q", expression, p.text("#status"), p.text("#error-words"))
+			p.t.Fatalf("never true: %s; at %s, status %q, error %q", expression, eval[string](p, "location.href"), p.text("#status"), p.text("#error-words"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -298,7 +300,21 @@ func (p *tab) accessible() {
 		if v.Impact == "serious" || v.Impact == "critical" {
 			p.t.Errorf("axe: %s, %s: %s: %s", v.Impact, v.ID, v.Help, strings.Join(v.Nodes, " | "))
 		} else {
-			p.t.Logf("axe: %s, %s: %s", v.Impact, v.ID, strings.Join(v.Nodes, " | "))
+			p.t.Logf("axe: %s, %s: %.200s", v.Impact, v.ID, strings.Join(v.Nodes, " | "))
 		}
+	}
+}
+
+func focus(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Focus(chromedp.CSS(selector))
+}
+
+func clickAt(x, y float64) chromedp.Action[chromedp.Void] { return chromedp.MouseClickXY(x, y) }
+
+// emulate has the browser prefer something, as its settings do.
+func emulate(f emulation.MediaFeature) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{&f}})
+		return chromedp.Void{}, err
 	}
 }

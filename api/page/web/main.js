@@ -68,6 +68,7 @@ let defaultModel = "";
  * @param {string} id "": the default model's
  */
 async function cardOf(id) {
+  if (!defaultModel) await meet();
   const name = id || defaultModel;
   const known = cards.get(name);
   if (known?.methods) return known;
@@ -155,7 +156,7 @@ async function showAnswer(photo, answer, card, query, whole) {
   const r = answer.results[0];
   at("answer", HTMLElement).hidden = false;
   showControls(card);
-  await view.show(photo, r, look());
+  await view.show(photo, r, look(), settings.beside && answer.model);
   const raw = card.scores === "raw";
   showLabels(at("labels", HTMLElement), r.predictions, raw, (label) => change({ class: label, patch: "" }));
   const note = at("note", HTMLElement);
@@ -206,7 +207,7 @@ async function showBeside(photo, signal) {
   if (!card.methods?.includes(other.method)) other.method = "";
   const answer = await explain(photo, question(other, card), signal);
   signal.throwIfAborted();
-  await view2.show(photo, answer.results[0], look());
+  await view2.show(photo, answer.results[0], look(), answer.model);
   const labels = /** @type {HTMLElement} */ (view2.figure.querySelector(".labels"));
   showLabels(labels, answer.results[0].predictions, card.scores === "raw", (label) => change({ besideClass: label }));
 }
@@ -306,8 +307,8 @@ async function repaint() {
   showLooks();
   if (!showing || !result) return;
   if (!showing.pixels) return refresh();
-  await view.show(showing, result, look());
-  if (view2.on && settings.beside) await view2.show(view2.on.photo, view2.on.result, look());
+  await view.show(showing, result, look(), view.model);
+  if (view2.on && settings.beside) await view2.show(view2.on.photo, view2.on.result, look(), view2.model);
 }
 
 /** start finds out what there is to ask. */
@@ -318,20 +319,26 @@ async function start() {
     keyed = Boolean(version.keys);
     at("keyform", HTMLElement).hidden = !keyed;
     listenForPanel(keyed, showModels);
-    if (!keyed) await meet();
+    if (!keyed) showControls(await cardOf(settings.model));
   } catch (err) {
     fail(err);
   }
 }
 
-/** meet reads the models' cards. */
-async function meet() {
-  const { models } = await (await ask("v1/models")).json();
-  defaultModel = models[0].id;
-  cards.clear();
-  showModels(models);
-  showControls(await cardOf(settings.model));
-  well();
+/** @type {Promise<void> | null} */
+let meeting = null;
+
+/** meet reads which models there are; whoever asks while it does waits. */
+function meet() {
+  meeting ??= (async () => {
+    const { models } = await (await ask("v1/models")).json();
+    defaultModel = models[0].id;
+    showModels(models);
+    well();
+  })().finally(() => {
+    meeting = null;
+  });
+  return meeting;
 }
 
 listen();
@@ -341,9 +348,9 @@ listenForCamera((files) => void take(files), (words) => fail(new Error(words)));
 onSettings((painted) => void (painted ? repaint() : refresh()));
 at("retry", HTMLButtonElement).onclick = async () => {
   try {
-    if (!defaultModel) await meet();
+    showControls(await cardOf(settings.model));
+    well();
     await refresh();
-    if (!selected) well();
   } catch (err) {
     fail(err);
   }
@@ -353,7 +360,7 @@ at("keyform", HTMLFormElement).addEventListener("submit", async (e) => {
   e.preventDefault();
   useKey(at("key", HTMLInputElement).value);
   try {
-    await meet();
+    showControls(await cardOf(settings.model));
     say("The server takes the key.");
     await refresh();
   } catch (err) {

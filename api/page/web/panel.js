@@ -45,7 +45,7 @@ function waiting(metrics) {
 /** @param {import("./types.js").Version} v */
 function versionsTable(v) {
   const rows = [["Version", v.version || "unknown"], ["Commit", v.commit ?? ""], ["Computes", v.backend], ["Made with", v.go]];
-  return el("table", { class: "facts" }, el("tbody", {}, ...rows.filter(([, x]) => x).map(([k, x]) => el("tr", {}, el("th", { scope: "row" }, k), el("td", {}, x)))));
+  return el("table", { class: "facts", tabindex: 0, "aria-label": "Versions" }, el("tbody", {}, ...rows.filter(([, x]) => x).map(([k, x]) => el("tr", {}, el("th", { scope: "row" }, k), el("td", {}, x)))));
 }
 
 /**
@@ -59,7 +59,7 @@ function modelsTable(models, queue) {
     const cells = [m.state + (m.reason ? `: ${m.reason}` : ""), String(queue.get(m.id) ?? 0), memory, [m.architecture, m.note].filter(Boolean).join("; ")];
     return el("tr", {}, el("th", { scope: "row" }, m.id), ...cells.map((c) => el("td", {}, c)));
   });
-  return el("table", { class: "facts" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  return el("table", { class: "facts", tabindex: 0, "aria-label": "Models" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
 }
 
 /** @param {boolean} keyed */

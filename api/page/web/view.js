@@ -22,6 +22,7 @@ export class View {
     this.bar = /** @type {HTMLElement} */ (figure.querySelector(".bar"));
     /** @type {{photo: Shown, result: Result, map: FocusMap | undefined} | null} */
     this.on = null;
+    this.model = "";
     /** The patch that the keyboard is at. @type {[number, number] | null} */
     this.cursor = null;
     this.canvas.tabIndex = 0;
@@ -36,8 +37,9 @@ export class View {
    * @param {Shown} photo
    * @param {Result} result
    * @param {import("./overlay.js").Look & {map: boolean}} look
+   * @param {string} [model] that is named, where there are two
    */
-  async show(photo, result, look) {
+  async show(photo, result, look, model = "") {
     const map = result.maps?.[0];
     this.on = { photo, result, map };
     this.figure.hidden = false;
@@ -50,6 +52,7 @@ export class View {
     } else if (map?.picture) {
       await putServers(this.canvas, map.picture);
     }
+    this.model = model;
     this.describe(map, w, h);
     this.showBar(map, look);
     this.cursor = map?.query ? [map.query[0], map.query[1]] : null;
@@ -66,8 +69,9 @@ export class View {
     const { photo, result } = this.on;
     const saw = `The model saw ${Math.round(100 * result.geometry.coverage)} % of the photo.`;
     const words = map ? `${aboutMap(map)} Strongest ${placeOf(map, result.geometry)}.` : "There is no map.";
-    this.caption.textContent = `${words} ${saw}`;
-    this.canvas.setAttribute("aria-label", `${photo.name}, ${w}×${h} pixels. ${words} ${saw}`);
+    const model = this.model ? this.model + ": " : "";
+    this.caption.textContent = `${model}${words} ${saw}`;
+    this.canvas.setAttribute("aria-label", `${photo.name}, ${w}×${h} pixels. ${model}${words} ${saw}`);
   }
 
   /**
