@@ -50,7 +50,7 @@ const (
 	tick                      = 4
 	barLabel                  = 90 // below a chart of bars
 	nameStep                  = 16
-	most                      = 10 // names of lines that fit beside the plot; the others have none
+	most                      = 24 // lines that colours and dashes tell apart; of others it is said how many there are
 	letters                   = 22 // of a name beside the plot
 	fontFamily                = "system-ui, sans-serif"
 	background, ink, grey     = "#ffffff", "#222222", "#dddddd"
@@ -77,7 +77,14 @@ func (c Lines) WriteSVG(w io.Writer) error {
 		}
 		xs, ys = append(xs, l.X...), slices.Concat(ys, l.Y, l.Low, l.High)
 	}
-	p := newPlot(c.Title, height, spanOf(c.XRange, xs, false), spanOf(c.YRange, ys, false))
+	named := 0
+	for _, l := range c.Lines {
+		if l.Name != "" {
+			named++
+		}
+	}
+	high := max(height, top+(min(named, most+1)+1)*nameStep) // all names are there
+	p := newPlot(c.Title, high, spanOf(c.XRange, xs, false), spanOf(c.YRange, ys, false))
 	p.axisX(c.X)
 	p.axisY(c.Y)
 	for i, l := range c.Lines {
@@ -85,6 +92,9 @@ func (c Lines) WriteSVG(w io.Writer) error {
 	}
 	for i, l := range c.Lines {
 		p.line(i, l)
+	}
+	if named > most {
+		p.text(width-right+10, float64(top+12+most*nameStep), "", fmt.Sprintf("and %d more", named-most))
 	}
 	return p.end(w)
 }

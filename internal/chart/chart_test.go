@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"image"
 	"io"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -123,4 +125,34 @@ func (f *failing) Write(p []byte) (int, error) {
 		return 0, errFull
 	}
 	return len(p), nil
+}
+
+// TestNames: every line has its name beside the plot, within the chart, as far
+// as lines can be told apart, and no two of them look alike; how many others
+// there are is said.
+func TestNames(t *testing.T) {
+	for _, n := range []int{1, 15, 24, 30} {
+		c := Lines{}
+		for i := range n {
+			c.Lines = append(c.Lines, Line{Name: fmt.Sprintf("line %02d", i), X: []float64{0, 1}, Y: []float64{0, float64(i)}})
+		}
+		var b bytes.Buffer
+		require.NoError(t, c.WriteSVG(&b))
+		high, err := strconv.Atoi(regexp.MustCompile(`<svg [^>]*height="(\d+)"`).FindStringSubmatch(b.String())[1])
+		require.NoError(t, err)
+		named := regexp.MustCompile(`<text x="524" y="([\d.]+)">(line \d+)</text>`).FindAllStringSubmatch(b.String(), -1)
+		require.Len(t, named, min(n, 24))
+		for _, m := range named {
+			y, err := strconv.ParseFloat(m[1], 64)
+			require.NoError(t, err)
+			require.Less(t, y, float64(high), m[2])
+		}
+		looks := map[string]bool{}
+		for _, m := range regexp.MustCompile(`<path d="M500 [\d.]+h18" ([^/]*)/>`).FindAllStringSubmatch(b.String(), -1) {
+			require.False(t, looks[m[1]], m[1])
+			looks[m[1]] = true
+		}
+		require.Len(t, looks, min(n, 24))
+		require.Equal(t, n > 24, strings.Contains(b.String(), "and 6 more"))
+	}
 }

@@ -126,7 +126,7 @@ func curvesHTML(p *chart.Page, r *robust.Report) {
 		}
 	}
 	for _, suite := range suites {
-		const most = 8 // lines a chart
+		const most = 24 // lines that a chart names and tells apart
 		for part := range slices.Chunk(names[suite], most) {
 			p.Heading(2, strings.Join(headings(suite, part), ": "))
 			for _, c := range curves {

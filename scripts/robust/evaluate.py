@@ -10,8 +10,8 @@
 # file and label (an index). With --frost the textures are the PNG files of a folder
 # (vitserve corrupt --textures writes those of vitserve) in place of the package's.
 # Random corruptions are drawn --seeds times: by_seed counts the right answers of
-# each draw, by_photo how often each photo was right, and the other numbers are of
-# all draws. What OUT.json has already is not computed again.
+# each draw, and the other numbers are means of all draws. What OUT.json has already
+# is not computed again.
 import argparse
 import csv
 import json
@@ -94,7 +94,7 @@ RANDOM = {"gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion
 
 
 def measures(z):
-    """of one draw: a dictionary, and which photos were right"""
+    """of one draw"""
     e = np.exp(z - z.max(1, keepdims=True))
     p = e / e.sum(1, keepdims=True)
     order = np.argsort(-z, 1, kind="stable")
@@ -102,17 +102,16 @@ def measures(z):
     bins = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
     ece = sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins))
     return {
-        "right": int(right.sum()), "right5": int((order[:, :5] == truth[:, None]).any(1).sum()),
+        "photos": len(z), "right": int(right.sum()), "right5": int((order[:, :5] == truth[:, None]).any(1).sum()),
         "nll": float(-np.log(p[np.arange(len(z)), truth]).mean()), "ece": float(ece), "confidence": float(confidence.mean()),
-    }, right
+    }
 
 
-def add(cell, one, right):
+def add(cell, one):
     """adds a draw to what is known of a cell"""
     k = len(cell.get("by_seed", []))
-    cell["photos"] = len(right)
+    cell["photos"] = one.pop("photos")
     cell["by_seed"] = cell.get("by_seed", []) + [one.pop("right")]
-    cell["by_photo"] = (np.array(cell.get("by_photo", 0)) + right).tolist()
     for key, v in one.items():
         cell[key] = (cell.get(key, 0) * k + v) / (k + 1)
     return cell
@@ -128,7 +127,7 @@ for seed in range(o.seeds):
             continue
         np.random.seed(1000 + number + 100000 * seed)
         z = logits(crops if not s else [corrupt(p, name, s) for p in crops])
-        cells[key] = add(cells.get(key, {}), *measures(z))
+        cells[key] = add(cells.get(key, {}), measures(z))
         if not seed:
             kept[key] = z.astype(np.float32)
         print(key, cells[key]["by_seed"], flush=True)
