@@ -29,13 +29,13 @@ func ParseLimit(text string) (Limit, error) {
 	l := Limit{text, m[1], m[2], m[3], bound}
 	_, known := resultMeasures[l.measure]
 	switch l.measure {
-	case "mce", "relative_mce", "temperature", "mean_flip_rate", "failed":
+	case "mce", "relative_mce", "temperature", "mean_flip_rate", "mfr", "mt5d", "failed":
 		known = l.cell == ""
 	case "ce", "relative_ce", "error":
 		known = l.cell != ""
 	}
 	if !known {
-		return Limit{}, fmt.Errorf("robust: limit %q: want mce, relative_mce, mean_flip_rate, temperature or failed alone, ce, relative_ce or error of a corruption, or a measure of a cell: %s", text, strings.Join(measureNames, ", "))
+		return Limit{}, fmt.Errorf("robust: limit %q: want mce, relative_mce, mean_flip_rate, mfr, mt5d, temperature or failed alone, ce, relative_ce or error of a corruption, or a measure of a cell: %s", text, strings.Join(measureNames, ", "))
 	}
 	return l, nil
 }
@@ -100,6 +100,11 @@ func (l Limit) of(r *Report) *Value {
 		return r.RelativeMCE
 	case "mean_flip_rate":
 		return r.MeanFlips
+	case "mfr", "mt5d":
+		if r.Flips == nil {
+			return nil
+		}
+		return map[string]*Value{"mfr": &r.Flips.MFR, "mt5d": &r.Flips.MT5D}[l.measure]
 	case "failed":
 		return plain(float64(r.Data.Failed))
 	case "temperature":

@@ -113,6 +113,7 @@ type Report struct {
 	RelativeMCE *Value       `json:"relative_mce,omitempty"`
 	MeanFlips   *Value       `json:"mean_flip_rate,omitempty"` // of sequences, percent
 	MeanT5D     *Value       `json:"mean_top5_distance,omitempty"`
+	Flips       *Flips       `json:"flips,omitempty"` // beside a reference's
 	Corruptions []Corruption `json:"corruptions,omitempty"`
 	WorstCases  []WorstCase  `json:"worst_cases,omitempty"`
 

@@ -47,7 +47,7 @@ func (s *summary) corruptions() {
 	}
 	if len(flips) > 0 {
 		r.MeanFlips, r.MeanT5D = plain(average(flips)), plain(average(distances))
-		r.Notes = append(r.Notes, "Flip rates are not divided by AlexNet's, which are published nowhere; compare them with another run's.")
+		r.Notes = append(r.Notes, "Flip rates are not divided by AlexNet's, which are in no program or table that was found; --flip-reference divides them by another run's.")
 	}
 }
 

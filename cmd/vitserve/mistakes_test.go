@@ -89,6 +89,7 @@ var mistakes = map[string][]string{ // by flag: value, and what the message has
 	"out":               {"x.txt", "ends in"},
 	"fail-if":           {"mce", "want MEASURE"},
 	"against":           {"no-run.rows", "no such file"},
+	"flip-reference":    {"no-report.json", "no such file"},
 	"corruption":        {"fgo", "did you mean fog"},
 	"format of corrupt": {"jpge", "did you mean jpeg"},
 	"textures":          {"/dev/null/x", "not a directory"},

@@ -48,6 +48,7 @@ type robustFlags struct {
 	gallery int
 	failIf  []string
 	against string
+	flips   string
 
 	attacks attackFlags
 }
@@ -105,6 +106,7 @@ reports are the same bytes. docs/robustness.md says what each number means.`,
 	flags.StringArrayVar(&f.failIf, "fail-if", nil, `exit with code 1 if so: "mce>56", "top1@fog/3<50", "ece>0.1"; may be given several times`)
 	flags.StringVar(&f.against, "against", "", "journal (.rows) of another run of the same suites over the same photos, to compare with")
 	f.attacks.register(cmd)
+	flags.StringVar(&f.flips, "flip-reference", "", "JSON report of another model, whose flip rates and top-5 distances of sequences these are divided by")
 	return cmd
 }
 
@@ -144,6 +146,9 @@ func (f *robustFlags) check() error {
 	}
 	if _, err := os.Stat(f.outliers); f.outliers != "" && err != nil {
 		return fmt.Errorf("--outliers: %w", err)
+	}
+	if _, err := os.Stat(f.flips); f.flips != "" && err != nil {
+		return fmt.Errorf("--flip-reference: %w", err)
 	}
 	for _, name := range f.out {
 		if !slices.Contains(report.Formats(), filepath.Ext(name)) {
@@ -267,6 +272,11 @@ func (f *robustFlags) measure(cmd *cobra.Command, target robust.Target, data *ro
 	}
 	if f.against != "" {
 		if r.Against, err = robust.Compare(f.against, o.Journal, o.Cells, o.Seed); err != nil {
+			return err
+		}
+	}
+	if f.flips != "" {
+		if err := r.CompareFlips(f.flips); err != nil {
 			return err
 		}
 	}

@@ -144,6 +144,9 @@ func headline(r *robust.Report) (lines []string) {
 	if r.MeanFlips != nil {
 		lines = append(lines, fmt.Sprintf("Sequences: %s %% of frames flip the answer; top-5 distance %s.", text(r.MeanFlips, 2, false), text(r.MeanT5D, 2, false)))
 	}
+	if f := r.Flips; f != nil {
+		lines = append(lines, fmt.Sprintf("Of what %s has: flips %s %%, top-5 distance %s %% (means over %d sequences).", f.Reference, text(&f.MFR, 1, false), text(&f.MT5D, 1, false), len(f.By)))
+	}
 	if t := r.Temperature; t != nil {
 		sure := "too sure: its scores should be softer"
 		if t.All < 1 {
