@@ -218,6 +218,6 @@ func geometryOf(g patch.Geometry) v1.Geometry {
 func transformOf(t patch.Transform) v1.Transform {
 	return v1.Transform{
 		Size: t.Size[:], Fit: string(t.Fit), Resize: t.Resize[:], Interpolation: string(t.Interpolation),
-		Rounding: string(t.Rounding), Mean: t.Mean[:], Std: t.Std[:],
+		Rounding: string(t.Rounding), Mean: t.Mean[:], Std: t.Std[:], Gray: t.Gray,
 	}
 }

@@ -35,6 +35,7 @@ type loader struct {
 	registers int    // prefix tokens that are registers
 	posGrid   [2]int // rows and columns of the stored positions
 	anySize   bool   // see layout
+	gray      bool   // the model has one channel
 	photos    [2]int // size of the input where the family's own differs from the one it was saved at; zero: it does not
 
 	rope      rope
@@ -122,6 +123,36 @@ func (l *loader) patchProjection(weight, bias string) {
 	l.cfg.Patch = [2]int{l.Dim(weight, 2, 4), l.Dim(weight, 3, 4)}
 	l.raw.proj = l.Get(weight, l.cfg.Dim, 3, l.cfg.Patch[0], l.cfg.Patch[1])
 	l.raw.projBias = l.Maybe(bias, l.cfg.Dim)
+	l.decide("dim", l.cfg.Dim, "shape of %s", weight)
+	l.decide("patch", sizeText(l.cfg.Patch), "shape of %s", weight)
+}
+
+// grayProjection is patchProjection of a model of one channel, if it is one.
+// Photos become gray, in three equal channels, each of which has a third of the
+// weights: W x = W/3 x + W/3 x + W/3 x.
+func (l *loader) grayProjection(weight, bias string) {
+	if s := l.Shape(weight); len(s) != 4 || s[1] != 1 {
+		l.patchProjection(weight, bias)
+		return
+	}
+	l.cfg.Dim = l.Dim(weight, 0, 4)
+	l.cfg.Patch = [2]int{l.Dim(weight, 2, 4), l.Dim(weight, 3, 4)}
+	one := l.Get(weight, l.cfg.Dim, 1, l.cfg.Patch[0], l.cfg.Patch[1])
+	area := l.cfg.Patch[0] * l.cfg.Patch[1]
+	var three []float32
+	for row := range slices.Chunk(one.Float32s(), min(area, one.Shape().TotalSize())) {
+		for range 3 {
+			for _, v := range row {
+				three = append(three, v/3)
+			}
+		}
+	}
+	if l.raw.proj = one; one.Shape().TotalSize() == l.cfg.Dim*area { // or it is reported
+		l.raw.proj = dense(three, l.cfg.Dim, 3, l.cfg.Patch[0], l.cfg.Patch[1])
+	}
+	l.raw.projBias = l.Maybe(bias, l.cfg.Dim)
+	l.gray = true
+	l.decide("channels", "1: photos become gray", "shape of %s", weight)
 	l.decide("dim", l.cfg.Dim, "shape of %s", weight)
 	l.decide("patch", sizeText(l.cfg.Patch), "shape of %s", weight)
 }

@@ -250,6 +250,7 @@ func (c *Checkpoint) read(l *loader) error {
 	if c.Transform, err = l.transform(); err != nil {
 		return err
 	}
+	c.Transform.Gray = l.gray
 	if c.Labels, c.ClassIDs, err = l.labels(); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ var timmViT = layout{
 // Names and order of operations: timm/models/vision_transformer.py and
 // timm/models/deit.py of https://github.com/huggingface/pytorch-image-models.
 func readTimm(l *loader) error {
-	l.patchProjection("patch_embed.proj.weight", "patch_embed.proj.bias")
+	l.grayProjection("patch_embed.proj.weight", "patch_embed.proj.bias")
 	l.prefixToken("cls_token")
 	l.prefixToken("dist_token")
 	l.prefixToken("reg_token")
@@ -96,8 +96,12 @@ func (l *loader) timmImage() ([2]int, string, error) {
 		return [2]int{}, "", nil
 	}
 	s := l.config.Pretrained.InputSize
-	if len(s) != 3 || s[0] != 3 {
-		return [2]int{}, "", fmt.Errorf("config.json: input_size %v, want 3 channels, a height and a width", s)
+	channels := 3
+	if l.gray {
+		channels = 1
+	}
+	if len(s) != 3 || s[0] != channels {
+		return [2]int{}, "", fmt.Errorf("config.json: input_size %v, want %d as the channels of patch_embed.proj.weight, a height and a width", s, channels)
 	}
 	if err := inRange(s[1], s[2]); err != nil {
 		return [2]int{}, "", fmt.Errorf("config.json: input_size %v: %w", s, err)

@@ -7,6 +7,9 @@ import (
 	"github.com/vitserve/vitserve/vit"
 )
 
+// timmReduces are timm's ways of making one token of many, by its names.
+var timmReduces = map[string]vit.Reduce{"avg": vit.ReduceMean, "max": vit.ReduceMax, "avgmax": vit.ReduceMeanMax}
+
 // timmPoolName returns timm's name of the pooling, and what says it.
 func (l *loader) timmPoolName() (pool, by string, err error) {
 	if l.config != nil {
@@ -40,6 +43,7 @@ func (l *loader) timmPool() error {
 		return err
 	}
 	c := &l.cfg
+	reduce, reduced := timmReduces[pool]
 	switch {
 	case pool == "token" && l.Has("dist_token"):
 		c.Pool = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 2}}
@@ -48,8 +52,13 @@ func (l *loader) timmPool() error {
 		}
 	case pool == "token" && c.Prefix > 0:
 		c.Pool = clsPool
-	case pool == "avg" && !l.Has("dist_token"):
-		c.Pool = []backend.Span{{Lo: first, Hi: c.Tokens()}}
+	case reduced && !l.Has("dist_token"):
+		c.Pool, c.Reduce = []backend.Span{{Lo: first, Hi: c.Tokens()}}, reduce
+	case pool == "prr" && !l.Has("dist_token"):
+		// Every token is refined; the class token, or the mean of all, is pooled.
+		if c.Pool, c.Refine = clsPool, true; !l.Has("cls_token") {
+			c.Pool = []backend.Span{{Lo: 0, Hi: c.Tokens()}}
+		}
 	case pool == "map":
 		l.timmProbe(first)
 	case pool == "" && !l.Has("head.weight"):
@@ -62,7 +71,7 @@ func (l *loader) timmPool() error {
 	case pool == "":
 		return fmt.Errorf("%s is empty and there is a head: it classifies every token by itself, which is not supported", by)
 	default:
-		return fmt.Errorf("%s is %q, want token, avg, map or nothing (with one prefix token for token)", by, pool)
+		return fmt.Errorf("%s is %q, want token, avg, max, avgmax, map, prr or nothing (a class token for token, and nothing but token beside a distillation token)", by, pool)
 	}
 	if pool != "map" { // which has said so itself
 		l.decide("pool", pool, "%s", by)

@@ -41,10 +41,11 @@ type plan struct {
 	how          resize
 	crop, inside window
 	fill         [3]uint8
+	gray         bool
 }
 
 func (t Transform) plan(w, h int) (plan, error) {
-	p := plan{rw: w, rh: h, how: resize{t.Interpolation, t.Resampler}}
+	p := plan{rw: w, rh: h, how: resize{t.Interpolation, t.Resampler}, gray: t.Gray}
 	switch t.Fit {
 	case FitShort:
 		switch {

@@ -32,6 +32,24 @@ func (p picture) pixels(_ []byte, y, x, n int) []byte {
 
 func (picture) only(x, y, w, h int) {}
 
+// grays is a source whose pixels are those of another in gray.
+type grays struct{ rgbaSource }
+
+func (g grays) pixels(buf []byte, y, x, n int) []byte {
+	of := g.rgbaSource.pixels(buf, y, x, n)
+	buf = buf[:4*n]
+	for i := 0; i < 4*n; i += 4 {
+		v := luma(of[i], of[i+1], of[i+2])
+		buf[i], buf[i+1], buf[i+2], buf[i+3] = v, v, v, of[i+3]
+	}
+	return buf
+}
+
+// luma is Pillow's gray of a colour: libImaging/Convert.c, L24, after ITU-R BT.601.
+func luma(r, g, b byte) byte {
+	return byte((19595*uint32(r) + 38470*uint32(g) + 7471*uint32(b) + 0x8000) >> 16)
+}
+
 // stored is how the pixels of a file lie to the upright photo (EXIF 2.32,
 // 4.6.4): upright x runs along stored y when transposed, and along a stored
 // axis from its far end when that is flipped.
@@ -52,6 +70,9 @@ var storage = [9]stored{
 // photo's, read from the other end or along the other axis as need be, so that
 // the result is that of turning the photo first.
 func (p plan) sample(ctx context.Context, out []float32, src rgbaSource, w, h, orientation int) error {
+	if p.gray {
+		src = grays{src}
+	}
 	if p.how.by == TorchvisionFloat {
 		return p.sampleFloats(ctx, out, src, w, h, orientation)
 	}

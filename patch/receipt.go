@@ -14,7 +14,7 @@ import (
 // Receipt is what was done to a picture and what came of it, for comparison
 // with other people's preprocessing.
 type Receipt struct {
-	NPY      []byte   `json:"-"`      // the normalised tensor, (3, H, W) float32, as numpy.save writes it
+	NPY      []byte   `json:"-"`      // the normalised tensor, (3, H, W) float32, or (1, H, W) of grays, as numpy.save writes it
 	SHA256   string   `json:"sha256"` // of NPY, in hexadecimal
 	Shape    [3]int   `json:"shape"`
 	Steps    []string `json:"steps"`
@@ -34,6 +34,9 @@ func (t Transform) Receipt(ctx context.Context, data []byte, o Options) (*Receip
 	x := dst.Float32s()
 	t.normalise(x)
 	r := &Receipt{Shape: [3]int{3, h, w}, Geometry: g}
+	if t.Gray {
+		r.Shape[0], x = 1, x[:h*w]
+	}
 	var file bytes.Buffer
 	if err := WriteNpy(&file, r.Shape[:], x); err != nil {
 		return nil, err
@@ -98,6 +101,9 @@ func (t Transform) steps(g Geometry, how way) ([]string, error) {
 		add("undo EXIF orientation %d: %d×%d", g.Orientation, w, h)
 	} else {
 		add("no rotation: %d×%d", w, h)
+	}
+	if t.Gray {
+		add("convert to gray, ITU-R BT.601")
 	}
 	switch {
 	case pl.rw == w && pl.rh == h:

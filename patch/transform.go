@@ -74,6 +74,11 @@ type Transform struct {
 
 	// Rescale is what bytes are multiplied by before mean and std; 0: 1/255.
 	Rescale float64 `json:"rescale,omitempty"`
+
+	// Gray says that a photo's colours become grays before the resize, as
+	// Pillow's convert("L") makes them, for a model of one channel: the three
+	// of its input are then equal.
+	Gray bool `json:"gray,omitempty"`
 }
 
 // Normalisation returns the mean and the standard deviation of pixels in
@@ -234,7 +239,7 @@ func (p plan) sampleJPEG(ctx context.Context, out []float32, data []byte, o Opti
 		return 0, err
 	}
 	defer r.Close()
-	if hs, vs, ok := r.Chroma(); ok && o.Resize == ResizeFast && (p.rw != w || p.rh != h) {
+	if hs, vs, ok := r.Chroma(); ok && o.Resize == ResizeFast && !p.gray && (p.rw != w || p.rh != h) {
 		size := p.blockSize(w, h)
 		if size < 8 || p.worthFast(w, h, hs, vs, storage[orientation].transposed) {
 			r.Crop(p.sees(w, h, 8/size*max(hs, vs), storage[orientation]))

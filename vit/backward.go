@@ -237,14 +237,27 @@ func (p *backward) seed(seed Seed, top int) (rows int, err error) {
 			y = m.y.Rows(0, c.pooledRows())
 			s.LayerNorm(y, x.Rows(0, c.pooledRows()), p.m.norm)
 		}
-		s.Pool(m.before, y, c.Pool...)
+		if err := p.m.reduce(s, m.before, y, m.gradQKV.Cols(0, c.Dim), c); err != nil {
+			return 0, err
+		}
 	}
 	if c.FinalNorm.pooled() {
 		s.LayerNormGrad(m.pooled, m.pooled, m.before, p.m.norm, backend.Tensor{})
 	}
-	if p.m.probe == nil {
+	switch {
+	case p.m.probe != nil:
+		err = p.probe()
+	case c.Reduce == ReduceMean && !c.Refine:
 		s.PoolGrad(m.grad, m.pooled, c.Pool...)
-	} else if err = p.probe(); err != nil {
+	default: // the gradient depends on what was pooled
+		y := x
+		if c.FinalNorm.tokens() {
+			s.LayerNorm(m.y, x, p.m.norm)
+			y = m.y
+		}
+		err = p.m.reduceGrad(s, m.grad, m.pooled, y, m.gradQKV)
+	}
+	if err != nil {
 		return 0, err
 	}
 	if c.FinalNorm.tokens() {

@@ -71,18 +71,21 @@ func TestBackwardIsDifference(t *testing.T) {
 			g := derive(t, trace(t, s, pixels, Wants{}), seed(d), GradWants{Pixels: true})
 			require.Equal(t, pixels.Shape(), g.Pixels.Shape())
 
-			const h = 0.01
+			h, limit := float32(0.01), 1e-3
+			if c.Reduce != ReduceMean { // so near that no other token becomes the largest
+				h, limit = 2e-4, 1e-2
+			}
 			up, down, up2, down2 := answer(h), answer(-h), answer(2*h), answer(-2*h)
 			for b := range 2 {
 				var want, got float64
 				for i := b * width; i < (b+1)*width; i++ {
-					slope := (8*(float64(up[i])-float64(down[i])) - (float64(up2[i]) - float64(down2[i]))) / (12 * h)
+					slope := (8*(float64(up[i])-float64(down[i])) - (float64(up2[i]) - float64(down2[i]))) / (12 * float64(h))
 					want += slope * float64(d.Float32s()[i])
 				}
 				for i, v := range image(along, b) {
 					got += float64(v) * float64(image(g.Pixels, b)[i])
 				}
-				require.InEpsilon(t, want, got, 1e-3, "image %d", b)
+				require.InEpsilon(t, want, got, limit, "image %d", b)
 			}
 		})
 	}

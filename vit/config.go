@@ -53,8 +53,15 @@ type Config struct {
 	PreNorm   bool           // a norm between the embedding and the first block (CLIP's)
 	FinalNorm FinalNorm      // where the last norm stands
 	Pool      []backend.Span // token spans whose means, side by side, are the features; the class token is {0, 1}
+	Reduce    Reduce         // how the tokens of the one span of Pool become one; the zero value is the mean
 	Probe     Probe          // attention in place of the mean, over the one span of Pool; the zero value is none
-	Classes   int            // K; 0: no head
+	// Refine says that all tokens attend to each other once more, before they
+	// are pooled, with themselves for queries, keys and values.
+	//
+	// timm's prr, of "Locality-Attending Vision Transformer" (ICLR 2026):
+	// AttentionPoolPrr of timm/layers/attention_pool.py.
+	Refine  bool
+	Classes int // K; 0: no head
 	// Projection is the width of the embedding that the head projects the
 	// features to, in place of classes, as CLIP's image towers do; 0: none.
 	//
@@ -181,6 +188,15 @@ func (c Config) Validate() error {
 			}
 		}
 	}
+	if c.Reduce > ReduceMeanMax {
+		bad("tokens reduced to %v, want one of mean, maximum, mean and maximum", c.Reduce)
+	}
+	if c.Reduce != ReduceMean && (len(c.Pool) != 1 || c.Refine || c.Probe != (Probe{})) {
+		bad("a %v of %d spans, refined %v, probed %v, want one span that is neither", c.Reduce, len(c.Pool), c.Refine, c.Probe != (Probe{}))
+	}
+	if c.Refine && c.Probe != (Probe{}) {
+		bad("tokens that are refined and pooled by a probe, want one of both")
+	}
 	if p := c.Probe; p != (Probe{}) {
 		if within("probe heads", p.Heads, 1, maxDim) && c.Dim%p.Heads != 0 {
 			bad("probe heads %d, want a divisor of dim %d", p.Heads, c.Dim)
@@ -254,7 +270,7 @@ func (c Config) Pooling() string {
 	}
 	var parts []string
 	for _, s := range c.Pool {
-		part := "mean of patches"
+		part := c.Reduce.String() + " of patches"
 		switch {
 		case s.Lo == 0 && s.Hi == 1:
 			part = "class token"
@@ -263,9 +279,12 @@ func (c Config) Pooling() string {
 		case s.Hi <= c.Prefix:
 			part = "mean of prefix tokens"
 		case s.Lo < c.Prefix:
-			part = "mean of all tokens"
+			part = c.Reduce.String() + " of all tokens"
 		}
 		parts = append(parts, part)
+	}
+	if c.Refine {
+		parts[0] += ", of tokens that attended to each other once more"
 	}
 	return strings.Join(parts, ", ")
 }
@@ -275,9 +294,17 @@ func (c Config) Gated() bool { return c.Act == backend.SwiGLU }
 
 // pooledRows returns how many tokens, from the first, the features are made
 // of. The last block need not compute the others.
-func (c Config) pooledRows() (rows int) {
-	for _, s := range c.Pool {
-		rows = max(rows, s.Hi)
+func (c Config) pooledRows() int {
+	if c.Refine {
+		return c.Tokens()
 	}
-	return rows
+	return poolEnd(c.Pool)
+}
+
+// poolEnd returns the end of the last of spans.
+func poolEnd(spans []backend.Span) (end int) {
+	for _, s := range spans {
+		end = max(end, s.Hi)
+	}
+	return end
 }

@@ -38,6 +38,11 @@ func TestConfigValidate(t *testing.T) {
 		{func(c *Config) { c.Probe = Probe{Heads: 3} }, "probe heads 3, want a divisor of dim 32; a probe over [{0 1}], want one span up to token 25"},
 		{func(c *Config) { c.Probe = Probe{Heads: 2, Hidden: 8, Act: backend.SwiGLU} }, "probe activation swiglu"},
 		{func(c *Config) { c.Pool = nil }, "pooled spans 0"},
+		{func(c *Config) { c.Reduce = 3 }, "tokens reduced to Reduce(3), want one of mean, maximum"},
+		{func(c *Config) { c.Reduce, c.Refine = ReduceMax, true }, "a maximum of 1 spans, refined true, probed false, want one span that is neither"},
+		{func(c *Config) {
+			c.Refine, c.Pool, c.Probe = true, []backend.Span{{Lo: 0, Hi: 25}}, Probe{Heads: 2}
+		}, "refined and pooled by a probe"},
 		{func(c *Config) { c.Pool = []backend.Span{{Lo: 3, Hi: 3}} }, "pooled span 3 to 3"},
 		{func(c *Config) { c.Pool = []backend.Span{{Lo: 0, Hi: 26}} }, "pooled span 0 to 26, want a part of 0 to 25"},
 		{func(c *Config) { c.Pool, c.FinalNorm = []backend.Span{{Lo: 0, Hi: 1}, {Lo: 1, Hi: 2}}, NormPooled }, "final norm pooled over 2 spans"},

@@ -62,14 +62,16 @@ func (s *Session) Kept(pixels *tensor.Dense, keep [][]int) (*tensor.Dense, error
 	for i := range s.m.blocks {
 		rows := tokens
 		if i == c.Depth-1 {
-			rows = c.pooledRows()
+			rows = min(c.pooledRows(), tokens)
 		}
 		if i == 0 || c.RopeLearned {
 			s.keepRope(places.Rope, s.m.blocks[i].attn.Rope, keep)
 		}
 		s.m.blocks[i].forward(s.stream, &m, rows, attention.Capture{}, false, nil)
 	}
-	s.m.pool(s.stream, &m, c, attention.Capture{})
+	if err := s.m.pool(s.stream, &m, c, attention.Capture{}); err != nil {
+		return nil, fmt.Errorf("vit: kept patches of %d images: %w", n, err)
+	}
 	s.stream.Linear(m.logits, m.pooled, s.m.head, backend.Epilogue{})
 	logits := read(s.stream, m.logits)
 	if err := s.stream.Sync(); err != nil {

@@ -16,11 +16,12 @@ type Model struct {
 	cfg       Config
 	b         backend.Backend
 	embed     backend.PatchEmbed
-	embedNorm backend.Norm // if cfg.EmbedNorm; it adds the positions
-	preNorm   backend.Norm // if cfg.PreNorm
-	blocks    []block      // L
-	norm      backend.Norm // unless cfg.FinalNorm is NormNone
-	probe     *probe       // nil: none
+	embedNorm backend.Norm   // if cfg.EmbedNorm; it adds the positions
+	preNorm   backend.Norm   // if cfg.PreNorm
+	blocks    []block        // L
+	norm      backend.Norm   // unless cfg.FinalNorm is NormNone
+	probe     *probe         // nil: none
+	refine    backend.Linear // of the gradient of cfg.Refine; nil: none
 	head      backend.Linear
 
 	tensors []backend.Tensor // all that was uploaded
@@ -59,6 +60,7 @@ func New(b backend.Backend, c Config, w *Weights) (*Model, error) {
 	}
 	m.norm = u.norm(w.Norm)
 	m.probe = u.probe(c, w.Probe)
+	m.refine = u.thrice(c)
 	m.head = u.linear(w.Head, w.HeadBias, exact)
 	m.tensors, m.linears = u.tensors, u.linears
 	if u.err != nil {

@@ -61,8 +61,15 @@ func runKept(c Config, w *Weights, image []float32, keep []int) *naive {
 	if c.Probe.Heads > 0 {
 		out.features = naiveProbe(c, w.Probe, x, &out.probe)
 	}
+	if c.Refine {
+		x = naiveRefine(c, x)
+	}
 	for _, s := range c.Pool {
 		if c.Probe.Heads > 0 {
+			break
+		}
+		if c.Reduce != ReduceMean {
+			out.features = naiveMax(c, x[s.Lo:s.Hi])
 			break
 		}
 		mean := make([]float64, c.Dim)
@@ -143,6 +150,48 @@ func naiveMLP(c Config, b BlockWeights, x [][]float64) [][]float64 {
 		hidden = naiveNorm(hidden, b.HiddenNorm, c.Eps)
 	}
 	return naiveLinear(hidden, b.FC2, b.FC2Bias)
+}
+
+// naiveMax returns the maximum of each channel, or its mean with the mean.
+func naiveMax(c Config, x [][]float64) []float64 {
+	pooled := make([]float64, c.Dim)
+	for j := range pooled {
+		top, sum := math.Inf(-1), 0.0
+		for _, token := range x {
+			top, sum = math.Max(top, token[j]), sum+token[j]
+		}
+		if pooled[j] = top; c.Reduce == ReduceMeanMax {
+			pooled[j] = 0.5 * (top + sum/float64(len(x)))
+		}
+	}
+	return pooled
+}
+
+// naiveRefine lets tokens attend to each other with themselves for queries,
+// keys and values.
+func naiveRefine(c Config, x [][]float64) (refined [][]float64) {
+	d := c.Dim / c.Heads
+	for _, q := range x {
+		row := make([]float64, c.Dim)
+		for h := 0; h < c.Heads; h++ {
+			sum, of := 0.0, make([]float64, len(x))
+			for j, k := range x {
+				var qk float64
+				for t := h * d; t < (h+1)*d; t++ {
+					qk += q[t] * k[t]
+				}
+				of[j] = math.Exp(qk / math.Sqrt(float64(d)))
+				sum += of[j]
+			}
+			for j, v := range x {
+				for t := h * d; t < (h+1)*d; t++ {
+					row[t] += of[j] / sum * v[t]
+				}
+			}
+		}
+		refined = append(refined, row)
+	}
+	return refined
 }
 
 // naiveProbe pools tokens by attention.

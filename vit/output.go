@@ -154,14 +154,17 @@ func (o *output) values(qkv backend.Tensor) {
 }
 
 // layer enqueues what would be answered after a block that is not the last.
-func (o *output) layer(block int, m *memory) {
+func (o *output) layer(block int, m *memory) error {
 	c := o.m.cfg
 	if !o.w.Layers || o.m.head == nil || c.Projection > 0 || block == c.Depth-1 {
-		return
+		return nil
 	}
-	o.m.pool(o.s, m, c, attention.Capture{})
+	if err := o.m.pool(o.s, m, c, attention.Capture{}); err != nil {
+		return err
+	}
 	o.s.Linear(m.logits, m.pooled, o.m.head, backend.Epilogue{})
 	o.out.Layers = append(o.out.Layers, read(o.s, m.logits))
+	return nil
 }
 
 // answers enqueues what comes after the last block: m.x are its tokens. kept
@@ -182,7 +185,9 @@ func (o *output) answers(m *memory, kept *attention.Captures) error {
 			return fmt.Errorf("memory for captured attention: %w", err)
 		}
 	}
-	o.m.pool(o.s, m, c, probs)
+	if err := o.m.pool(o.s, m, c, probs); err != nil {
+		return err
+	}
 	if !probs.Probs.IsZero() {
 		o.out.Probe = read(o.s, probs.Probs)
 	}

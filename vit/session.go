@@ -145,7 +145,9 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		o.attn(probs)
 		o.values(m.qkv)
 		o.tokens(i, m.x)
-		o.layer(i, m)
+		if err = o.layer(i, m); err != nil {
+			return nil, fmt.Errorf("vit: forward of %d images: %w", n, err)
+		}
 	}
 	err = o.answers(m, &s.kept)
 	out, failed := o.sync(s, n)
@@ -153,27 +155,6 @@ func (s *Session) Forward(pixels *tensor.Dense, w Wants) (*Output, error) {
 		return nil, fmt.Errorf("vit: forward of %d images: %w", n, err)
 	}
 	return out, nil
-}
-
-// pool enqueues the features: the final norm, where it stands, over the
-// tokens that they are made of. The spans are those of c. A probe leaves its
-// keys and values in mem.qkv.
-func (m *Model) pool(s backend.Stream, mem *memory, c Config, probs attention.Capture) {
-	rows := c.pooledRows()
-	x := mem.x.Rows(0, rows)
-	if c.FinalNorm.tokens() {
-		y := mem.y.Rows(0, rows)
-		s.LayerNorm(y, x, m.norm)
-		x = y
-	}
-	if m.probe != nil {
-		m.probe.forward(s, mem.pooled, x, mem.qkv.Cols(c.Dim, 3*c.Dim), mem.probed, probs)
-	} else {
-		s.Pool(mem.pooled, x, c.Pool...)
-	}
-	if c.FinalNorm.pooled() {
-		s.LayerNorm(mem.pooled, mem.pooled, m.norm)
-	}
 }
 
 // lastRows returns how many tokens the last block has to compute: those that

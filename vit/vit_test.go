@@ -61,8 +61,22 @@ var families = map[string]func(c *Config){
 		c.Probe = Probe{Heads: 2, Hidden: 40, Act: backend.QuickGELU}
 	},
 	"probe without MLP": func(c *Config) { c.Pool, c.Probe = []backend.Span{{Lo: 0, Hi: 25}}, Probe{Heads: 1} },
-	"one head, D 80":    func(c *Config) { c.Dim, c.Heads = 80, 1 },
-	"rotary halves":     func(c *Config) { c.Prefix, c.Rope = 5, RopeHalves },
+	"maximum, fc_norm": func(c *Config) {
+		c.Pool, c.FinalNorm, c.Reduce = []backend.Span{{Lo: 1, Hi: 25}}, NormPooled, ReduceMax
+	},
+	"maximum of all, normed before": func(c *Config) { c.Pool, c.Reduce = []backend.Span{{Lo: 0, Hi: 25}}, ReduceMax },
+	"mean and maximum, normed twice": func(c *Config) {
+		c.Prefix, c.Pool, c.FinalNorm, c.Reduce = 2, []backend.Span{{Lo: 2, Hi: 26}}, NormTwice, ReduceMeanMax
+	},
+	"mean and maximum, no norm": func(c *Config) {
+		c.Prefix, c.Pool, c.FinalNorm, c.Reduce = 0, []backend.Span{{Lo: 0, Hi: 24}}, NormNone, ReduceMeanMax
+	},
+	"refined class token": func(c *Config) { c.Refine = true },
+	"refined mean, fc_norm": func(c *Config) {
+		c.Pool, c.FinalNorm, c.Refine = []backend.Span{{Lo: 0, Hi: 25}}, NormPooled, true
+	},
+	"one head, D 80": func(c *Config) { c.Dim, c.Heads = 80, 1 },
+	"rotary halves":  func(c *Config) { c.Prefix, c.Rope = 5, RopeHalves },
 	"rotary pairs, inner norms": func(c *Config) {
 		c.Rope, c.Act, c.InnerNorm, c.HiddenNorm = RopePairs, backend.SwiGLU, true, true
 		c.Pool, c.FinalNorm = []backend.Span{{Lo: 1, Hi: 25}}, NormPooled

@@ -487,6 +487,9 @@ type Transform struct {
 	Rounding      string    `json:"rounding"`
 	Mean          []float32 `json:"mean"`
 	Std           []float32 `json:"std"`
+
+	// Gray Colours become grays first: the model has one channel.
+	Gray bool `json:"gray,omitempty,omitzero"`
 }
 
 // Trial A map that method auto tried. Either error, or its evidence.

@@ -153,7 +153,7 @@ def run_timm(model, x):
         hooks.append(b.register_forward_hook(lambda m, a, o: tokens.append(o)))
         hooks.append(attends.attn_drop.register_forward_pre_hook(lambda m, a: attn.append(a[0])))
     probe = []
-    if getattr(model, "attn_pool", None) is not None:
+    if hasattr(getattr(model, "attn_pool", None), "latent"):
         tap_timm_probe(model.attn_pool, probe)
     y = model.forward_features(x)
     for h in hooks:
@@ -167,7 +167,8 @@ def run_timm(model, x):
 def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype=torch.float32, **args):
     args = dict(img_size=size, patch_size=8, embed_dim=32, depth=2, num_heads=2) | args
     model = randomise(timm.create_model(arch, **args), seed, dtype)
-    cfg = dict(input_size=(3, *size), crop_pct=0.9, crop_mode="center", interpolation="bicubic") | norm | (data or {})
+    channels = args.get("in_chans", 3)
+    cfg = dict(input_size=(channels, *size), crop_pct=0.9, crop_mode="center", interpolation="bicubic") | norm | (data or {})
     model.pretrained_cfg = dict(model.pretrained_cfg) | cfg
     model.default_cfg = model.pretrained_cfg
     folder = folder_of(name)
@@ -178,7 +179,8 @@ def timm_case(name, arch, seed, norm, size=(32, 32), data=None, edit=None, dtype
         recast(folder, dtype)
     if edit:
         edit(folder)
-    write(folder, pixels_of(size, seed + 1), lambda x: run_timm(model, x), norm)
+    gray = (lambda x: x.mean(1, keepdim=True)) if channels == 1 else (lambda x: x)  # of equal channels each is the gray
+    write(folder, pixels_of(size, seed + 1), lambda x: run_timm(model, gray(x)), norm)
     return model
 
 
@@ -417,6 +419,44 @@ def timm_qk_norm():
         "timm_qk_norm", "vit_tiny_patch16_224", 340, INCEPTION, num_classes=5, qk_norm=True, norm_layer="rmsnorm", scale_attn_norm=True,
         scale_mlp_norm=True,
     )
+
+
+@family
+def timm_max():
+    """The maximum of the patches, normed behind."""
+    timm_case("timm_max", "vit_tiny_patch16_224", 460, INCEPTION, num_classes=5, global_pool="max")
+
+
+@family
+def timm_max_mean():
+    """The mean of maximum and mean, of all tokens, normed before."""
+    timm_case(
+        "timm_max_mean", "vit_tiny_patch16_224", 470, INCEPTION, num_classes=5, global_pool="avgmax", pool_include_prefix=True, fc_norm=False, reg_tokens=2,
+    )
+
+
+@family
+def timm_max_eva():
+    """EVA's class norms before any pooling but avg."""
+    timm_case("timm_max_eva", "vit_small_patch16_dinov3", 480, IMAGENET, size=(24, 40), num_classes=5, global_pool="max")
+
+
+@family
+def timm_prr():
+    """Tokens that attend to each other once more, before the class token is taken."""
+    timm_case("timm_prr", "vit_tiny_patch16_224", 490, INCEPTION, num_classes=5, global_pool="prr")
+
+
+@family
+def timm_prr_mean():
+    """Likewise, and the mean of all tokens, of a model without a class token."""
+    timm_case("timm_prr_mean", "vit_tiny_patch16_224", 500, INCEPTION, size=(24, 40), num_classes=0, global_pool="prr", class_token=False, reg_tokens=1)
+
+
+@family
+def timm_gray():
+    """One channel."""
+    timm_case("timm_gray", "vit_tiny_patch16_224", 510, dict(mean=(0.45,) * 3, std=(0.22,) * 3), num_classes=5, in_chans=1)
 
 
 @family

@@ -9,6 +9,7 @@ imagecodecs 2026.3.6 (the encoder of YCCK with subsampled chroma), torchvision 0
 
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 import struct
@@ -278,12 +279,17 @@ def transforms():
 
     # The normalised tensor, as the file that numpy.save would write.
     receipts = []
-    for photo, mode in [("97x61.png", "center"), ("31x75.png", "squash"), ("64x48.png", "border")]:
-        f = transforms_imagenet_eval(img_size=(24, 24), crop_pct=0.9, crop_mode=mode, interpolation="bicubic", mean=mean, std=std)
+    modes = [("97x61.png", "center"), ("31x75.png", "squash"), ("64x48.png", "border")]
+    for color, (photo, mode) in itertools.product(["RGB", "L"], modes):
+        # In gray as timm's validate.py opens photos for a model of one channel.
+        some = {"mean": mean, "std": std} if color == "RGB" else {"mean": mean[:1], "std": std[:1]}
+        f = transforms_imagenet_eval(img_size=(24, 24), crop_pct=0.9, crop_mode=mode, interpolation="bicubic", **some)
         buf = io.BytesIO()
-        np.save(buf, f(Image.open(HERE / "photos" / photo).convert("RGB")).numpy())
+        np.save(buf, f(Image.open(HERE / "photos" / photo).convert("RGB").convert(color)).numpy())
         fit = {"center": "short", "squash": "squash", "border": "long"}[mode]
         t = {"size": (24, 24), "fit": fit, "resize": (26, 26), "interpolation": "bicubic", "rounding": "torchvision", "mean": mean, "std": std}
+        if color == "L":
+            t |= {"mean": mean[:1] * 3, "std": std[:1] * 3, "gray": True}
         receipts.append({"photo": photo, "transform": t, "sha256": hashlib.sha256(buf.getvalue()).hexdigest()})
     (HERE / "receipts.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in receipts) + "\n]\n")
 
