@@ -155,8 +155,6 @@ var refusedForms = map[string]string{
 	"timm-config/mean and std absent":  "does not say both mean and std",
 	"timm-config/no pretrained_cfg":    "has no pretrained_cfg",
 	"timm-config/another patch":        "model_args.patch_size says a patch size of 16, patch_embed.proj.weight has 8",
-	"timm-config/global_pool avgmax":   `"avgmax"`,
-	"timm-config/global_pool max":      `"max"`,
 }
 
 // TestForms: every odd form of a checkpoint answers as its library does, or is

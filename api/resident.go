@@ -59,7 +59,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	}
 	r := &resident{
 		id: id, device: device, memory: memory, threads: threads, revision: ck.Revision(), model: model,
-		bytes: footprint(ck.Config, lanes*perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
+		bytes: footprint(ck.Config, lanes, perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
 	}
 	c := model.Config()
 	rows, cols := c.Grid()
@@ -174,19 +174,20 @@ func (r *resident) free() (err error) {
 }
 
 // footprint estimates the bytes that a model takes: its weights in f32, as much
-// again for those of gradients, the activations of sessions for so many
-// pictures, one batch of embeddings and one of full attention, and what a pass
-// that is derived keeps of one picture. The weights of gradients are made
-// with the model.
-func footprint(c vit.Config, classify, explain, attended int) int64 {
-	n := int64(c.Tokens())
-	tokens := int64(classify+explain)*n*int64(6*c.Dim+c.Hidden) + int64(classify)*n*int64(c.Dim)
+// again for those of gradients, the activations of its lanes for so many
+// pictures each and of the one that explains, one batch of embeddings and one
+// of full attention, what a pass that is derived keeps of one picture, and
+// patches that are kept of several. The weights of gradients are made with the
+// model.
+func footprint(c vit.Config, lanes, perLane, explain, attended int) int64 {
+	n, l := int64(c.Tokens()), int64(lanes)
+	embeddings := l * int64(perLane) * n * int64(c.Dim)
 	attn := int64(attended) * int64(c.Depth) * int64(c.Heads) * n * n
-	gradients := int64(0)
+	bytes := vit.WeightBytes(c) + l*vit.SessionBytes(c, perLane) + vit.SessionBytes(c, explain) + 4*(embeddings+attn)
 	if c.Classes > 0 {
-		gradients = 4*vit.Params(c) + vit.TraceBytes(c)
+		bytes += 4*vit.Params(c) + vit.TracerBytes(c, 1) + vit.KeptBytes(c, explain)
 	}
-	return 4*(vit.Params(c)+tokens+attn) + gradients
+	return bytes
 }
 
 // operationsOf returns what a model can be asked for, by the names of the

@@ -423,7 +423,7 @@ type PreprocessResult struct {
 	// Steps What was done to the picture, in order.
 	Steps []string `json:"steps,omitempty,omitzero"`
 
-	// Shape Of the tensor: 3, height, width.
+	// Shape Of the tensor: 3, height, width; 1 in front of a model of grays.
 	Shape []int `json:"shape,omitempty,omitzero"`
 
 	// Sha256 Of the tensor's NumPy file.

@@ -11,7 +11,9 @@ def args(name, arch=ARCH, num_classes=5, **said):
     """A model with other arguments, which its config.json says; those that are None are the architecture's own."""
 
     def make(folder):
-        config = timm_config(arch, num_classes, said, {"num_classes": num_classes, "input_size": [3] + 2 * [said.get("img_size", 32)]})
+        config = timm_config(arch, num_classes, said, {"num_classes": num_classes, "input_size": [said.get("in_chans", 3)] + 2 * [said.get("img_size", 32)]})
+        if channels := said.get("in_chans"):
+            config["pretrained_cfg"] |= {"mean": [0.5] * channels, "std": [0.5] * channels}
         config["model_args"] = {k: v for k, v in config["model_args"].items() if v is not None}
         save_timm(folder, timm_model(arch, num_classes, **said), config)
 
@@ -107,8 +109,13 @@ def forms():
     yield cfg("another architecture", edit=put(architecture="vit_base_patch16_224", model_args={}))
     yield args("heads of the architecture", embed_dim=96, num_heads=None)
     yield args("12 heads of the architecture", "vit_base_patch16_224", embed_dim=96, num_heads=None)
-    for pool in ("avg", "avgmax", "max", "map"):
+    for pool in ("avg", "avgmax", "max", "map", "prr"):
         yield args(f"global_pool {pool}", global_pool=pool)
+    yield args("global_pool max, normed before", global_pool="max", fc_norm=False, pool_include_prefix=True)
+    yield args("global_pool prr, no class token", global_pool="prr", class_token=False, num_classes=0)
+    yield args("in_chans 1", in_chans=1)
+    yield args("in_chans 1, avgmax, registers", in_chans=1, global_pool="avgmax", reg_tokens=2)
+    yield args("in_chans 4", in_chans=4)
     yield args("no class token", class_token=False, global_pool="avg")
     yield args("no_embed_class", no_embed_class=True)
     yield args("registers", reg_tokens=4)
@@ -140,4 +147,4 @@ def forms():
     yield sized("hf 64x32", (64, 32), "hf")
 
 
-assert collections.Counter(f.name.split("/")[0] for f in forms()) == {"timm-config": 56, "image-size": 10}
+assert collections.Counter(f.name.split("/")[0] for f in forms()) == {"timm-config": 62, "image-size": 10}

@@ -147,10 +147,12 @@ def by_timm(folder, pictures, model=None, **data):
     if model is None:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     model = model.eval()
-    transform = timm.data.create_transform(**(timm.data.resolve_model_data_config(model) | data), is_training=False)
+    data = timm.data.resolve_model_data_config(model) | data
+    transform = timm.data.create_transform(**data, is_training=False)
+    mode = "L" if data["input_size"][0] == 1 else "RGB"  # as timm's validate.py opens photos
     out = {"scoring": np.array("softmax")}
     for i, p in enumerate(pictures):
-        x = transform(p)
+        x = transform(p.convert(mode))
         out[f"tensor{i}"] = x.numpy()
         said = model(x[None])[0].numpy()
         out[("logits" if model.num_classes > 0 else "features") + str(i)] = said
