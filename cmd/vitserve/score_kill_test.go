@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/jpeg"
@@ -115,7 +116,7 @@ func parquetLines(t *testing.T, name string) (lines []string) {
 	for {
 		row := map[string]any{}
 		err := r.Read(&row)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return lines
 		}
 		require.NoError(t, err)

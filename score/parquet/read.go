@@ -300,13 +300,16 @@ func (c *chunk) fill(n int, levels []byte, encoding format.Encoding, data []byte
 	switch encoding {
 	case format.Plain:
 		c.values, err = plainValues(c.column.kind, data, there)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		c.values, err = c.looked(data, there)
 	default:
 		c.values, err = deltaValues(c.column.kind, encoding, data, there)
 	}
 	return err
 }
+
+// plainDictionary is what older writers call format.RLEDictionary.
+const plainDictionary format.Encoding = 2
 
 // looked are n values by their place in the dictionary.
 func (c *chunk) looked(data []byte, n int) ([]string, error) {
