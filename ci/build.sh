@@ -4,7 +4,7 @@
 flags='-s -w'
 if commit=$(git rev-parse HEAD 2>/dev/null); then
   git diff --quiet HEAD || commit="$commit with changes"
-  flags="$flags -X 'main.commit=$commit'"
+  flags="$flags -X 'github.com/vitserve/vitserve/internal/cli.commit=$commit'"
 fi
-if version=$(git describe --tags --match 'v*' 2>/dev/null); then flags="$flags -X 'main.version=$version'"; fi
+if version=$(git describe --tags --match 'v*' 2>/dev/null); then flags="$flags -X 'github.com/vitserve/vitserve/internal/cli.version=$version'"; fi
 CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$1" ./cmd/vitserve

@@ -18,4 +18,4 @@ for tests in scripts/clients/test_*.py; do
 done
 node --test --test-timeout=120000 --test-reporter=spec scripts/clients/*.test.mjs
 # What the documents say that these clients do.
-CLIENTS_PYTHON=$python go test ./cmd/vitserve -count=1 -run TestDocumentClients
+CLIENTS_PYTHON=$python go test ./internal/cli -count=1 -run TestDocumentClients

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 out=${1:-dist}
 mkdir -p "$out"
-name=$(git describe --tags --match 'v*' 2>/dev/null || echo "v$(head -1 cmd/vitserve/version.txt)")
+name=$(git describe --tags --match 'v*' 2>/dev/null || echo "v$(head -1 internal/cli/version.txt)")
 built=()
 for system in linux darwin windows; do
   for processor in amd64 arm64; do
