@@ -318,3 +318,14 @@ func emulate(f emulation.MediaFeature) chromedp.Action[chromedp.Void] {
 		return chromedp.Void{}, err
 	}
 }
+
+// window keeps a picture of what is in the window, as shoot does.
+func (p *tab) window(name string) {
+	folder := os.Getenv("SHOTS")
+	if folder == "" {
+		return
+	}
+	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	require.NoError(p.t, err)
+	require.NoError(p.t, os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644))
+}

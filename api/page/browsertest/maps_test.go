@@ -177,6 +177,22 @@ func TestBeside(t *testing.T) {
 	p.accessible()
 }
 
+// TestLazy: a model that is loaded by its first request shows what it can be
+// asked once it is there.
+func TestLazy(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "settings.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("models:\n  - {id: now, path: starter}\n  - {id: later, path: starter, lazy: true}\n"), 0o600))
+	s := serve(t, "--config", config)
+	p := open(t, s.url, 1280)
+	p.wait("document.querySelector('#model').options.length === 2 && document.querySelector('#model').textContent.includes('later (unloaded)')")
+	p.choose("#model", "later")
+	p.expect(`^network error: .* 503 `) // the model is loading, ask again
+	p.give(image("banana.jpg"))
+	p.answered("banana.jpg")
+	p.caption("Map of legrad, for banana.")
+	p.wait("document.querySelector('#method').options.length === 12 && document.querySelector('#corrupt').checkVisibility()")
+}
+
 // TestCorruption: the slider disturbs the photo, and answer and map follow it.
 func TestCorruption(t *testing.T) {
 	s := serve(t)

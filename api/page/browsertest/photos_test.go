@@ -2,6 +2,8 @@ package browsertest
 
 import (
 	"fmt"
+	stdimage "image"
+	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -181,6 +183,39 @@ func (p *tab) explained() (n int) {
 		}
 	}
 	return n
+}
+
+// TestTransparent: the server passes transparency over, and a canvas cannot, so
+// that the server paints such a photo, too.
+func TestTransparent(t *testing.T) {
+	s := serve(t)
+	m := stdimage.NewNRGBA(stdimage.Rect(0, 0, 90, 60))
+	for y := range 60 {
+		for x := range 90 {
+			m.SetNRGBA(x, y, color.NRGBA{R: uint8(2 * x), G: uint8(4 * y), B: 200, A: uint8(255 * (x / 45))})
+		}
+	}
+	file := written(t, "clear.png", m, 1)
+	p := open(t, s.url, 1280)
+	p.give(file)
+	p.answered("clear.png")
+	require.Zero(t, difference(t, p.canvas("#view"), overlayOf(t, s, file, "")))
+	p.choose("#corruption", "fog")
+	p.set("#severity", "2", "input")
+	p.wait("document.querySelector('#corrupt-told').textContent !== ''")
+}
+
+// TestDrawing: what only an img draws is converted, too.
+func TestDrawing(t *testing.T) {
+	s := serve(t)
+	file := filepath.Join(t.TempDir(), "drawing.svg")
+	require.NoError(t, os.WriteFile(file, []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="200" height="120"><rect width="200" height="120" fill="#fe6"/><circle cx="80" cy="60" r="40" fill="#d22"/></svg>`), 0o600))
+	p := open(t, s.url, 360)
+	p.expect(`^network error: .* 415 \(Unsupported Media Type\) .*/v1/explain`)
+	p.give(file)
+	p.answered("drawing.svg")
+	require.Equal(t, 2, p.explained())
+	require.Equal(t, stdimage.Pt(200, 120), p.canvas("#view").Bounds().Size())
 }
 
 func external(name string) string {

@@ -189,3 +189,25 @@ func TestTabs(t *testing.T) {
 	}
 	require.Equal(t, want, got)
 }
+
+// TestPictures: what the README shows. Map and labels stand side by side where
+// there is room, and one under the other where there is none.
+func TestPictures(t *testing.T) {
+	s := serve(t)
+	for width, height := range map[int64]int64{360: 860, 1280: 1000} {
+		p := open(t, s.url, width)
+		p.do(chromedp.EmulateViewport(width, height))
+		p.give(image("banana.jpg"))
+		p.answered("banana.jpg")
+		for i := 0; i < 10 && len(p.text("[data-stage=all]")) > len("99 ms"); i++ { // a quiet moment
+			p.set("#class", []string{"banana", ""}[i%2], "change")
+			p.answered("banana.jpg")
+		}
+		beside := eval[bool](p, "document.querySelector('#labels').getBoundingClientRect().top < document.querySelector('#view canvas').getBoundingClientRect().bottom")
+		require.Equal(t, width == 1280, beside)
+		if width == 360 {
+			eval[bool](p, "document.querySelector('#status').scrollIntoView(), true")
+		}
+		p.window(fmt.Sprintf("page-%d", width))
+	}
+}

@@ -6,7 +6,7 @@ import { thumbnail } from "./grid.js";
 /** @typedef {import("./types.js").Result} Result */
 
 /**
- * @param {{pixels: ImageData | null}} photo
+ * @param {import("./photo.js").Photo} photo
  * @param {Result} result
  * @param {import("./overlay.js").Look} look
  * @param {(t: Trial) => Promise<Result | null>} mapOf asks for the map of one; null: no longer wanted

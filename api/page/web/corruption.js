@@ -1,6 +1,6 @@
 // A corruption that disturbs the photo while the answer follows.
 import { at, options } from "./dom.js";
-import { decoded, Photo } from "./photo.js";
+import { Photo } from "./photo.js";
 import { ask } from "./server.js";
 import { change, settings } from "./settings.js";
 
@@ -45,12 +45,12 @@ export async function disturbed(photo, card, signal) {
   if (known) return known;
   let small = photo.disturbed.get(from);
   if (!small) {
-    small = new Photo(new File([await photo.small(side)], photo.name, { type: "image/png" }));
+    small = new Photo(new File([await photo.scaled(side)], photo.name, { type: "image/png" }));
     photo.disturbed.set(from, small);
   }
   const r = await ask("v1/corrupt", { body: small.body, query: new URLSearchParams({ corruption, severity, format: "png" }), signal });
   const one = new Photo(new File([await r.blob()], photo.name, { type: "image/png" }));
-  one.pixels = await decoded(one.body);
+  await one.decode();
   if (photo.disturbed.size > 24) photo.disturbed.clear();
   photo.disturbed.set(name, one);
   return one;

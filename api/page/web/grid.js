@@ -29,32 +29,12 @@ export function showGrid(photos, selected, look, select) {
 /**
  * thumbnail paints a result small.
  * @param {HTMLCanvasElement} canvas
- * @param {{pixels: ImageData | null}} photo
+ * @param {Photo} photo
  * @param {import("./types.js").Result | null} result
  * @param {import("./overlay.js").Look} look
  */
 export function thumbnail(canvas, photo, result, look) {
   const map = result?.maps?.[0];
-  if (!photo.pixels) {
-    if (map?.picture) void putServers(canvas, map.picture);
-    return;
-  }
-  const small = shrunk(photo.pixels, 320);
-  put(canvas, result && map ? paint(small, result.geometry, map, look) : small);
-}
-
-/**
- * @param {ImageData} pixels
- * @param {number} most
- */
-function shrunk(pixels, most) {
-  const scale = most / Math.max(pixels.width, pixels.height);
-  if (scale >= 1) return pixels;
-  const from = new OffscreenCanvas(pixels.width, pixels.height);
-  from.getContext("2d")?.putImageData(pixels, 0, 0);
-  const to = new OffscreenCanvas(Math.max(1, Math.round(pixels.width * scale)), Math.max(1, Math.round(pixels.height * scale)));
-  const pen = to.getContext("2d");
-  if (!pen) return pixels;
-  pen.drawImage(from, 0, 0, to.width, to.height);
-  return pen.getImageData(0, 0, to.width, to.height);
+  if (map?.picture) void putServers(canvas, map.picture);
+  else if (photo.small) put(canvas, result && map ? paint(photo.small, result.geometry, map, look) : photo.small);
 }

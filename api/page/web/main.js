@@ -205,6 +205,8 @@ async function showBeside(photo, signal) {
   const card = await cardOf(settings.beside);
   const other = { ...settings, model: settings.beside, class: settings.besideClass, versus: "", evidence: "" };
   if (!card.methods?.includes(other.method)) other.method = "";
+  const [row, col] = settings.patch.split(",").map(Number);
+  if (card.grid && !(row < card.grid[0] && col < card.grid[1])) other.patch = "";
   const answer = await explain(photo, question(other, card), signal);
   signal.throwIfAborted();
   await view2.show(photo, answer.results[0], look(), answer.model);
@@ -236,6 +238,7 @@ async function showSheet() {
 
 /** @param {Photo} photo */
 function select(photo) {
+  for (const p of photos) if (p !== photo) p.release();
   selected = photo;
   showGrid(photos, selected, look(), select);
   void refresh();
@@ -265,6 +268,7 @@ async function askMany(some) {
       const form = new FormData();
       for (const p of part) {
         await p.decode();
+        p.release();
         form.append("file", p.body, p.name);
       }
       const query = question({ ...settings, evidence: "", patch: "", class: "", versus: "" }, card);
