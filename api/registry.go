@@ -232,7 +232,7 @@ func (r *registry) open(s *slot) (live *resident, evicted []*resident, err error
 			return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 		}
 	}
-	live, err = open(s.model, r.backend, r.cfg, r.met, r.device, r.memory)
+	live, err = open(s.model, r.backend, r.cfg, r.met, r.device, r.memory, r.log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("api: load %s: %w", s.name(), err)
 	}

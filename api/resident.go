@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -37,13 +38,13 @@ type resident struct {
 }
 
 // open reads a checkpoint, puts it on the backend and starts its lanes.
-func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pulse, memory *memory) (*resident, error) {
+func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pulse, memory *memory, log *slog.Logger) (*resident, error) {
 	ck, err := models.Open(m.Path, models.Options{Labels: m.Labels})
 	if err != nil {
 		return nil, err
 	}
 	defer ck.Close() // the backend has copied the weights
-	model, err := vitserve.New(ck, vitserve.Options{On: watched{b, device}})
+	model, err := vitserve.New(ck, vitserve.Options{On: watched{b, device, log}})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	r.card = v1.Model{
 		ID: id, Revision: r.revision, Architecture: ck.Arch, Layout: ck.Layout, Note: ck.Note, Classes: c.Classes, Classless: ck.Headless(), MultiLabel: ck.Scoring == vit.Sigmoid && c.Classes > 1, Scores: scoresOf(c, ck.Scoring),
 		Layers: c.Depth, Heads: c.Heads, Grid: []int{rows, cols}, Pooling: c.Pooling(), Features: c.Features(), AttentionOf: attentionOf(c),
-		Precision: b.Info().Precision.String(), Precisions: backend.Precisions(), Transform: transformOf(ck.Transform),
+		Precision: b.Info().Precision.String(), Backend: b.Name(), Precisions: backend.Precisions(), Transform: transformOf(ck.Transform),
 		Operations: operationsOf(c), Methods: methodsOf(c), DefaultMethod: focus.Question{}.Default(c.Classes > 0), Pools: c.Pools(), MemoryBytes: r.bytes, Labels: ck.Labels, ClassIDs: ck.ClassIDs,
 		Focus: focusOf(c), Corruptions: corruptionsOf(),
 	}

@@ -123,6 +123,9 @@ func (s *Server) isReady() error {
 	if s.draining.Load() {
 		return errDraining
 	}
+	if err := s.device.broken(); err != nil {
+		return err
+	}
 	if err := s.models.ready(); err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/internal/words"
+	"gorgonia.org/tensor"
 )
 
 // pulse tells work that is slow from work that stands still: it knows how much
@@ -14,6 +18,23 @@ type pulse struct {
 	mu   sync.Mutex
 	busy int
 	last time.Time // when something advanced, or when there began to be something to do
+	lost error     // the device's, which nothing mends but a new process
+}
+
+// lose keeps that the device is lost and reports whether that is new.
+func (p *pulse) lose(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := p.lost == nil
+	p.lost = err
+	return first
+}
+
+// broken returns why nothing can be computed any more, if so.
+func (p *pulse) broken() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
 }
 
 // enter says that something is to be done, or waits to be. Whoever enters
@@ -87,28 +108,49 @@ func (s *Server) moving(now time.Time) error {
 	return fmt.Errorf("%w: %s and nothing has finished for %v", errStalled, what, longest.Round(time.Second/10))
 }
 
-// watched is a backend that tells of every pass.
+// watched is a backend that tells of every pass, and when its device is lost.
 type watched struct {
 	backend.Backend
 	pulse *pulse
+	log   *slog.Logger
+}
+
+// told returns err, and says in the log that the device is lost, once.
+func (b watched) told(err error) error {
+	if errors.Is(err, backend.ErrLost) && b.pulse.lose(err) {
+		b.log.Error("device lost: every request is refused until the server is started again", "backend", b.Name(), "error", words.Plain(err))
+	}
+	return err
+}
+
+// NewLinear is of backend.Backend.
+func (b watched) NewLinear(weight, bias *tensor.Dense, o backend.LinearOptions) (backend.Linear, error) {
+	l, err := b.Backend.NewLinear(weight, bias, o)
+	return l, b.told(err)
+}
+
+// Upload is of backend.Backend.
+func (b watched) Upload(t *tensor.Dense) (backend.Tensor, error) {
+	x, err := b.Backend.Upload(t)
+	return x, b.told(err)
 }
 
 // NewStream is of backend.Backend.
 func (b watched) NewStream(o backend.StreamOptions) (backend.Stream, error) {
 	s, err := b.Backend.NewStream(o)
 	if err != nil {
-		return nil, err
+		return nil, b.told(err)
 	}
-	return watchedStream{s, b.pulse}, nil
+	return watchedStream{s, b}, nil
 }
 
 type watchedStream struct {
 	backend.Stream
-	pulse *pulse
+	of watched
 }
 
 // Sync is of backend.Stream.
 func (s watchedStream) Sync() error {
-	defer s.pulse.beat()
-	return s.Stream.Sync()
+	defer s.of.pulse.beat()
+	return s.of.told(s.Stream.Sync())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
+	"github.com/vitserve/vitserve/backend"
 	"github.com/vitserve/vitserve/internal/batch"
 	"github.com/vitserve/vitserve/internal/words"
 	"github.com/vitserve/vitserve/models"
@@ -60,7 +61,7 @@ var kinds = []struct {
 	{op.NotFound, []error{models.ErrNotFound}},
 	{op.Unacceptable, []error{errAccept}},
 	{op.Busy, []error{batch.ErrBusy, errRate, errBodies}},
-	{op.Unavailable, []error{errLoading, errUnavailable, errDraining, errStalled, batch.ErrClosed}},
+	{op.Unavailable, []error{errLoading, errUnavailable, errDraining, errStalled, batch.ErrClosed, backend.ErrNoMemory, backend.ErrLost}},
 	{op.Deadline, []error{context.DeadlineExceeded, errLate}},
 	{op.Slow, []error{errSlow, os.ErrDeadlineExceeded}},
 	{op.Unsupported, []error{op.ErrUnsupported}},

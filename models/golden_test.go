@@ -26,37 +26,42 @@ func backends(t *testing.T) map[string]backend.Backend {
 // TestGolden compares every layout with what timm or transformers compute
 // from the same file: testdata/make_golden.py.
 func TestGolden(t *testing.T) {
+	for name, b := range backends(t) {
+		t.Run(name, func(t *testing.T) { golden(t, b) })
+	}
+}
+
+// golden compares the answers of a backend.
+func golden(t *testing.T, b backend.Backend) {
 	// The largest difference of any value. Activations are of order 1.
 	const tolerance = 1e-4
-	for name, b := range backends(t) {
-		for _, dir := range goldens(t) {
-			t.Run(name+"/"+filepath.Base(dir), func(t *testing.T) {
-				c, err := models.Open(dir, models.Options{ImageSize: sizes[filepath.Base(dir)]})
-				require.NoError(t, err)
-				out := forward(t, c, b, npy(t, dir, "pixels"))
+	for _, dir := range goldens(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			c, err := models.Open(dir, models.Options{ImageSize: sizes[filepath.Base(dir)]})
+			require.NoError(t, err)
+			out := forward(t, c, b, npy(t, dir, "pixels"))
 
-				tokens := npy(t, dir, "tokens")
-				for i := range c.Config.Depth + 1 {
-					close(t, slab(tokens, i), out.Tokens[i-1], tolerance, "tokens after block %d", i-1)
-				}
-				attention := npy(t, dir, "attention")
-				for i := range c.Config.Depth {
-					close(t, slab(attention, i), out.Attn[i], tolerance, "attention of block %d", i)
-				}
-				if c.Config.Probe.Heads > 0 {
-					close(t, npy(t, dir, "probe"), out.Probe, tolerance, "attention of the probe")
-				} else {
-					require.NoFileExists(t, filepath.Join(dir, "probe.npy"))
-				}
-				close(t, npy(t, dir, "features"), out.Features, tolerance, "features")
-				if c.Config.Classes > 0 {
-					close(t, npy(t, dir, "logits"), out.Logits, tolerance, "logits")
-				} else {
-					require.NoFileExists(t, filepath.Join(dir, "logits.npy"))
-					require.Nil(t, out.Logits)
-				}
-			})
-		}
+			tokens := npy(t, dir, "tokens")
+			for i := range c.Config.Depth + 1 {
+				close(t, slab(tokens, i), out.Tokens[i-1], tolerance, "tokens after block %d", i-1)
+			}
+			attention := npy(t, dir, "attention")
+			for i := range c.Config.Depth {
+				close(t, slab(attention, i), out.Attn[i], tolerance, "attention of block %d", i)
+			}
+			if c.Config.Probe.Heads > 0 {
+				close(t, npy(t, dir, "probe"), out.Probe, tolerance, "attention of the probe")
+			} else {
+				require.NoFileExists(t, filepath.Join(dir, "probe.npy"))
+			}
+			close(t, npy(t, dir, "features"), out.Features, tolerance, "features")
+			if c.Config.Classes > 0 {
+				close(t, npy(t, dir, "logits"), out.Logits, tolerance, "logits")
+			} else {
+				require.NoFileExists(t, filepath.Join(dir, "logits.npy"))
+				require.Nil(t, out.Logits)
+			}
+		})
 	}
 }
 

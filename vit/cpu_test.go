@@ -41,8 +41,10 @@ func requireClose(t *testing.T, want, got *tensor.Dense, limit float64, name str
 }
 
 // TestCPUIsRef compares the CPU with the oracle, every family and DeiT-tiny.
-func TestCPUIsRef(t *testing.T) {
-	device := newCPU(t, 2)
+func TestCPUIsRef(t *testing.T) { isRef(t, newCPU(t, 2)) }
+
+// isRef compares a backend with the oracle.
+func isRef(t *testing.T, device backend.Backend) {
 	compare := func(t *testing.T, c Config, batch int, w Wants) {
 		weights := Random(c, 5)
 		pixels := photos(c, batch, 1)

@@ -350,6 +350,9 @@ type Model struct {
 
 	// Corruptions What /v1/corrupt does to pictures; only in /v1/models/{id}.
 	Corruptions []string `json:"corruptions,omitempty,omitzero"`
+
+	// Backend What computes it: the kind, the device and the arithmetic.
+	Backend string `json:"backend,omitempty,omitzero"`
 }
 
 // ModelList defines model for ModelList.

@@ -26,6 +26,7 @@ func openTest(t testing.TB, name string) *Backend {
 // TestCUDA is the whole suite on the stand-in, whose threads and groups run
 // from the first to the last and from the last to the first.
 func TestCUDA(t *testing.T) {
+	standin.Whole(t)
 	standin.CUDA(t)
 	for _, order := range []string{"forward", "reverse"} {
 		t.Run(order, func(t *testing.T) {
@@ -37,6 +38,7 @@ func TestCUDA(t *testing.T) {
 
 // TestOpenCL is the whole suite on the OpenCL device that is installed.
 func TestOpenCL(t *testing.T) {
+	standin.Whole(t)
 	standin.OpenCL(t)
 	backendtest.Run(t, openTest(t, "opencl:0"), backend.F32)
 }

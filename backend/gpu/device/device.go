@@ -97,14 +97,19 @@ func (d *Device) call(f func(err *C.char) C.int) error {
 	if d.lost.Load() {
 		return backend.ErrLost
 	}
-	return d.last(f)
-}
-
-// last is call, also of a device that is lost: it gives things back.
-func (d *Device) last(f func(err *C.char) C.int) error {
 	err := call(f)
 	if errors.Is(err, backend.ErrLost) {
 		d.lost.Store(true)
+	}
+	return err
+}
+
+// last is call, also of a device that is lost: it gives things back. That the
+// device is lost is told once.
+func (d *Device) last(f func(err *C.char) C.int) error {
+	err := call(f)
+	if errors.Is(err, backend.ErrLost) && d.lost.Swap(true) {
+		return nil
 	}
 	return err
 }

@@ -29,6 +29,15 @@ func missing(t testing.TB, what string) {
 	t.Skipf("%s", what)
 }
 
+// Whole skips a test that takes a minute of the processor, unless tools are
+// required, as they are where the GPU's own stage runs.
+func Whole(t testing.TB) {
+	t.Helper()
+	if os.Getenv(Required) != "required" {
+		t.Skipf("a minute of emulation: %s=required runs it", Required)
+	}
+}
+
 // folder is where the sources are: not beside the Go files, which would be taken for cgo.
 func folder(t testing.TB) string {
 	t.Helper()
