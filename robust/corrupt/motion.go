@@ -95,8 +95,20 @@ func within(d Draws, lo, hi float64) float64 {
 	return lo + (hi-lo)*u[0]
 }
 
-func motionBlur(w *work, dst, src *Picture, m motion, d Draws) {
-	t := m.trail(within(d, -45, 45), src.W, src.H)
+// longestTrail is beyond what any motion goes.
+const longestTrail = 1 << 20
+
+// trailOf is the trail in a picture of w × h: the original's, which is that of
+// ImageMagick's MotionBlurImage, goes on where it has left the picture.
+func (m motion) trailOf(angle float64, w, h int, f Flavour) trail {
+	if f == Original {
+		w, h = longestTrail, longestTrail
+	}
+	return m.trail(angle, w, h)
+}
+
+func motionBlur(w *work, dst, src *Picture, m motion, fl Flavour, d Draws) {
+	t := m.trailOf(within(d, -45, 45), src.W, src.H, fl)
 	f := w.field(src.H, src.W, 3)
 	for i, v := range src.Pix {
 		f.v[i] = float64(v)
@@ -104,6 +116,18 @@ func motionBlur(w *work, dst, src *Picture, m motion, d Draws) {
 	for i, v := range w.smear(f, t).v {
 		dst.Pix[i] = uint8(min(v, 255))
 	}
+}
+
+// rounding is what sums of bytes are away from the byte that they are.
+const rounding = 1e-9
+
+// cropped is a part of a field.
+func (w *work) cropped(f field, x0, y0, wide, high int) field {
+	out := w.field(high, wide, f.c)
+	for y := range high {
+		copy(out.row(y), f.row(y0 + y)[x0*f.c:])
+	}
+	return out
 }
 
 // flakes are the parameters of snow.
@@ -116,8 +140,10 @@ type flakes struct {
 }
 
 // snow whitens the picture and lays two layers of moved flakes on it, the
-// second the first turned by 180°.
-func snow(w *work, dst, src *Picture, s flakes, d Draws) {
+// second the first turned by 180°. In the package's flavour the enlarged layer is
+// cut at the upper left and rounded to bytes; in the original's it is cut in the
+// middle, and its bytes are cut off before and behind ImageMagick.
+func snow(w *work, dst, src *Picture, s flakes, f Flavour, d Draws) {
 	noise := w.field(src.H, src.W, 1)
 	d.Normal(noise.v)
 	for i, v := range noise.v {
@@ -130,9 +156,19 @@ func snow(w *work, dst, src *Picture, s flakes, d Draws) {
 		}
 		layer.v[i] = min(max(v, 0), 1)
 	}
-	w.smear(layer, s.motion.trail(within(d, -135, -45), layer.w, layer.h))
+	if f == Original {
+		layer = w.cropped(layer, (layer.w-src.W)/2, (layer.h-src.H)/2, src.W, src.H)
+		for i, v := range layer.v {
+			layer.v[i] = math.Floor(v*255) / 255
+		}
+	}
+	w.smear(layer, s.motion.trailOf(within(d, -135, -45), layer.w, layer.h, f))
 	for i, v := range layer.v {
-		layer.v[i] = math.RoundToEven(v*255) / 255
+		if f == Original {
+			layer.v[i] = math.Floor(v*255+rounding) / 255
+		} else {
+			layer.v[i] = math.RoundToEven(v*255) / 255
+		}
 	}
 	keep, white := float32(s.mix), float32(1-s.mix)
 	for y := range src.H {

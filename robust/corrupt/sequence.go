@@ -47,7 +47,7 @@ func Perturbations() []Perturbation {
 			}
 		}},
 		{"snow", 31, false, "flakes fall at 4° more", func(w *work, dst, base *Picture, i int, d Draws) {
-			snow(w, dst, base, flakes{.1, .3, 3, .5, motion{14, 4}, .85}, turning{d, float64(4*i-150)/90 + 1.5})
+			snow(w, dst, base, flakes{.1, .3, 3, .5, motion{14, 4}, .85}, Original, turning{d, float64(4*i-150)/90 + 1.5})
 		}},
 		{"translate", 41, false, "a pixel to the right", func(_ *work, dst, base *Picture, i int, _ Draws) {
 			warp(dst, base, [9]float64{1, 0, float64(20 - i), 0, 1, 0, 0, 0, 1})

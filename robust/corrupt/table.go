@@ -10,11 +10,10 @@ import (
 // Flavour is whose formulas are computed.
 type Flavour string
 
-// The flavours. They differ in zoom_blur, frost, elastic_transform and
-// pixelate. (The original's motion_blur and snow move pixels with
-// ImageMagick; here both flavours have the formula that imagecorruptions
-// derives from it. Its fog is made for pictures of up to 256 pixels; here it
-// is of any size in both.)
+// The flavours. They differ in zoom_blur, snow, frost, elastic_transform and
+// pixelate, and in motion_blur where it leaves a picture: the package has the
+// formula of ImageMagick, by which the original moves pixels. (The original's fog
+// is made for pictures of up to 256 pixels; here it is of any size in both.)
 const (
 	Package  Flavour = "imagecorruptions" // of imagecorruptions 1.1.2, any size
 	Original Flavour = "original"         // of the programs that made ImageNet-C
@@ -59,11 +58,11 @@ var table = []Corruption{
 	{Name: "glass_blur", Group: "blur", Random: true, Help: "behind frosted glass",
 		apply: randomBy([5]glass{{.7, 1, 2}, {.9, 2, 1}, {1, 2, 3}, {1.1, 3, 2}, {1.5, 4, 2}}, glassBlur)},
 	{Name: "motion_blur", Group: "blur", Random: true, Help: "the camera moves",
-		apply: randomBy([5]motion{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}, motionBlur)},
+		apply: randomFlavoured([5]motion{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}, motionBlur)},
 	{Name: "zoom_blur", Group: "blur", Help: "the camera comes nearer",
 		apply: flavoured([5]span{{1, 1.11, .01}, {1, 1.16, .01}, {1, 1.21, .02}, {1, 1.26, .02}, {1, 1.31, .03}}, zoomBlur)},
 	{Name: "snow", Group: "weather", Random: true, Help: "it snows",
-		apply: randomBy([5]flakes{
+		apply: randomFlavoured([5]flakes{
 			{.1, .3, 3, .5, motion{10, 4}, .8},
 			{.2, .3, 2, .5, motion{12, 4}, .7},
 			{.55, .3, 4, .9, motion{12, 8}, .7},
@@ -108,6 +107,11 @@ var table = []Corruption{
 		}, spatter)},
 	{Name: "saturate", Group: "extra", Help: "less colour, or more",
 		apply: by([5][2]float64{{.3, 0}, {.1, 0}, {2, 0}, {5, .1}, {20, .2}}, saturate)},
+}
+
+// randomFlavoured is randomBy with a flavour.
+func randomFlavoured[P any](of [Severities]P, f func(w *work, dst, src *Picture, p P, f Flavour, d Draws)) func(*work, *Picture, *Picture, int, Flavour, Draws) {
+	return func(w *work, dst, src *Picture, s int, fl Flavour, d Draws) { f(w, dst, src, of[s], fl, d) }
 }
 
 // flavoured is by with a flavour.
