@@ -178,7 +178,7 @@ func (f *explainFlags) pictureKind() string {
 
 // many reports whether there is more to be shown than one picture of one map.
 func (f *explainFlags) many(sources []lib.Source) bool {
-	extra := f.drawsPicture() && (f.photo || f.sanity || f.question.Evidence && f.url == "" && f.picture == string(focus.FigurePicture) ||
+	extra := f.drawsPicture() && (f.photo || f.sanity || f.question.Evidence && f.picture == string(focus.FigurePicture) ||
 		len(f.queries) > 1 || len(f.classes) > 1 || f.question.Best > 1)
 	return len(sources) > 1 || len(f.methods()) > 1 || extra || f.output == "-" || isHTML(f.output) || f.drawsPicture() && isFolder(f.output)
 }

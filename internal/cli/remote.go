@@ -266,14 +266,15 @@ func (f *explainFlags) runRemote(cmd *cobra.Command, s lib.Source) error {
 
 // farExplainer returns what has a server explain a picture by a method.
 func (f *explainFlags) farExplainer(cmd *cobra.Command) (each func(lib.Source, string) (*explained, error), end func() error, err error) {
-	switch {
-	case f.sanity:
+	if f.sanity {
 		return nil, nil, usageError{errors.New("--sanity with --url: a server shuffles no weights")}
-	case f.photo:
-		return nil, nil, usageError{errors.New("--photo with --url: want it without, a server sends its own picture")}
+	}
+	look, err := f.look()
+	if err != nil {
+		return nil, nil, err
 	}
 	names := api.ExplainParameters()
-	c, err := f.remoteFlags.open(cmd, append(names, "output")...)
+	c, err := f.remoteFlags.open(cmd, append(names, "output", "photo")...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -294,7 +295,11 @@ func (f *explainFlags) farExplainer(cmd *cobra.Command) (each func(lib.Source, s
 		if err != nil {
 			return nil, err
 		}
-		return &explained{source: s.Name, method: method, shown: shown}, nil
+		e := &explained{source: s.Name, method: method, shown: shown}
+		if f.drawsHere() {
+			e.x, err = drawn(cmd.Context(), data, look.Options, shown.answer)
+		}
+		return e, err
 	}, func() error { return nil }, nil
 }
 
@@ -312,6 +317,7 @@ func (f *explainFlags) far(ctx context.Context, c *client.Client, p client.Param
 		p.Del(name)
 	}
 	switch {
+	case f.drawsHere():
 	case f.output != "" && !isNpy(f.output):
 		p.Set("picture", f.picture)
 		if ext := strings.ToLower(filepath.Ext(f.output)); ext == ".jpg" || ext == ".jpeg" {

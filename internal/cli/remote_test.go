@@ -105,6 +105,45 @@ func TestRemoteExplain(t *testing.T) {
 	require.Equal(t, exitOK, stop())
 }
 
+// TestRemoteFigures: what has more than a map is the same of a server's numbers
+// as of this program's own: the photo beside it, curves, several methods, and
+// reports but for the time that they do not have.
+func TestRemoteFigures(t *testing.T) {
+	dir := t.TempDir()
+	one := writeFile(t, dir, "x.png", pngBytes(t, picture(1, 200, 100)))
+	two := writeFile(t, dir, "y.png", pngBytes(t, picture(2, 90, 130)))
+	url, stop := startServer(t)
+	for _, args := range [][]string{
+		{"x.png", "--photo", one}, {"x.png", "--evidence", one}, {"x.png", "--photo", "--evidence", "--method", "rollout,legrad", one, two},
+		{"x.png", "--photo", "--class", "banana", "--class", "pizza", "--versus", "orange", one}, {"x.png", "--photo", "--method", "raw", "--queries", "1,2", one},
+		{"x.png", "--photo", "--picture", "heat", "--colors", "viridis", one}, {"x.png", "--evidence", "--method", "raw", "--layer", "2", "--head", "1", "--clip", "90", one},
+		{"x.html", "--evidence", "--photo", one, two}, {"maps/", "--photo", "--evidence", one, two},
+	} {
+		t.Run(strings.Join(args[1:len(args)-1], " "), func(t *testing.T) {
+			content := func(more ...string) (all [][]byte) {
+				t.Chdir(t.TempDir())
+				got := vitserve(t, append(append([]string{"explain", "-o"}, args...), more...)...)
+				require.Equal(t, exitOK, got.code, got.stderr)
+				names := []string{args[0]}
+				if strings.HasSuffix(args[0], "/") {
+					names = []string{"maps/x.png", "maps/y.png"}
+				}
+				for _, name := range names {
+					data, err := os.ReadFile(name)
+					require.NoError(t, err)
+					all = append(all, data)
+				}
+				return all
+			}
+			require.Equal(t, content(), content("--url", url))
+		})
+	}
+	got := vitserve(t, "explain", one, "--url", url, "--sanity", "-o", filepath.Join(dir, "z.png"))
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "a server shuffles no weights")
+	require.Equal(t, exitOK, stop())
+}
+
 func pixels(t *testing.T, data []byte) []byte {
 	m, err := png.Decode(bytes.NewReader(data))
 	require.NoError(t, err)
