@@ -152,6 +152,7 @@ type run struct {
 var (
 	errTime  = errors.New("took too long")
 	errFlood = errors.New("wrote too much")
+	errFirst = errors.New("has written the first frame")
 )
 
 // run starts the process and waits for its end.
@@ -179,6 +180,8 @@ func (r *run) run(parent context.Context) error {
 		return parent.Err()
 	case limited != nil:
 		return fmt.Errorf("external: %s: limits: %w", r.p.name, limited)
+	case errors.Is(cause, errFirst):
+		return nil
 	case errors.Is(cause, errTime):
 		return fmt.Errorf("%s was not done within %v: %w", r.p.name, r.p.limits.Timeout, patch.ErrSize)
 	case errors.Is(cause, errFlood) || tooMuch(cmd.ProcessState):
@@ -257,6 +260,10 @@ func (r *run) watch(ctx context.Context, end context.CancelCauseFunc) {
 		if err != nil {
 			continue
 		}
+		if found, err := r.written(); err == nil && len(found) > 1 && r.frames() {
+			end(errFirst)
+			return
+		}
 		sum := int64(0)
 		for _, e := range entries {
 			if info, err := e.Info(); err == nil && e.Name() != r.in {
@@ -271,11 +278,28 @@ func (r *run) watch(ctx context.Context, end context.CancelCauseFunc) {
 	}
 }
 
-// output reads the one file that the process has written.
-func (r *run) output() ([]byte, error) {
+// written are the files that the process has written, in the order of their names.
+func (r *run) written() ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(r.folder, r.out+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("external: %w", err)
+	}
+	return found, nil
+}
+
+// frames reports whether several files are the frames of an animation, written
+// one after the other: what a decoder of JPEG XL makes of one. Other kinds have
+// one picture, as patch takes the others out of the file.
+func (r *run) frames() bool { return r.p.format == patch.JXL }
+
+// output reads the one file that the process has written, or the first frame.
+func (r *run) output() ([]byte, error) {
+	found, err := r.written()
+	if err != nil {
+		return nil, err
+	}
+	if len(found) > 1 && r.frames() {
+		found = found[:1]
 	}
 	if len(found) != 1 {
 		return nil, fmt.Errorf("%s wrote %d pictures, want one%s: %w", r.p.name, len(found), r.said(), patch.ErrImage)

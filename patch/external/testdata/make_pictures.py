@@ -232,6 +232,10 @@ with tempfile.TemporaryDirectory() as folder:
         m.save(png)
         subprocess.run(["cjxl", "--quiet", "-d", "0", *how, png, out / name], check=True)
         m.convert("RGB").save(out / (name + ".png"), optimize=True)
+    frames = [photo(96 + 3 * i, 64 + i).resize((96, 64)) for i in range(12)]
+    frames[0].save(png, save_all=True, append_images=frames[1:], duration=40)
+    subprocess.run(["cjxl", "--quiet", "-d", "0", png, out / "animation.jxl"], check=True)
+    frames[0].save(out / "animation.jxl.png", optimize=True)
     jpg = pathlib.Path(folder, "a.jpg")
     photo(96, 64).save(jpg, quality=90, exif=b"Exif\0\0" + exif(6))
     subprocess.run(["cjxl", "--quiet", jpg, out / "jpeg_exif6.jxl"], check=True)
