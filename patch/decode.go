@@ -168,8 +168,6 @@ var inWords = strings.NewReplacer(
 	"zlib: invalid dictionary", "Deflate data that need a dictionary",
 	"lzw: ", "LZW: ",
 	"invalid input: magic number mismatch", "no Zstandard data",
-	"lzma: ", "LZMA: ",
-	"writeMatch: ", "LZMA: ",
 	"riff: ", "container: ",
 	"vp8: ", "", "vp8l: ", "",
 	"invalid format", "no picture in the container",

@@ -12,8 +12,11 @@ import (
 // Technical Note 2).
 func (f *tiffFile) jpeg(b tiffBlock) []byte {
 	out := append(jpegTables(f.tables), b.code[min(2, len(b.code)):]...)
-	return append(out, 0xff, 0xd9) // as libtiff does where the code ends
+	return append(out, jpegEnds...) // as libtiff does where the code ends
 }
+
+// jpegEnds are ends of an image, as many as a segment may lack bytes.
+const jpegEnds = "\xff\xd9\xff\xd9\xff\xd9\xff\xd9\xff\xd9\xff\xd9\xff\xd9\xff\xd9"
 
 // jpegTables is a file of the tables that are right, as far as libjpeg would
 // read them. Where they end too early libtiff gives it ends of an image, which are

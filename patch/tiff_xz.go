@@ -1,14 +1,11 @@
 package patch
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // xzBlock is the first block of an .xz stream (The .xz File Format 1.2.1), which
@@ -90,11 +87,11 @@ func xzMemory(code []byte, size int64) (int64, error) {
 	if n > xzDictionary {
 		return 0, fmt.Errorf("LZMA with a dictionary of %d bytes, want at most %d", n, xzDictionary)
 	}
-	return n + 1<<20, nil
+	return n + 64<<10, nil // with the probabilities
 }
 
 // window is how much of a dictionary so many bytes need.
-func (b xzBlock) window(size int64) int64 { return max(min(b.dictionary, size), lzma.MinDictCap) }
+func (b xzBlock) window(size int64) int64 { return max(min(b.dictionary, size), 1<<12) }
 
 // xzReader unpacks a block.
 type xzReader struct {
@@ -111,8 +108,7 @@ func newXZ(ctx context.Context, code []byte, size int64) (io.Reader, error) {
 		return nil, err
 	}
 	n := min(b.window(size), xzDictionary)
-	r, err := lzma.Reader2Config{DictCap: int(n)}.NewReader2(&byteReader{ctx: ctx, data: bytes.NewReader(b.code)})
-	return &xzReader{unpack: r, distance: b.distance}, err
+	return &xzReader{unpack: newLZMA(ctx, b.code, n), distance: b.distance}, nil
 }
 
 // Read undoes the differences, each from the byte so many before.
@@ -126,27 +122,4 @@ func (x *xzReader) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
-}
-
-// byteReader is a reader that is asked for single bytes, and looks at its context
-// in each of 4 kB.
-type byteReader struct {
-	ctx  context.Context
-	data *bytes.Reader
-}
-
-func (r *byteReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.data.Read(p)
-}
-
-func (r *byteReader) ReadByte() (byte, error) {
-	if r.data.Len()%4096 == 0 {
-		if err := r.ctx.Err(); err != nil {
-			return 0, err
-		}
-	}
-	return r.data.ReadByte()
 }

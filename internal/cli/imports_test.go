@@ -84,8 +84,8 @@ var rooms = []room{
 	}},
 	{folder: "patch", may: []string{
 		"patch/*", "golang.org/x/image/*", "golang.org/x/image/*/*", "github.com/disintegration/imaging", "gorgonia.org/tensor",
-		"golang.org/x/sys/cpu",                                               // kernels of decoding and resizing
-		"github.com/klauspost/compress/zstd", "github.com/ulikunitz/xz/lzma", // TIFF
+		"golang.org/x/sys/cpu",               // kernels of decoding and resizing
+		"github.com/klauspost/compress/zstd", // TIFF
 	}},
 	{folder: "patch/external", may: []string{"patch", "golang.org/x/sys/unix"}}, // limits of processes
 	{folder: "patch/*", may: []string{"patch/*", "golang.org/x/image/*", "golang.org/x/sys/cpu"}},
