@@ -2,7 +2,7 @@
 stages := $(shell cut -d' ' -f1 ci/stages)
 OUT ?= vitserve
 
-.PHONY: help build release all fuzz clean $(stages)
+.PHONY: help build release image all fuzz clean $(stages)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-13s%s\n' "$$name" "$$what"; done
@@ -13,6 +13,9 @@ build: ## the program, static, stripped and with its version and commit, as OUT 
 
 release: ## static programs for Linux, macOS and Windows on amd64 and arm64, with checksums, in dist/
 	@bash ci/release.sh
+
+image: ## images of containers for Linux on amd64 and arm64, as tars and an OCI layout, in dist/image/
+	@bash ci/buildimage.sh
 
 all: ## every stage, as before a change lands
 	@bash .ci/run
