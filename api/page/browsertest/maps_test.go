@@ -1,11 +1,15 @@
 package browsertest
 
 import (
+	"bytes"
 	"fmt"
+	stdimage "image"
+	"image/png"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
@@ -124,6 +128,8 @@ func TestMap(t *testing.T) {
 			p.wait("document.querySelectorAll('#evidence polyline').length === 2")
 			require.Regexp(t, `Deletion 0\.\d+ .*insertion 0\.\d+`, p.text("#evidence"))
 			p.accessible()
+			p.click("#evidence-stop")
+			p.wait("document.querySelector('#evidence-ask') && !location.hash.includes('evidence')")
 			require.LessOrEqual(t, eval[int](p, "document.documentElement.scrollWidth"), int(width), "nothing sticks out")
 		})
 	}
@@ -295,4 +301,42 @@ func TestRequest(t *testing.T) {
 	p.click("#json-card summary")
 	require.Equal(t, "raw", eval[string](p, "JSON.parse(document.querySelector('#json').textContent).results[0].maps[0].method"))
 	p.accessible()
+}
+
+// TestSave: the picture that is saved is the canvas, in the photo's pixels.
+func TestSave(t *testing.T) {
+	s := serve(t)
+	folder := t.TempDir()
+	p := open(t, s.url, 1280)
+	p.do(saves(folder))
+	p.give(image("banana.jpg"))
+	p.answered("banana.jpg")
+	p.click("#save")
+	var saved stdimage.Image
+	require.Eventually(t, func() bool {
+		data, err := os.ReadFile(filepath.Join(folder, "banana-map.png"))
+		if err != nil {
+			return false
+		}
+		saved, err = png.Decode(bytes.NewReader(data))
+		return err == nil
+	}, waits, tick)
+	require.Zero(t, difference(t, saved, p.canvas("#view")))
+}
+
+// TestInsecure: where a page has no secure context there is no camera and no
+// clipboard, and the rest works.
+func TestInsecure(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "settings.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("allowed_hosts: ["+insecure+"]\n"), 0o600))
+	s := serve(t, "--config", config)
+	p := open(t, strings.Replace(s.url, "127.0.0.1", insecure, 1), 360)
+	p.give(image("banana.jpg"))
+	p.answered("banana.jpg")
+	require.False(t, eval[bool](p, "isSecureContext"))
+	require.False(t, p.shown("#camera"))
+	p.click("#request-card summary")
+	p.click("#copy")
+	p.wait("document.querySelector('#request [role=status]').textContent.startsWith('Selected')")
+	require.Equal(t, p.text("#request-text"), eval[string](p, "getSelection().toString()"))
 }

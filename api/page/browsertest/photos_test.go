@@ -108,6 +108,17 @@ func TestGrid(t *testing.T) {
 	require.Greater(t, eval[int](p, "document.querySelector('#grid canvas').width"), 100, "each has its map")
 }
 
+// TestFewer: a server that takes fewer photos at once is asked more often.
+func TestFewer(t *testing.T) {
+	s := serve(t, "--max-images", "2")
+	p := open(t, s.url, 1280)
+	p.expect(`^network error: .* 413 .*/v1/explain`)
+	p.give(image("banana.jpg"), image("pizza.jpg"), image("jellyfish.jpg"))
+	p.answered("banana.jpg")
+	p.wait("[...document.querySelectorAll('#grid li')].every((e) => e.textContent.endsWith('%'))")
+	require.Equal(t, 3, eval[int](p, "document.querySelectorAll('#grid li').length"))
+}
+
 // TestBroken: what cannot be read is told in words, and the page goes on.
 func TestBroken(t *testing.T) {
 	s := serve(t)

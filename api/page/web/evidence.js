@@ -15,7 +15,7 @@ function line(curve, name) {
 
 /**
  * @param {import("./types.js").Result | null} result
- * @param {() => void} askFor
+ * @param {(on: boolean) => void} askFor
  */
 export function showEvidence(result, askFor) {
   const box = at("evidence", HTMLElement);
@@ -23,7 +23,7 @@ export function showEvidence(result, askFor) {
   if (!e) {
     box.replaceChildren(
       el("p", { class: "hint" }, "The model is asked again and again while the map's highest patches are taken away, or given first."),
-      el("button", { type: "button", id: "evidence-ask", click: askFor }, "Find out"),
+      el("button", { type: "button", id: "evidence-ask", click: () => askFor(true) }, "Find out"),
     );
     return;
   }
@@ -41,5 +41,6 @@ export function showEvidence(result, askFor) {
   );
   const pixels = `While the highest pixels go, the class stays the best in ${Math.round(100 * e.positive)} % of the steps; while the lowest go, in ${Math.round(100 * e.negative)} %.`;
   const outliers = result?.outliers?.length ? ` ${result.outliers.length} patches have tokens far longer than the others: what looks there says nothing of that place.` : "";
-  box.replaceChildren(chart, el("p", {}, words), el("p", { class: "hint" }, "Solid: taken away. Dashed: given. " + pixels + outliers));
+  box.replaceChildren(chart, el("p", {}, words), el("p", { class: "hint" }, "Solid: taken away. Dashed: given. " + pixels + outliers),
+    el("button", { type: "button", id: "evidence-stop", click: () => askFor(false) }, "Ask without it again"));
 }

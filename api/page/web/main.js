@@ -7,6 +7,9 @@ import { Photo } from "./photo.js";
 import { View } from "./view.js";
 import { listen, look, showControls, showLooks, showModels } from "./controls.js";
 import { question } from "./question.js";
+import { cardOf } from "./cards.js";
+import { explain } from "./explanation.js";
+import { askMany } from "./several.js";
 import { listenForPhotos } from "./intake.js";
 import { listenForCamera } from "./camera.js";
 import { showGrid } from "./grid.js";
@@ -32,9 +35,9 @@ let selected = null;
 let showing = null;
 /** @type {Result | null} */
 let result = null;
-/** @type {Map<string, Model>} */
-const cards = new Map();
 let keyed = false;
+/** Whether the server has said who it is. */
+let met = false;
 /** Of what is being asked; whoever asks anew ends it. */
 let asking = new AbortController();
 
@@ -60,49 +63,6 @@ const pick = (/** @type {[number, number] | null} */ cell) => change({ patch: ce
 const view = new View(at("view", HTMLElement), pick, say);
 const view2 = new View(at("view2", HTMLElement), pick, say);
 
-/** defaultModel is the id of the model that answers where none is named. */
-let defaultModel = "";
-
-/**
- * cardOf is what a model's card says; of one that has been loaded meanwhile it is read anew.
- * @param {string} id "": the default model's
- */
-async function cardOf(id) {
-  if (!defaultModel) await meet();
-  const name = id || defaultModel;
-  const known = cards.get(name);
-  if (known?.methods) return known;
-  /** @type {Model} */
-  const card = await (await ask("v1/models/" + encodeURIComponent(name))).json();
-  cards.set(name, card);
-  return card;
-}
-
-/**
- * explain asks for the map of a photo. What the server cannot read and the browser can is converted, once.
- * @param {Photo} photo
- * @param {URLSearchParams} query
- * @param {AbortSignal} signal
- * @returns {Promise<Answer>}
- */
-async function explain(photo, query, signal) {
-  const painted = new URLSearchParams(query);
-  if (!photo.pixels) { // the browser cannot draw it, so the server does
-    const { alpha, colors, smooth, map } = look();
-    painted.set("format", "json");
-    painted.set("picture", "overlay");
-    painted.set("alpha", String(map ? Math.max(alpha, 0.001) : 0.001));
-    if (colors) painted.set("colors", colors);
-    if (!smooth) painted.set("upsample", "nearest");
-  }
-  try {
-    return await (await ask("v1/explain", { body: photo.body, query: painted, signal, waiting: say })).json();
-  } catch (err) {
-    if (err instanceof Refused && err.status === 415 && (await photo.convert())) return explain(photo, query, signal);
-    throw err;
-  }
-}
-
 /** refresh asks about the selected photo and shows the answer. */
 async function refresh() {
   asking.abort();
@@ -118,7 +78,7 @@ async function refresh() {
     signal.throwIfAborted();
     const shown = await disturbed(photo, card, signal);
     const query = question(settings, card);
-    const answer = await explain(shown, query, signal);
+    const answer = await explain(shown, query, signal, say);
     signal.throwIfAborted();
     const whole = performance.now() - began;
     card = await cardOf(settings.model);
@@ -165,7 +125,7 @@ async function showAnswer(photo, answer, card, query, whole) {
   showTimings(r.timings_ms, whole);
   showLayers(r);
   at("evidence-card", HTMLElement).hidden = !card.classes;
-  showEvidence(r, () => change({ evidence: "1" }));
+  showEvidence(r, (on) => change({ evidence: on ? "1" : "" }));
   showCorruption(card, settings.severity && photo !== selected ? `Disturbed at ${r.geometry.photo.join("×")} pixels, where severities mean what the benchmark's do.` : "");
   showRequest(query, photo.name, keyed);
   showJSON(answer);
@@ -189,7 +149,7 @@ async function showMore(photo, answer, card, signal) {
     if (t.fusion && t.fusion !== "mean") q.set("fusion", t.fusion);
     if (t.discard) q.set("discard", String(t.discard));
     if (settings.class && card.focus?.find((f) => f.method === t.method)?.class) q.set("class", settings.class);
-    const one = await explain(photo, q, signal);
+    const one = await explain(photo, q, signal, say);
     return signal.aborted ? null : one.results[0];
   }, (t) => change({ method: t.method, fusion: t.fusion === "mean" ? "" : t.fusion ?? "", discard: t.discard ? String(t.discard) : "" }));
 }
@@ -207,7 +167,7 @@ async function showBeside(photo, signal) {
   if (!card.methods?.includes(other.method)) other.method = "";
   const [row, col] = settings.patch.split(",").map(Number);
   if (card.grid && !(row < card.grid[0] && col < card.grid[1])) other.patch = "";
-  const answer = await explain(photo, question(other, card), signal);
+  const answer = await explain(photo, question(other, card), signal, say);
   signal.throwIfAborted();
   await view2.show(photo, answer.results[0], look(), answer.model);
   const labels = /** @type {HTMLElement} */ (view2.figure.querySelector(".labels"));
@@ -251,60 +211,14 @@ async function take(files) {
   photos.push(...fresh);
   selected = fresh[0];
   change({ patch: "" });
-  if (fresh.length > 1) await askMany(fresh);
+  if (fresh.length > 1) {
+    try {
+      await askMany(fresh, say, () => showGrid(photos, selected, look(), select));
+    } catch (err) {
+      fail(err);
+    }
+  }
   select(fresh.find((p) => !p.error) ?? fresh[0]);
-}
-
-/**
- * askMany asks about several photos in few requests: a broken one is an error of its own.
- * @param {Photo[]} some
- */
-async function askMany(some) {
-  say(`Asking about ${some.length} photos …`);
-  showGrid(photos, selected, look(), select);
-  try {
-    const card = await cardOf(settings.model);
-    for (const part of parts(some)) {
-      const form = new FormData();
-      for (const p of part) {
-        await p.decode();
-        p.release();
-        form.append("file", p.body, p.name);
-      }
-      const query = question({ ...settings, evidence: "", patch: "", class: "", versus: "" }, card);
-      /** @type {Answer} */
-      const answer = await (await ask("v1/explain", { body: form, query, waiting: say })).json();
-      for (const [i, r] of answer.results.entries()) {
-        part[i].result = r.error ? null : r;
-        part[i].error = r.error ? sentence("", r.error.detail) : "";
-        if (r.error?.status !== 415 || !(await part[i].convert())) continue;
-        part[i].result = (await explain(part[i], query, new AbortController().signal)).results[0];
-        part[i].error = "";
-      }
-      showGrid(photos, selected, look(), select);
-    }
-  } catch (err) {
-    fail(err);
-  }
-}
-
-/**
- * parts are photos by what one request should carry.
- * @param {Photo[]} all
- */
-function parts(all) {
-  /** @type {Photo[][]} */
-  const found = [];
-  let bytes = Infinity;
-  for (const p of all) {
-    if (bytes + p.body.size > 16e6 || found[found.length - 1].length >= 8) {
-      found.push([]);
-      bytes = 0;
-    }
-    found[found.length - 1].push(p);
-    bytes += p.body.size;
-  }
-  return found;
 }
 
 async function repaint() {
@@ -322,27 +236,12 @@ async function start() {
     const version = await (await ask("version")).json();
     keyed = Boolean(version.keys);
     at("keyform", HTMLElement).hidden = !keyed;
-    listenForPanel(keyed, showModels);
+    if (!met) listenForPanel(keyed, showModels);
+    met = true;
     if (!keyed) showControls(await cardOf(settings.model));
   } catch (err) {
     fail(err);
   }
-}
-
-/** @type {Promise<void> | null} */
-let meeting = null;
-
-/** meet reads which models there are; whoever asks while it does waits. */
-function meet() {
-  meeting ??= (async () => {
-    const { models } = await (await ask("v1/models")).json();
-    defaultModel = models[0].id;
-    showModels(models);
-    well();
-  })().finally(() => {
-    meeting = null;
-  });
-  return meeting;
 }
 
 listen();
@@ -351,6 +250,7 @@ listenForPhotos((files) => void take(files));
 listenForCamera((files) => void take(files), (words) => fail(new Error(words)));
 onSettings((painted) => void (painted ? repaint() : refresh()));
 at("retry", HTMLButtonElement).onclick = async () => {
+  if (!met) await start();
   try {
     showControls(await cardOf(settings.model));
     well();
@@ -365,6 +265,7 @@ at("keyform", HTMLFormElement).addEventListener("submit", async (e) => {
   useKey(at("key", HTMLInputElement).value);
   try {
     showControls(await cardOf(settings.model));
+    well();
     say("The server takes the key.");
     await refresh();
   } catch (err) {
