@@ -37,7 +37,7 @@ var explained = []struct{ name, what, example string }{
 	{"debug_addr", "loopback host:port of pprof and metrics; empty: none", "127.0.0.1:6060"},
 	{"tls_cert", "PEM file of the certificate; empty: plain HTTP", "/etc/vitserve/cert.pem"},
 	{"tls_key", "PEM file of its key", "/etc/vitserve/key.pem"},
-	{"backend", "what computes", "cpu"},
+	{"backend", "what computes: cpu, or a GPU by cuda, cuda:1 or opencl:0", "cpu"},
 	{"precision", "arithmetic of the layers: `f32`, `bf16` or `int8`", "int8"},
 	{"threads", "threads that compute; 0: one a core", "8"},
 	{"models", "models, the first of which is the default; none: the one inside the program. Each is a text, FOLDER or ORG/NAME or NAME=one of these, or has the names below", "[starter, large=./vit_large]"},

@@ -5,6 +5,7 @@
 go mod download
 go mod download -C ci/tools
 bash ci/decoders.sh --install
+bash ci/gpu.sh --install
 bash ci/clients.sh --install
 bash ci/page.sh --install
 if bash ci/training.sh --needed; then

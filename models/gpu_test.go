@@ -16,6 +16,7 @@ import (
 func onGPUs(t *testing.T, test func(t *testing.T, b backend.Backend)) {
 	for name, driver := range map[string]func(testing.TB){"cuda": standin.CUDA, "opencl": standin.OpenCL} {
 		t.Run(name, func(t *testing.T) {
+			standin.Whole(t)
 			driver(t)
 			b, err := backend.Open(name, backend.Options{})
 			require.NoError(t, err)

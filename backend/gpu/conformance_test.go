@@ -23,6 +23,21 @@ func openTest(t testing.TB, name string) *Backend {
 	return b.(*Backend)
 }
 
+// TestLife is a few operations and their gradients, on every driver and on the
+// oracle: what runs where there is no time for the whole suite.
+func TestLife(t *testing.T) {
+	want, err := life("ref")
+	require.NoError(t, err)
+	for name, driver := range map[string]func(testing.TB){"cuda": standin.CUDA, "opencl": standin.OpenCL} {
+		t.Run(name, func(t *testing.T) {
+			driver(t)
+			got, err := life(name)
+			require.NoError(t, err)
+			require.InDeltaSlice(t, want, got, 1e-4)
+		})
+	}
+}
+
 // TestCUDA is the whole suite on the stand-in, whose threads and groups run
 // from the first to the last and from the last to the first.
 func TestCUDA(t *testing.T) {

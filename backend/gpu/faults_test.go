@@ -106,6 +106,7 @@ func fault(t *testing.T, f func(), function string, n, code int) bool {
 // an error comes, nothing is left, which the stand-in looks at when the last
 // context goes, and the next stream and the next backend work.
 func TestFaultsCUDA(t *testing.T) {
+	standin.Whole(t)
 	standin.CUDA(t)
 	want, err := life("cuda")
 	require.NoError(t, err)
@@ -153,6 +154,7 @@ func TestFaultsCUDA(t *testing.T) {
 // TestFaultsOpenCL does it with the functions of OpenCL, at every call up to
 // the twelfth and at fewer behind it: arguments are set by the hundred.
 func TestFaultsOpenCL(t *testing.T) {
+	standin.Whole(t)
 	standin.OpenCL(t)
 	want, err := life("opencl")
 	require.NoError(t, err)
