@@ -22,6 +22,10 @@ type lossless struct {
 
 // setupLossless says what the frame and the first scan say of the picture.
 func (r *Reader) setupLossless() error {
+	if r.Components == 1 { // rows are read as many at a time as the factor says
+		r.maxV = r.comps[0].tall
+		r.comps[0].v = r.maxV
+	}
 	r.across, r.down = ceilDiv(r.Width, r.maxH), ceilDiv(r.Height, r.maxV)
 	for i := range r.Components {
 		c := &r.comps[i]
@@ -168,7 +172,7 @@ func (r *Reader) losslessRow() error {
 	}
 	l, s := &r.plain, &r.scan
 	lines := 1
-	if r.Scans && len(s.comps) == 1 {
+	if len(s.comps) == 1 {
 		c := &r.comps[s.comps[0]]
 		lines = min(c.v, c.height-l.rows*c.v)
 	}
