@@ -1,7 +1,11 @@
 package patch
 
 import (
+	"bytes"
 	"image"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,6 +41,67 @@ func fuzzFormat(f *testing.F, format string) {
 		if found, err := sniff(data); err == nil && found.name == format {
 			decodes(t, data)
 		}
+	})
+}
+
+// FuzzLZMA reads any bytes as LZMA2, with windows of any size, to at most so many
+// bytes as a code can become, and the same in one piece as in many.
+func FuzzLZMA(f *testing.F) {
+	for name, data := range fixtures(f) {
+		if strings.HasPrefix(name, "lzma") {
+			f.Add(data[bytes.Index(data, []byte("\xfd7zXZ")):], uint16(0), uint8(7))
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, window uint16, piece uint8) {
+		if b, err := openXZ(data); err == nil {
+			data = b.code
+		}
+		size := int64(window) + 1<<12
+		most := 1 << 16
+		whole := make([]byte, most)
+		n, _ := newLZMA(t.Context(), data, size).Read(whole)
+		r := newLZMA(t.Context(), data, size)
+		part := make([]byte, int(piece)+1)
+		for at := 0; at < n; {
+			k, _ := r.Read(part[:min(len(part), n-at)])
+			require.Positive(t, k)
+			require.Equal(t, whole[at:at+k], part[:k])
+			at += k
+		}
+	})
+}
+
+// FuzzHEIF reads any boxes: what is found is within the file, and a still picture
+// is not longer than it.
+func FuzzHEIF(f *testing.F) {
+	paths, err := filepath.Glob("external/testdata/pictures/*.*")
+	require.NoError(f, err)
+	for _, p := range paths {
+		if strings.HasSuffix(p, ".heic") || strings.HasSuffix(p, ".avif") {
+			data, err := os.ReadFile(p)
+			require.NoError(f, err)
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		used := allocated(func() {
+			kind := NamesKind(data)
+			if kind != HEIC && kind != AVIF {
+				return
+			}
+			if c, err := outsideFormats[kind].config(data); err == nil {
+				require.GreaterOrEqual(t, c.Width, 0)
+				require.GreaterOrEqual(t, c.Height, 0)
+			}
+			o := heifOrientation(data)
+			require.True(t, o >= 1 && o <= 8, o)
+			before := bytes.Clone(data)
+			if still, err := stillHEIF(data); err == nil {
+				require.LessOrEqual(t, len(still), len(data))
+			}
+			require.Equal(t, before, data, "the file is not changed")
+		})
+		require.Less(t, used, uint64(16*len(data)+1<<20))
 	})
 }
 

@@ -200,6 +200,10 @@ def others():
         for name, zero in [("white", 0), ("black", 1)]:  # what 0 is: PhotometricInterpretation
             save(f"g{group}_{name}.tif", small.convert("1"), compression=f"group{group}", tiffinfo={262: zero})
     save("palette.tif", paletted)
+    save("lzma.tif", small, compression="lzma")
+    noisy = Image.fromarray(picture(90, 61, 3, 1)[..., 0])
+    save("lzma_gray.tif", noisy, compression="lzma")
+    save("lzma_one.tif", noisy.convert("1"), compression="lzma")
     save("rgba.tif", rgba)
 
 
