@@ -27,8 +27,14 @@ func (f *tiffFile) readBlocks() error {
 		if v, ok := f.first(tiffTileOffsets, 1); ok && v.len() > 0 {
 			offsets, counts = tiffTileOffsets, tiffTileCounts
 		}
-	} else if rows := f.number(tiffRowsPerStrip, 0); rows > 0 && rows < f.height {
-		f.blockH = rows
+	} else {
+		if rows := f.number(tiffRowsPerStrip, 0); rows > 0 && rows < f.height {
+			f.blockH = rows
+		}
+		_, strips := f.first(offsets, 1)
+		if _, ok := f.first(tiffTileOffsets, 1); ok && !strips && f.compression != uncompressed { // the same to libtiff
+			offsets, counts = tiffTileOffsets, tiffTileCounts
+		}
 	}
 	across, down := f.blocks()
 	n := int64(across) * int64(down) * int64(f.read)
