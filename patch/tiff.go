@@ -123,6 +123,9 @@ func (f *tiffFile) readKind() error {
 	if old {
 		f.photometric = ycbcr // whatever they say
 	}
+	if v, _ := f.find(tiffPhotometric); v.len() > 1 && !old {
+		f.photometric = whiteIsZero // as Pillow has it
+	}
 	base, ok := tiffBase[f.photometric]
 	if !ok {
 		return lacking("color model %d", f.photometric)
@@ -135,7 +138,11 @@ func (f *tiffFile) readKind() error {
 	if bits.len() > 0 {
 		f.bits = int(bits.at(0))
 	}
-	f.samples = f.number(tiffSamples, max(1, bits.len()))
+	f.samples = bits.len()
+	if base == 1 {
+		f.samples = 1
+	}
+	f.samples = f.number(tiffSamples, max(1, f.samples))
 	if old && f.samples != 3 && bits.len() != 3 {
 		return lacking("JPEG of the old kind of %d samples a pixel", f.samples)
 	}

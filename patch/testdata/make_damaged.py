@@ -9,7 +9,7 @@ import PIL
 from PIL import Image
 
 FORMATS = pathlib.Path(__file__).parent / "formats"
-FILES = ["two_headers.png", "damage_behind.png", "simple_codes.webp", "alpha_cut.webp", "alpha_unsaid.webp", "tables_cut.tif"]
+FILES = ["two_headers.png", "damage_behind.png", "simple_codes.webp", "alpha_cut.webp", "alpha_unsaid.webp", "tables_cut.tif", "photometric_many.tif", "samples_unsaid.tif"]
 
 assert PIL.__version__ == "13.0.0"
 for name in FILES:
