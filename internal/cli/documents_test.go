@@ -37,6 +37,8 @@ var notRun = []struct{ document, begins, why string }{
 	{"docs/checkpoints.md", "python scripts/census/", byTime},
 	{"docs/families.md", "python scripts/census/", byTime},
 	{"docs/focus-maps.md", "go test ", byTime},
+	{"docs/robustness.md", "vitserve robust val/ --suite apgd-ce,apgd-t,square ", byTime},
+	{"docs/robustness.md", "vitserve robust val/ --suite square ", byTime},
 	{"docs/robustness.md", "python scripts/robust/compare.py ", byTime},
 	{"docs/robustness.md", "python scripts/robust/whole.py ", byTime},
 	{"docs/interop.md", "grpcurl ", byProgram},
