@@ -22,9 +22,9 @@ type askClassify struct {
 	logits bool
 }
 
-var classifyParameters = op.Common(func(a *askClassify) op.Asked {
+var classifyParameters = append(op.Common(func(a *askClassify) op.Asked {
 	return op.Asked{Options: &a.Options, Labels: &a.Labels, Logits: &a.logits, Priority: &a.Priority}
-})
+}), op.Abstaining(func(a *askClassify) *op.Abstain { return a.Abstain })...)
 
 // askEmbed is what a request to /v1/embed asks for.
 type askEmbed struct {

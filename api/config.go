@@ -64,6 +64,8 @@ type Config struct {
 	ShutdownTimeout   Duration `json:"shutdown_timeout" yaml:"shutdown_timeout"` // for accepted requests to be answered; what hangs is given up then
 	StallTimeout      Duration `json:"stall_timeout" yaml:"stall_timeout"`       // not ready when something waits and nothing has finished for so long; 0: never
 
+	DriftMetrics bool `json:"drift_metrics" yaml:"drift_metrics"` // /metrics has confidence and predicted classes
+
 	GRPCReflection bool `json:"grpc_reflection" yaml:"grpc_reflection"` // gRPC tells which methods it has
 
 	Keys        []Key    `json:"keys" yaml:"keys"`                 // API keys; none: everybody
@@ -102,7 +104,14 @@ type ModelConfig struct {
 	Path   string `json:"path" yaml:"path"`     // what models.Open takes
 	Labels string `json:"labels" yaml:"labels"` // file of label names; "": what the checkpoint says
 	Lazy   bool   `json:"lazy" yaml:"lazy"`     // loaded by the first request, not at the start
+
+	Temperature   string  `json:"temperature" yaml:"temperature"`       // file of models.Calibration; TemperatureBeside: the one beside the model; "": none
+	MinConfidence float64 `json:"min_confidence" yaml:"min_confidence"` // below which /v1/classify abstains; 0: never
+	MinEnergy     float64 `json:"min_energy" yaml:"min_energy"`         // likewise, of vit.Energy; 0: never
 }
+
+// TemperatureBeside is the temperature file that lies beside a model.
+const TemperatureBeside = "beside"
 
 // Key is an API key.
 type Key struct {
@@ -266,6 +275,9 @@ func (c Config) Validate() error {
 		}
 		if m.ID == "" && m.Lazy {
 			bad("models: number %d is lazy and has no id", i+1)
+		}
+		if !(m.MinConfidence >= 0 && m.MinConfidence <= 1) {
+			bad("models: min_confidence %g of %q, want 0 to 1", m.MinConfidence, m.ID)
 		}
 		ids[m.ID] = true
 	}

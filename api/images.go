@@ -153,6 +153,10 @@ func (j *job) label(s op.Seen, which op.Labels, logits []float32) (x op.Classifi
 		return x, err
 	}
 	x = op.Classified{Seen: s, Predictions: j.model.model.Checkpoint.TopBy(which.Scoring, logits, which.TopK, which.MinScore), Logits: logits}
+	j.drift(which, x.Predictions, logits)
+	if which.Abstain != nil {
+		x.Abstained = j.model.unsure(*which.Abstain, logits)
+	}
 	x.Timings.Encode = ms(time.Since(start))
 	return x, nil
 }

@@ -25,6 +25,9 @@ type metrics struct {
 	pictures *prometheus.CounterVec   // model, lane
 	inFlight prometheus.Gauge
 	triton   *triton
+
+	confidence *prometheus.HistogramVec // model; nil: nobody asked for it
+	classes    *prometheus.CounterVec   // model, class, label
 }
 
 func newMetrics(s *Server) *metrics {
@@ -45,6 +48,15 @@ func newMetrics(s *Server) *metrics {
 			Name: "vitserve_pictures_total", Help: "Pictures answered.",
 		}, []string{"model", "lane"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "vitserve_requests_in_flight", Help: "Requests being answered."}),
+	}
+	if s.cfg.DriftMetrics {
+		m.confidence = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "vitserve_confidence", Help: "Score of the best label of a picture.", Buckets: prometheus.LinearBuckets(0.05, 0.05, 20),
+		}, []string{"model"})
+		m.classes = prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vitserve_predicted_class_total", Help: "Pictures by their best label.",
+		}, []string{"model", "class", "label"})
+		m.registry.MustRegister(m.confidence, m.classes)
 	}
 	m.triton = newTriton(m.registry)
 	m.registry.MustRegister(m.requests, m.stages, m.sizes, m.pictures, m.inFlight, queues{s},

@@ -45,6 +45,9 @@ var explained = []struct{ name, what, example string }{
 	{"models.path", "folder, file, ORG/NAME of the hub or embedded model", "./deit_tiny_patch16_224"},
 	{"models.labels", "file of class names, one a line; empty: what the checkpoint says", "labels.txt"},
 	{"models.lazy", "whether it is loaded by its first request and not at the start", "true"},
+	{"models.temperature", "temperature file (`vitserve robust --fit-temperature`) that scores are made by; `beside`: the one beside the model; empty: none", "beside"},
+	{"models.min_confidence", "score of the best label below which `/v1/classify` abstains; 0: never", "0.5"},
+	{"models.min_energy", "log Σ exp(logits) below which `/v1/classify` abstains; 0: never", "7.5"},
 	{"fetch_models", "when an ORG/NAME that is not in the hub's cache is fetched: `start`, `request` (a lazy one, by its first request), or `never`", "never"},
 	{"memory_budget", "bytes that models in memory may take together; beyond it the one that was not used for longest is unloaded; 0: no limit", "4000000000"},
 	{"memory_limit", "bytes that the process may take, for the garbage collector; 0: those of its cgroup; GOMEMLIMIT goes before both", "2000000000"},
@@ -84,6 +87,7 @@ var explained = []struct{ name, what, example string }{
 	{"cors_origins", "origins of web pages that browsers may call from; `\"*\"` is any", "[\"https://example.org\"]"},
 	{"allowed_hosts", "host names that a loopback address answers under without keys, beside this machine's own", "[vit.internal]"},
 	{"trusted_proxies", "addresses or networks whose X-Forwarded-For says who the client is", "[10.0.0.0/8]"},
+	{"drift_metrics", "whether `/metrics` has histograms of confidence and counts of predicted classes, by model", "true"},
 	{"image_hosts", "hosts that pictures may be fetched from by `url`; none: no fetching", "[images.example.org]"},
 }
 

@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 
 	"github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/backend"
@@ -27,6 +29,7 @@ type resident struct {
 	card     v1.Model // without state and default
 	bytes    int64
 	held     sync.WaitGroup // requests that use the model
+	abstain  op.Abstain     // when it does not know
 
 	classify *batch.Queue[forwardIn, forwardOut]
 	explain  *batch.Queue[vitserve.Inquiry, vitserve.Finding]
@@ -44,6 +47,9 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 		return nil, err
 	}
 	defer ck.Close() // the backend has copied the weights
+	if err := calibrate(ck, m.Temperature); err != nil {
+		return nil, err
+	}
 	model, err := vitserve.New(ck, vitserve.Options{On: watched{b, device, log}})
 	if err != nil {
 		return nil, err
@@ -60,7 +66,11 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 	}
 	r := &resident{
 		id: id, device: device, memory: memory, threads: threads, revision: ck.Revision(), model: model,
-		bytes: footprint(ck.Config, lanes, perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
+		abstain: op.Abstain{MinConfidence: m.MinConfidence},
+		bytes:   footprint(ck.Config, lanes, perLane, max(cfg.ExplainMaxBatch, vitserve.ProbeBatch), cfg.ExplainMaxBatch),
+	}
+	if m.MinEnergy != 0 {
+		r.abstain.MinEnergy = &m.MinEnergy
 	}
 	c := model.Config()
 	rows, cols := c.Grid()
@@ -104,6 +114,23 @@ func open(m ModelConfig, b backend.Backend, cfg Config, met *metrics, device *pu
 			return r.probes.Explain(0, in)
 		})
 	return r, nil
+}
+
+// calibrate has a checkpoint's scores made by a temperature file.
+func calibrate(ck *models.Checkpoint, name string) error {
+	if name == "" {
+		return nil
+	}
+	if name == TemperatureBeside {
+		if name = ck.Beside(models.TemperatureFile); name == "" {
+			return fmt.Errorf("api: temperature: nothing lies beside model %s, want the name of a file", ck.Name)
+		}
+	}
+	t, err := models.ReadCalibration(name)
+	if err != nil {
+		return err
+	}
+	return ck.Calibrate(t)
 }
 
 // forwardIn is a picture for the model's forward pass.

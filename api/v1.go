@@ -58,7 +58,9 @@ func (o operation[A]) handle(c *call) error {
 // The operations.
 var (
 	classifyPictures = operation[askClassify]{
-		fresh:  func() askClassify { return askClassify{Classify: op.Classify{Labels: op.Labels{TopK: 5}}} },
+		fresh: func() askClassify {
+			return askClassify{Classify: op.Classify{Labels: op.Labels{TopK: 5, Abstain: &op.Abstain{}}}}
+		},
 		table:  classifyParameters,
 		answer: answerClassify,
 	}
@@ -97,6 +99,9 @@ func answerClassify(ctx context.Context, c *call, a *askClassify, pictures []op.
 			continue
 		}
 		predictions := PredictionsOf(y.Predictions)
+		if o.Abstained = y.Abstained; o.Abstained != "" {
+			predictions = []v1.Prediction{}
+		}
 		o.Predictions, o.Batch, o.Geometry, o.TimingsMs = &predictions, y.Batch, geometryOf(y.Geometry), v1.Timings(y.Timings)
 		if a.logits {
 			o.Logits = y.Logits

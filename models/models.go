@@ -37,19 +37,20 @@ type Options struct {
 // Checkpoint is an opened model: everything that its files say, with the
 // history of its layout folded away.
 type Checkpoint struct {
-	Name      string // short name for people and URLs: the folder's, the file's, or the embedded model's
-	Source    string // where it came from: a path, or "embedded"
-	Layout    string // "timm" or "huggingface"
-	Arch      string // the architecture its configuration names, if any
-	Config    vit.Config
-	Weights   *vit.Weights // valid until Close; read them inside Model
-	Transform patch.Transform
-	Labels    []string    // by class index; never empty when Config.Classes > 0
-	ClassIDs  []string    // the names that the classes have in their data set (n02123045), by index; nil where the checkpoint gives none
-	Scoring   vit.Scoring // how logits become scores
-	Note      string      // what a user must know of its answers; "" for most
-	Decisions []Decision  // every value of Config and Transform with what decided it
-	Skipped   []string    // tensors that the layout knows and does not need
+	Name        string // short name for people and URLs: the folder's, the file's, or the embedded model's
+	Source      string // where it came from: a path, or "embedded"
+	Layout      string // "timm" or "huggingface"
+	Arch        string // the architecture its configuration names, if any
+	Config      vit.Config
+	Weights     *vit.Weights // valid until Close; read them inside Model
+	Transform   patch.Transform
+	Labels      []string    // by class index; never empty when Config.Classes > 0
+	ClassIDs    []string    // the names that the classes have in their data set (n02123045), by index; nil where the checkpoint gives none
+	Scoring     vit.Scoring // how logits become scores
+	Temperature float64     // that logits are divided by before scores that add up to one; 0: by nothing, see Calibrate
+	Note        string      // what a user must know of its answers; "" for most
+	Decisions   []Decision  // every value of Config and Transform with what decided it
+	Skipped     []string    // tensors that the layout knows and does not need
 
 	files    []*file
 	revision func() string

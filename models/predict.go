@@ -34,7 +34,7 @@ func (c *Checkpoint) TopBy(how vit.Scoring, logits []float32, k int, min float64
 	// By logit: float64 scores of different logits may round together.
 	order := func(a, b Prediction) int { return cmp.Compare(logits[b.Index], logits[a.Index]) }
 	var best []Prediction
-	for i, s := range vit.Scores(logits, cmp.Or(how, c.Scoring)) {
+	for i, s := range c.scores(logits, cmp.Or(how, c.Scoring)) {
 		if min > 0 && s < min { // a regression has outputs below 0, too
 			continue
 		}

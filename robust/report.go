@@ -91,11 +91,25 @@ type Detection struct {
 // answers: fitted on one half of the photos, measured on the other, and the
 // other way round.
 type Temperature struct {
+	Photos int        `json:"photos"` // with a class and an answer
 	All    float64    `json:"all"`    // fitted on all photos
 	Halves [2]float64 `json:"halves"` // on those of even and of odd place
 	NLL    float64    `json:"nll"`    // cross-fitted
 	ECE    float64    `json:"ece"`
+
+	Coverage []Coverage `json:"coverage,omitempty"`
 }
+
+// Coverage is what abstaining below a confidence at the temperature keeps.
+type Coverage struct {
+	Promised      float64 `json:"promised"`       // percent of photos that are answered
+	MinConfidence float64 `json:"min_confidence"` // by all photos
+	HeldOut       Value   `json:"held_out"`       // percent answered of one half, by the other's threshold and temperature
+	Wrong         *Value  `json:"wrong"`          // percent of those that are answered
+}
+
+// promised are the coverages that a report has.
+var promised = []float64{50, 60, 70, 80, 90, 95}
 
 // Report is the result of a run.
 type Report struct {

@@ -3,6 +3,7 @@ package robust
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitserve/vitserve/robust/corrupt"
 	"github.com/vitserve/vitserve/robust/measure"
@@ -186,26 +187,55 @@ func (s *summary) temperature() error {
 	if count[0] < 10 || count[1] < 10 {
 		return nil // that few say nothing
 	}
-	t := &Temperature{}
+	t := &Temperature{Photos: count[0] + count[1]}
 	if t.All, failed = measure.Temperature(half(-1)); failed != nil {
 		return failed
 	}
-	var confidence []float64
-	var right []bool
+	// answers are those of a half at a temperature.
+	answers := func(which int, at float64) (confidence []float64, right []bool, nll float64) {
+		if err := half(which)(func(z []float32, class int) {
+			p := measure.Softmax(z, at)
+			nll += measure.NLL(p, class)
+			confidence, right = append(confidence, p[measure.Best(p)]), append(right, measure.Rank(p, class) == 0)
+		}); err != nil {
+			failed = err
+		}
+		return confidence, right, nll
+	}
+	var own, other [2][]float64
+	var good [2][]bool
 	for i := range count {
 		if t.Halves[i], failed = measure.Temperature(half(i)); failed != nil {
 			return failed
 		}
-		if failed = half(1 - i)(func(z []float32, class int) {
-			p := measure.Softmax(z, t.Halves[i])
-			t.NLL += measure.NLL(p, class)
-			confidence, right = append(confidence, p[measure.Best(p)]), append(right, measure.Rank(p, class) == 0)
-		}); failed != nil {
-			return failed
-		}
+		var nll float64
+		own[i], _, _ = answers(i, t.Halves[i])
+		other[i], good[i], nll = answers(1-i, t.Halves[i])
+		t.NLL += nll
 	}
-	t.NLL /= float64(count[0] + count[1])
-	t.ECE = measure.CalibrationError(measure.Reliability(confidence, right, measure.Bins))
+	all, _, _ := answers(-1, t.All)
+	if failed != nil {
+		return failed
+	}
+	n := t.Photos
+	t.NLL /= float64(n)
+	t.ECE = measure.CalibrationError(measure.Reliability(slices.Concat(other[:]...), slices.Concat(good[:]...), measure.Bins))
+	for _, percent := range promised {
+		answered, wrong := 0, 0
+		for i := range count {
+			least := measure.Threshold(own[i], percent/100)
+			for j, c := range other[i] {
+				if c < least {
+					continue
+				}
+				answered++
+				if !good[i][j] {
+					wrong++
+				}
+			}
+		}
+		t.Coverage = append(t.Coverage, Coverage{percent, measure.Threshold(all, percent/100), *share(answered, n), share(wrong, answered)})
+	}
 	s.r.Temperature = t
 	return nil
 }

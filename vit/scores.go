@@ -30,6 +30,21 @@ const (
 	Raw     Scoring = "raw"     // a regression: the outputs as they are
 )
 
+// Energy is log Σ exp(logits), the negative of the energy of Liu et al.,
+// "Energy-based Out-of-distribution Detection", https://arxiv.org/abs/2010.03759,
+// equation 4: high where the model knows the photo.
+func Energy(logits []float32) float64 {
+	top := math.Inf(-1)
+	for _, x := range logits {
+		top = max(top, float64(x))
+	}
+	sum := 0.0
+	for _, x := range logits {
+		sum += math.Exp(float64(x) - top)
+	}
+	return top + math.Log(sum)
+}
+
 // Scores turns the logits (K) of one image into scores. What is not a number
 // counts as impossible, so that scores are numbers whatever a model computes.
 func Scores(logits []float32, how Scoring) []float64 {

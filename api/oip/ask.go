@@ -20,6 +20,7 @@ type ask struct {
 	classes   []string
 	versus    string
 	embedding vit.Embedding
+	abstain   op.Abstain
 
 	given []row // that were read
 }
@@ -71,6 +72,9 @@ func table() (all []row) {
 			return err
 		}}, embedding},
 	)
+	for _, p := range op.Abstaining(func(a *ask) *op.Abstain { return &a.abstain }) {
+		all = append(all, row{p, []string{outAbstained}})
+	}
 	maps := []string{outMap}
 	all = append(all,
 		row{op.Parameter[ask]{Name: "method", Kind: op.Text, Set: func(a *ask, v string) error { a.question.Method = v; return nil }}, maps},

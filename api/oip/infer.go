@@ -122,6 +122,9 @@ func (m shaped) wanted(r *request) ([]wanted, error) {
 			}
 			return nil, value("output %s of model %s, want one of %s%s", op.Clip(o.name), m.name(), strings.Join(all, ", "), why)
 		}
+		if o.name == outAbstained && o.classes > 0 {
+			return nil, value("output %s: classification %d, want none: it is a text", o.name, o.classes)
+		}
 		if slices.ContainsFunc(asked[:i], func(before wanted) bool { return before.name == o.name }) {
 			return nil, value("output %s twice", o.name)
 		}
@@ -199,8 +202,12 @@ func (q *inquiry) wants(names ...string) bool {
 // run asks the operations that make the outputs.
 func (q *inquiry) run(ctx context.Context, c op.Call) error {
 	q.found = map[string]output{}
-	if q.wants(outProbs, outLogits) {
-		a, err := c.Classify(ctx, op.Classify{Options: q.ask.options}, q.pictures)
+	if q.wants(outProbs, outLogits, outAbstained) {
+		ask := op.Classify{Options: q.ask.options}
+		if q.wants(outAbstained) {
+			ask.Abstain = &q.ask.abstain
+		}
+		a, err := c.Classify(ctx, ask, q.pictures)
 		if err := gather(q, a, err, q.classified); err != nil {
 			return err
 		}
@@ -286,6 +293,11 @@ func (q *inquiry) classified(_ int, x *op.Classified) error {
 	}
 	if q.wants(outLogits) {
 		q.append(outLogits, tensor.Shape{len(x.Logits)}, x.Logits)
+	}
+	if q.wants(outAbstained) {
+		o := q.found[outAbstained]
+		o.datatype, o.shape, o.texts = bytesType, []int{len(q.pictures), 1}, append(o.texts, x.Abstained)
+		q.found[outAbstained] = o
 	}
 	return nil
 }

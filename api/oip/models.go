@@ -23,6 +23,7 @@ const (
 
 // Outputs. Shapes are those of one picture.
 const (
+	outAbstained      = "abstained"       // (1) BYTES: why there is no label; empty: there is one
 	outProbs          = "probs"           // (K): the scores of the labels, as /v1/classify has them
 	outLogits         = "logits"          // (K)
 	outEmbedding      = "embedding"       // (D), or (rows, columns, C) of the pool grid
@@ -115,10 +116,10 @@ func shapes(ctx context.Context, c op.Call, t target, o op.Options) (shaped, err
 
 // outputs are the names of what can be asked for.
 func (m shaped) outputs() []string {
-	all := []string{outProbs, outLogits, outEmbedding, outMap, outClassAttention, outAttention}
+	all := []string{outProbs, outLogits, outAbstained, outEmbedding, outMap, outClassAttention, outAttention}
 	return slices.DeleteFunc(all, func(name string) bool {
 		switch name {
-		case outProbs, outLogits:
+		case outProbs, outLogits, outAbstained:
 			return m.Config.Classes == 0
 		case outClassAttention:
 			return !m.hasClassToken()

@@ -2,6 +2,7 @@ package oip_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -319,4 +320,38 @@ func ints(b []byte) (all []int) {
 		all = append(all, int(v))
 	}
 	return all
+}
+
+// TestAbstained: an output says why there is no label, of each picture; others
+// stay as they are.
+func TestAbstained(t *testing.T) {
+	c := start(t, nil)
+	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "images", "banana.jpg"))
+	require.NoError(t, err)
+	ask := func(parameters, outputs string) reply {
+		return c.post("/v2/models/starter/infer", []byte(fmt.Sprintf(
+			`{"parameters": {%s}, "inputs": [{"name": "IMAGE", "datatype": "BYTES", "shape": [1, 1], "data": [%q]}], "outputs": [%s]}`,
+			parameters, base64.StdEncoding.EncodeToString(data), outputs)))
+	}
+	type answer struct {
+		Outputs []struct {
+			Name, Datatype string
+			Shape          []int
+			Data           []any
+		}
+	}
+	read := func(r reply) (a answer) {
+		require.Equal(t, http.StatusOK, r.status, string(r.body))
+		require.NoError(t, json.Unmarshal(r.body, &a))
+		return a
+	}
+	sure := read(ask(``, `{"name": "abstained"}, {"name": "probs"}`))
+	require.Equal(t, []any{""}, sure.Outputs[0].Data)
+	require.Equal(t, "BYTES", sure.Outputs[0].Datatype)
+	require.Equal(t, []int{1, 1}, sure.Outputs[0].Shape)
+	unsure := read(ask(`"min_confidence": 1`, `{"name": "probs"}, {"name": "abstained"}`))
+	require.Contains(t, unsure.Outputs[1].Data[0], "is below min_confidence 1")
+	require.Equal(t, sure.Outputs[1].Data, unsure.Outputs[0].Data)
+	require.Equal(t, http.StatusBadRequest, ask(`"min_confidence": 1`, `{"name": "probs"}`).status, "a parameter that changes nothing")
+	require.Equal(t, http.StatusBadRequest, ask(``, `{"name": "abstained", "parameters": {"classification": 2}}`).status)
 }

@@ -89,6 +89,17 @@ func Common[A any](of func(*A) Asked) []Parameter[A] {
 	}})
 }
 
+// Abstaining are the parameters of an operation that may answer no label.
+func Abstaining[A any](of func(*A) *Abstain) []Parameter[A] {
+	return []Parameter[A]{
+		{Name: "min_confidence", Kind: Number, Set: func(a *A, v string) error { return Share(&of(a).MinConfidence, v) }},
+		{Name: "min_energy", Kind: Number, Set: func(a *A, v string) error {
+			of(a).MinEnergy = new(float64)
+			return Within(of(a).MinEnergy, v, -1e6, 1e6)
+		}},
+	}
+}
+
 // OptionParameters are the parameters of rows of focus's table of options, from
 // one to another; of finds the question that they change.
 func OptionParameters[A any](of func(*A) *focus.Question, first, last string) (found []Parameter[A]) {

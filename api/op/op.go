@@ -52,6 +52,14 @@ type Labels struct {
 	TopK     int         // best first; 0: all
 	MinScore float64     // those below are left out
 	Scoring  vit.Scoring // of logits; "": the model's own
+	Abstain  *Abstain    // when no label is answered; nil: never
+}
+
+// Abstain is when a model does not know. Zero values are the model's own, which
+// mostly are none.
+type Abstain struct {
+	MinConfidence float64  // least score of the best label
+	MinEnergy     *float64 // least of vit.Energy
 }
 
 // Classify asks what is in pictures.
@@ -119,6 +127,7 @@ type Classified struct {
 	Seen
 	Predictions []models.Prediction
 	Logits      []float32 // (K)
+	Abstained   string    // why nobody should believe them; "": somebody may
 }
 
 // Explained is where the model looked.

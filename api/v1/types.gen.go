@@ -71,7 +71,10 @@ type ClassifyResult struct {
 	// Image The name that was sent with the picture.
 	Image       string        `json:"image,omitempty,omitzero"`
 	Predictions *[]Prediction `json:"predictions,omitempty"`
-	Logits      []float32     `json:"logits,omitempty,omitzero"`
+
+	// Abstained Why there are no predictions: the model does not know. See min_confidence and min_energy.
+	Abstained string    `json:"abstained,omitempty,omitzero"`
+	Logits    []float32 `json:"logits,omitempty,omitzero"`
 
 	// Geometry From the model's input back to the upright photo, in the photo's pixels.
 	Geometry Geometry `json:"geometry,omitempty,omitzero"`

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/vitserve/vitserve/attention/focus"
 	"github.com/vitserve/vitserve/internal/words"
+	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/robust"
 	"github.com/vitserve/vitserve/robust/attack"
@@ -51,6 +52,7 @@ type robustFlags struct {
 	flips   string
 
 	attacks attackFlags
+	fit     string
 }
 
 func newRobust() *cobra.Command {
@@ -105,6 +107,8 @@ reports are the same bytes. docs/robustness.md says what each number means.`,
 	flags.IntVar(&f.gallery, "gallery", 3, "photos that the page of HTML shows before and after")
 	flags.StringArrayVar(&f.failIf, "fail-if", nil, `exit with code 1 if so: "mce>56", "top1@fog/3<50", "ece>0.1"; may be given several times`)
 	flags.StringVar(&f.against, "against", "", "journal (.rows) of another run of the same suites over the same photos, to compare with")
+	flags.StringVar(&f.fit, "fit-temperature", "", "fit the temperature that the model's scores are right at, and write the file that serve reads; without =FILE beside the model, "+models.TemperatureFile)
+	flags.Lookup("fit-temperature").NoOptDefVal = fitBeside
 	f.attacks.register(cmd)
 	flags.StringVar(&f.flips, "flip-reference", "", "JSON report of another model, whose flip rates and top-5 distances of sequences these are divided by")
 	return cmd
@@ -220,7 +224,11 @@ func (f *robustFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	return f.measure(cmd, target, data, o, limits)
+	temperature, err := f.temperaturePlace(target)
+	if err != nil {
+		return usageError{err}
+	}
+	return f.measure(cmd, target, data, o, limits, temperature)
 }
 
 // method is the method of the maps; "": none are made.
@@ -242,7 +250,7 @@ func remove(name string) error {
 }
 
 // measure runs, and writes the reports.
-func (f *robustFlags) measure(cmd *cobra.Command, target robust.Target, data *robustData, o robust.Options, limits []robust.Limit) error {
+func (f *robustFlags) measure(cmd *cobra.Command, target robust.Target, data *robustData, o robust.Options, limits []robust.Limit, temperature string) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	bar := newProgress(cmd.OutOrStdout(), stderr, data.total(&o)*robust.Pictures(o.Cells), "robust")
 	seen := 0
@@ -279,6 +287,9 @@ func (f *robustFlags) measure(cmd *cobra.Command, target robust.Target, data *ro
 		if err := r.CompareFlips(f.flips); err != nil {
 			return err
 		}
+	}
+	if err := writeTemperature(temperature, r); err != nil {
+		return err
 	}
 	for _, name := range f.out {
 		if err := f.write(ctx, name, target, data, o, r); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	lib "github.com/vitserve/vitserve"
+	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/patch"
 	"github.com/vitserve/vitserve/vit"
 	"gorgonia.org/tensor"
@@ -308,4 +309,33 @@ func pixelsOf(t *testing.T, name string) (v []int) {
 		}
 	}
 	return v
+}
+
+// TestFitTemperature: the file that a run writes is one that a server takes.
+func TestFitTemperature(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	for i, name := range []string{"banana.jpg", "pizza.jpg", "school_bus.png", "gray.jpg"} {
+		data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "images", name))
+		require.NoError(t, err)
+		for j := range 6 {
+			class := []string{"banana", "pizza", "school bus", "pizza"}[(i+j/5)%4] // some are wrong
+			writeFile(t, dir, filepath.Join(class, fmt.Sprintf("%d-%s", j, name)), data)
+		}
+	}
+	file := filepath.Join(out, "t.json")
+	args := []string{"robust", dir, "--suite", "contrast", "--severity", "1", "--gallery", "0", "--out", filepath.Join(out, "r.json")}
+	got := vitserve(t, append(args, "--fit-temperature="+file)...)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	k, err := models.ReadCalibration(file)
+	require.NoError(t, err)
+	require.Equal(t, 24, k.Photos)
+	require.Contains(t, string(field(t, file, "fit", "coverage")), "held_out")
+	ck, err := models.Open("starter", models.Options{})
+	require.NoError(t, err)
+	defer ck.Close()
+	require.NoError(t, ck.Calibrate(k))
+
+	got = vitserve(t, append(args, "--fit-temperature")...)
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "want --fit-temperature=FILE")
 }

@@ -153,6 +153,10 @@ func headline(r *robust.Report) (lines []string) {
 			sure = "not sure enough: its scores should be sharper"
 		}
 		lines = append(lines, fmt.Sprintf("Temperature %.3f: the model is %s. With it, cross-fitted on halves, NLL %.3f and ECE %.3f.", t.All, sure, t.NLL, t.ECE))
+		if n := len(t.Coverage); n > 1 {
+			c := t.Coverage[n-2]
+			lines = append(lines, fmt.Sprintf("Abstaining below a confidence of %.3f at that temperature promises %.0f %% of answers; held-out halves have %s %%, of which %s %% are wrong.", c.MinConfidence, c.Promised, text(&c.HeldOut, 1, true), text(c.Wrong, 1, true)))
+		}
 	}
 	return append(lines, r.Notes...)
 }
