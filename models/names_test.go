@@ -133,6 +133,57 @@ func TestSharedNames(t *testing.T) {
 	}
 }
 
+// TestSharedPacked opens the real DeiT-tiny under OpenCLIP's names, with its
+// queries, keys and values packed and a projection that changes nothing, and
+// requires the bits of transformers' ViT with the eps that CLIP has.
+func TestSharedPacked(t *testing.T) {
+	shared := os.Getenv("VITSERVE_SHARED")
+	if shared == "" {
+		t.Skip("VITSERVE_SHARED is not set: no real weights to open")
+	}
+	timm := readSafetensors(t, filepath.Join(shared, "models", "deit_tiny_patch16_224", "model.safetensors"))
+	b, err := cpu.New(backend.Options{})
+	require.NoError(t, err)
+	defer b.Close()
+	hf := renamedBy(toHuggingFace(timm), func(n string) string {
+		if strings.HasPrefix(n, "classifier.") {
+			return ""
+		}
+		return strings.TrimPrefix(n, "vit.")
+	})
+	_, want := answersOf(t, b, written(t, hf, map[string]string{
+		"config.json":              `{"model_type":"vit","architectures":["ViTModel"],"num_attention_heads":3,"layer_norm_eps":1e-5}`,
+		"preprocessor_config.json": `{"image_processor_type":"ViTImageProcessor","size":{"height":224,"width":224},"image_mean":[0.485,0.456,0.406],"image_std":[0.229,0.224,0.225]}`,
+	}), Options{})
+
+	names := strings.NewReplacer(
+		"patch_embed.proj.", "visual.conv1.", "cls_token", "visual.class_embedding", "pos_embed", "visual.positional_embedding", "blocks.", "visual.transformer.resblocks.",
+		"norm1.", "ln_1.", "norm2.", "ln_2.", "attn.qkv.weight", "attn.in_proj_weight", "attn.qkv.bias", "attn.in_proj_bias", "attn.proj.", "attn.out_proj.",
+		"mlp.fc1.", "mlp.c_fc.", "mlp.fc2.", "mlp.c_proj.",
+	)
+	packed := renamedBy(timm, func(n string) string {
+		if strings.HasPrefix(n, "head.") {
+			return ""
+		}
+		if rest, last := strings.CutPrefix(n, "norm."); last {
+			return "visual.ln_post." + rest
+		}
+		return names.Replace(n)
+	})
+	for name, shape := range map[string][]int{"visual.class_embedding": {192}, "visual.positional_embedding": {197, 192}} {
+		packed[name] = floatTensor{shape, packed[name].values}
+	}
+	same := make([]float32, 192*192)
+	for i := range 192 {
+		same[i*192+i] = 1
+	}
+	packed["visual.proj"] = floatTensor{[]int{192, 192}, same}
+	_, got := answersOf(t, b, written(t, packed, map[string]string{openCLIPFile: `{"model_cfg":{"embed_dim":192,
+		"vision_cfg":{"image_size":224,"patch_size":16,"layers":12,"width":192,"no_ln_pre":true}},
+		"preprocess_cfg":{"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}}`}), Options{})
+	require.Equal(t, want, got)
+}
+
 // TestTrunk: a tower of timm's inside OpenCLIP, with the words beside it and
 // the configuration that OpenCLIP writes, is timm's own.
 func TestTrunk(t *testing.T) {

@@ -37,6 +37,7 @@ type openCLIPConfig struct {
 			FinalLN   *bool      `json:"final_ln_after_pool"`
 			Attention *bool      `json:"attentional_pool"`
 			ActKwargs any        `json:"act_kwargs"`
+			NoPreNorm *bool      `json:"no_ln_pre"`
 			TimmName  *string    `json:"timm_model_name"`
 			TimmPool  *string    `json:"timm_pool"`
 		} `json:"vision_cfg"`
@@ -65,8 +66,12 @@ func readOpenCLIP(l *loader) error {
 	if err := l.positions("visual.positional_embedding", image, by); err != nil {
 		return err
 	}
-	l.cfg.PreNorm, l.raw.preNorm = true, l.norm("visual.ln_pre")
-	l.decide("norm before the blocks", true, "tensor visual.ln_pre.weight")
+	if l.openCLIP != nil && or(l.openCLIP.Model.Vision.NoPreNorm, false) {
+		l.decide("norm before the blocks", false, "%s: no_ln_pre", openCLIPFile)
+	} else {
+		l.cfg.PreNorm, l.raw.preNorm = true, l.norm("visual.ln_pre")
+		l.decide("norm before the blocks", true, "tensor visual.ln_pre.weight")
+	}
 
 	c, blocks := l.cfg.Dim, "visual.transformer.resblocks."
 	l.cfg.Depth = l.Depth(blocks)
