@@ -49,7 +49,8 @@ func goldenImages(t testing.TB, kind string) (focus.Subject, vit.Config) {
 // goldenKinds are the models of testdata/make_maps.py.
 var goldenKinds = []string{
 	"timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map",
-	"timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed",
+	"timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed", "timm_aimv2",
+	"timm_parallel", "timm_parallel_apart", "timm_norm_after",
 }
 
 // transformersKinds are those of it that transformers computes.

@@ -19,6 +19,9 @@ func TestNormRolloutGolden(t *testing.T) {
 	require.NoError(t, err)
 	options := []focus.Options{{}, {Discard: 0.5}, {Start: 2}} // NORM_OPTIONS of testdata/make_maps.py
 	for _, kind := range goldenKinds {
+		if kind == "timm_norm_after" {
+			continue // the norm behind a block's heads is none of the paper's
+		}
 		t.Run(kind, func(t *testing.T) {
 			x, _ := goldenImages(t, kind)
 			want, cells := npy(t, "testdata", kind+"_norms.npy"), x.Grid[0]*x.Grid[1]

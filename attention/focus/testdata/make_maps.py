@@ -37,11 +37,14 @@ import transformers
 
 GOLDEN = Path("../../../models/testdata/golden")
 # class token; distilled; not square and LayerScale; registers without class token; a norm before the blocks; a probe;
-# rotary positions; relative ones, of a table and of an MLP; norms inside; both; learned rotary positions
+# rotary positions; relative ones, of a table and of an MLP; norms inside; both; learned rotary positions; root mean
+# squares without a class token; attention and MLP side by side, their projections joined and apart; norms behind
 KINDS = [
     "timm_vit", "timm_deit_distilled", "timm_deit3", "timm_reg_gap", "timm_pre_norm", "timm_map",
-    "timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed",
+    "timm_dinov3", "timm_beit", "timm_relpos", "timm_beit3", "timm_eva02", "timm_rope_mixed", "timm_aimv2",
+    "timm_parallel", "timm_parallel_apart", "timm_norm_after",
 ]
+NORMED_AFTER = ["timm_norm_after"]  # whose heads' shares a norm behind them changes: no norm_rollout
 LOOKS_OF = KINDS[5:]
 TARGETS = [(0, None), (2, None), (3, 1)]  # a class, and the class that is subtracted
 METHODS = ["relevance", "gradrollout", "gradrollout 0.5", "vit-explain", "gradcam", "gradcam 1", "legrad", "legrad 2", "inputgradient", "integrated"]
@@ -56,7 +59,7 @@ def load(kind):
     state = safetensors.torch.load_file(folder / "model.safetensors")
     model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
     for b in model.blocks:
-        b.attn.fused_attn = False
+        getattr(b, "attn", b).fused_attn = False  # a parallel block attends itself
     if getattr(model, "attn_pool", None) is None:
         model.attn_pool = None
     else:
@@ -85,8 +88,11 @@ class Run:
         self.attn, self.normed, self.tokens = [], [], []
         hooks = []
         for b in model.blocks:
-            hooks.append(b.attn.attn_drop.register_forward_pre_hook(lambda m, a: self.attn.append(a[0])))
-            hooks.append(b.norm1.register_forward_hook(lambda m, a, o: self.normed.append(o)))
+            hooks.append(getattr(b, "attn", b).attn_drop.register_forward_pre_hook(lambda m, a: self.attn.append(a[0])))
+            if type(b).__name__ == "ResPostBlock":  # attention is given the tokens themselves
+                hooks.append(b.register_forward_pre_hook(lambda m, a: self.normed.append(a[0])))
+            else:
+                hooks.append(getattr(b, "norm1", getattr(b, "in_norm", None)).register_forward_hook(lambda m, a, o: self.normed.append(o)))
             hooks.append(b.register_forward_hook(lambda m, a, o: self.tokens.append(o)))
         if model.attn_pool is None:
             self.probe = None
@@ -160,6 +166,9 @@ def looks(run):
 
 
 def values_of(attn, x):
+    if hasattr(attn, "in_proj"):  # a parallel block: hidden, queries, keys, values
+        bias = None if attn.in_proj.bias is None else attn.in_proj.bias[-x.shape[-1] :]
+        return torch.nn.functional.linear(x, attn.in_proj.weight[-x.shape[-1] :], bias)
     if attn.qkv is None:
         return attn.v_proj(x)
     bias = getattr(attn, "v_bias", None)
@@ -173,12 +182,17 @@ def norm_rollout(run, discard, start):
     result = torch.eye(n)
     for block, a, normed in list(zip(run.model.blocks, run.attn, run.normed))[start - 1 :]:
         heads = a.shape[1]
-        values = values_of(block.attn, normed[0]).unflatten(-1, (heads, -1))  # (N, H, D)
-        project = block.attn.proj.weight
-        gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
+        values = values_of(getattr(block, "attn", block), normed[0]).unflatten(-1, (heads, -1))  # (N, H, D)
+        if hasattr(block, "attn"):
+            project = block.attn.proj.weight
+        elif hasattr(block, "attn_out_proj"):
+            project = block.attn_out_proj.weight
+        else:
+            project = block.out_proj.weight[:, : normed.shape[-1]]
+        gamma = getattr(getattr(block, "ls1", getattr(block, "ls", None)), "gamma", getattr(block, "gamma_1", None))
         if gamma is not None:
             project = project * gamma[:, None]  # what reaches the residual stream
-        if isinstance(getattr(block.attn, "norm", None), torch.nn.LayerNorm):
+        if isinstance(getattr(getattr(block, "attn", None), "norm", None), torch.nn.LayerNorm):
             # of what a norm makes of the heads, but for the deviation of what they are together
             project = project * block.attn.norm.weight
             project = project - project.mean(1, keepdim=True)
@@ -302,8 +316,10 @@ for kind in filter(asked.__contains__, KINDS):
     assert stacked.isfinite().all()
     np.save(f"{kind}_maps.npy", stacked.detach().numpy())
     runs = [Run(model, mean, std, x[None]) for x in pixels]
+    if kind in LOOKS_OF:
+        np.save(f"{kind}_looks.npy", torch.stack([torch.stack(by) for by in zip(*map(looks, runs))]).detach().numpy())
+    if kind in NORMED_AFTER:
+        continue
     norms = torch.stack([torch.stack([norm_rollout(run, *o) for run in runs]) for o in NORM_OPTIONS])
     assert norms.isfinite().all()
     np.save(f"{kind}_norms.npy", norms.detach().numpy())
-    if kind in LOOKS_OF:
-        np.save(f"{kind}_looks.npy", torch.stack([torch.stack(by) for by in zip(*map(looks, runs))]).detach().numpy())
