@@ -136,17 +136,17 @@ def table(lines):
     return "\n".join(line.rstrip() for line in out)
 
 
-def write(path, text):
-    """Puts a table between the two marks of a document."""
-    begin, end = "<!-- census: begin -->", "<!-- census: end -->"
+def write(path, text, mark="census"):
+    """Puts text between the two marks of a document."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     before, rest = path.read_text().split(begin)
     _, after = rest.split(end)
-    path.write_text(f"{before}{begin}\n```\n{text}\n```\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("command", choices=["run", "list", "table", "sensitivity"])
+    p.add_argument("command", choices=["run", "list", "table", "families", "precision", "sensitivity"])
     p.add_argument("--vitserve", type=pathlib.Path, default="./vitserve", help="the program that is held to the libraries")
     p.add_argument("--base", type=pathlib.Path, help="another build, which must answer the same to the bit")
     p.add_argument("--source", dest="sources", action="append", choices=SOURCES, help="one or more; default all")
@@ -163,7 +163,15 @@ def main():
         lines = [r for r in recorded(o.out).values() if r["source"] in o.sources]
         print(table(lines))
         if o.write:
-            write(o.write, table(lines))
+            write(o.write, f"```\n{table(lines)}\n```")
+        return
+    if o.command == "families":
+        import families
+
+        text = families.table()
+        print(text)
+        if o.write:
+            write(o.write, text, "families")
         return
     import torch
 
@@ -173,6 +181,14 @@ def main():
         for s in o.sources:
             for family, name in source(s).cases():
                 print(s, family, name)
+    elif o.command == "precision":
+        import precision
+
+        o.vitserve = o.vitserve.resolve()
+        shown = drawn.make(o.work)
+        text = precision.main(o, shown, drawn.opened(shown))
+        if o.write:
+            write(o.write, text, "precision")
     elif o.command == "sensitivity":
         import sensitivity
 
