@@ -95,6 +95,9 @@ func (f *attackFlags) prepare(cmd *cobra.Command, t robust.Target, o *robust.Opt
 		o.Notes = append(o.Notes, note)
 	}
 	if f.pictures != "" {
+		if err := os.MkdirAll(f.pictures, 0o755); err != nil {
+			return fmt.Errorf("--pictures: cannot make the folder: %w", err)
+		}
 		o.Adversary = f.write
 	}
 	return nil

@@ -170,7 +170,7 @@ func (f *scoreFlags) run(cmd *cobra.Command, args []string) error {
 		j.Metrics = score.NewMetrics()
 		stop, err := serveMetrics(f.metrics, j.Metrics.Handler())
 		if err != nil {
-			return fmt.Errorf("--metrics-addr: %w", err)
+			return fmt.Errorf("--metrics-addr %s, want host:port of this machine: %w", f.metrics, err)
 		}
 		defer stop()
 	}
