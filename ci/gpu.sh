@@ -39,6 +39,17 @@ for on in cuda opencl; do
 done
 unset VITSERVE_CUDA VITSERVE_OPENCL
 
+# The oracle has one thread: three at a time are faster.
 export VITSERVE_GPU_TESTS=required
-go test -count=1 ./backend/gpu/...
-go test -count=1 -run 'GPU|DeviceMemory|LostDevice' ./vit ./models ./api ./internal/cli
+part() { go test -count=1 -timeout 40m "$@" >"$here/$(echo "$*" | tr -c 'A-Za-z\n' _)" 2>&1; }
+part -run 'TestCUDA/forward' ./backend/gpu &
+forward=$!
+part -run 'TestCUDA/reverse|TestFaults' ./backend/gpu &
+reverse=$!
+failed=0
+part -skip 'TestCUDA|TestFaults' ./backend/gpu/... || failed=1
+part -run 'GPU|DeviceMemory|LostDevice' ./vit ./models ./api ./internal/cli || failed=1
+wait "$forward" || failed=1
+wait "$reverse" || failed=1
+cat "$here"/_*
+exit "$failed"
