@@ -11,7 +11,7 @@ help: ## this list
 build: ## the program, static, stripped and with its version and commit, as OUT (./vitserve)
 	@bash ci/build.sh '$(OUT)'
 
-release: ## static programs for Linux, macOS and Windows on amd64 and arm64, with checksums, in dist/
+release: ## programs for Linux, macOS and Windows on amd64 and arm64, with checksums, in dist/
 	@bash ci/release.sh
 
 image: ## images of containers for Linux on amd64 and arm64, as tars and an OCI layout, in dist/image/
