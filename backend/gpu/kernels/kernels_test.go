@@ -30,6 +30,8 @@ func arguments(name string) (mems, bytes int) {
 		return 3, int(unsafe.Sizeof(Turn{}))
 	case "peak":
 		return 1, int(unsafe.Sizeof(Peak{}))
+	case "words":
+		return 2, int(unsafe.Sizeof(Words{}))
 	case "attention", "attention_probs", "attention_stats":
 		return 8, int(unsafe.Sizeof(Heads{}))
 	case "attention_grad_q":

@@ -74,11 +74,14 @@ type Turn struct {
 // Peak are the parameters of peak.
 type Peak struct{ Turns, _ int32 }
 
+// Words are the parameters of words.
+type Words struct{ N, _ int32 }
+
 // Names are the kernels, each with the widths that it is made for.
 func Names() []string {
 	names := []string{
 		"linear_64", "linear_128", "patch_embed_64", "linear_grad_64", "patch_embed_grad_64",
-		"layernorm", "layernorm_grad", "copy_rows", "gather_grad", "pool", "pool_grad", "relative_bias", "turn_grad", "peak",
+		"layernorm", "layernorm_grad", "copy_rows", "gather_grad", "pool", "pool_grad", "relative_bias", "turn_grad", "peak", "words",
 	}
 	for _, wide := range []string{"_64", "_128"} {
 		for _, name := range []string{"attention", "attention_probs", "attention_stats", "attention_grad_q", "attention_grad_kv", "attention_captures"} {

@@ -174,3 +174,31 @@ KERNEL(peak, 256)(GLOBAL float *y, peak_params p) {
   UNROLL for (int i = 0; i < 8; i++) sum += acc[i];
   y[THREAD] = sum;
 }
+
+typedef struct { int n, pad; } words_params;
+
+// words: what each word of the dialect gives for n triples (a, b, c), a row of
+// y for each, so that a device can be held to what the words mean.
+KERNEL(words, 256)(GLOBAL float *y, GLOBAL const float *x, words_params p) {
+  LOCAL_ARRAY(float, s, 256);
+  int t = THREAD, i = GROUP(0) * 256 + t, at = i < p.n ? i : 0;
+  float a = x[at], b = x[p.n + at], c = x[2 * p.n + at];
+  float sum = row_sum(a, s); // of the 32 threads
+  BARRIER();
+  s[t] = a;
+  BARRIER();
+  float other = s[255 - t]; // over a barrier, from another warp
+  if (i >= p.n) return;
+  int n = p.n;
+  y[i] = FMA(a, b, c);
+  y[n + i] = a * b + c; // rounded twice
+  y[2 * n + i] = SQRT(a < 0 ? -a : a);
+  y[3 * n + i] = MAXF(a, b);
+  y[4 * n + i] = a / b;
+  y[5 * n + i] = AS_FLOAT(AS_INT(a) ^ AS_INT(b));
+  y[6 * n + i] = (float)(int)a;
+  y[7 * n + i] = sum;
+  y[8 * n + i] = other;
+  y[9 * n + i] = expn(a < 0 ? a : -a);
+  y[10 * n + i] = (float)(i + GROUPS);
+}

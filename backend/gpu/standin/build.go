@@ -16,15 +16,23 @@ import (
 	"testing"
 )
 
-// Required names the variable that makes a missing tool a failure; without it
-// a test that needs one is skipped.
+// Required names the variable that says what tests need: "required" makes a
+// missing tool a failure, without it a test that needs one is skipped;
+// "installed" does so, too, and takes the driver that VITSERVE_CUDA names or
+// the machine has in place of the stand-in, as on a machine with a GPU.
 const Required = "VITSERVE_GPU_TESTS"
+
+// installed reports whether tests take the driver of the machine.
+func installed() bool { return os.Getenv(Required) == "installed" }
+
+// required reports whether what is missing fails.
+func required() bool { return installed() || os.Getenv(Required) == "required" }
 
 // missing skips or fails.
 func missing(t testing.TB, what string) {
 	t.Helper()
-	if os.Getenv(Required) == "required" {
-		t.Fatalf("%s, and %s=required", what, Required)
+	if required() {
+		t.Fatalf("%s, and %s=%s", what, Required, os.Getenv(Required))
 	}
 	t.Skipf("%s", what)
 }
@@ -33,7 +41,7 @@ func missing(t testing.TB, what string) {
 // required, as they are where the GPU's own stage runs.
 func Whole(t testing.TB) {
 	t.Helper()
-	if os.Getenv(Required) != "required" {
+	if !required() {
 		t.Skipf("a minute of emulation: %s=required runs it", Required)
 	}
 }
@@ -52,6 +60,9 @@ func folder(t testing.TB) string {
 // makes it the driver of the test.
 func CUDA(t testing.TB) {
 	t.Helper()
+	if installed() {
+		return
+	}
 	here := folder(t)
 	t.Setenv("VITSERVE_CUDA", build(t, "libcuda.so.1", filepath.Join(here, "standin.cpp"), here, filepath.Join(here, "..", "..", "kernels")))
 }
@@ -60,6 +71,9 @@ func CUDA(t testing.TB) {
 // between that fail on demand.
 func OpenCL(t testing.TB) {
 	t.Helper()
+	if installed() {
+		return
+	}
 	if found, _ := filepath.Glob("/etc/OpenCL/vendors/*.icd"); len(found) == 0 && os.Getenv("OCL_ICD_VENDORS") == "" {
 		missing(t, "no OpenCL driver: /etc/OpenCL/vendors has no file (Debian: pocl-opencl-icd, ocl-icd-libopencl1)")
 	}

@@ -1,7 +1,9 @@
 // A stand-in for NVIDIA's libcuda.so.1: the driver's functions that vitserve
 // calls, and its kernels compiled for the host. Tests open it in the driver's
 // place; nothing of it is in the program. Work that is put into a stream is
-// done when somebody waits for it, as late as a driver may do it.
+// done when somebody waits for it, as late as a driver may do it. Device memory
+// is not a number until it is written, and behind each piece of it is a page
+// that nobody may touch.
 //
 //   STANDIN_ORDER=reverse       threads and groups run from the last to the first
 //   STANDIN_MEMORY=bytes        how much memory the device has
@@ -10,7 +12,7 @@
 //   STANDIN_FAIL=name:n:code    the n-th call of a function fails
 //   STANDIN_LOG=file            a line for each call that failed so, and for what is left at the end
 #include "standin.h"
-#include <algorithm>
+#include "fibers.h"
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -24,98 +26,7 @@
 #include <utility>
 #include <vector>
 
-#ifndef __x86_64__
-#error the switch of fibers is written for x86-64
-#endif
-// switch_to(&from, to): callee-saved registers go on the stack of the one and
-// come from that of the other.
-extern "C" void standin_switch(void **from, void *to);
-asm(".text\n.globl standin_switch\n.hidden standin_switch\nstandin_switch:\n"
-    "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
-    "mov %rsp,(%rdi)\nmov %rsi,%rsp\n"
-    "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n");
-
 namespace standin {
-thread_local group g;
-static thread_local void *scheduler;
-
-void die(const char *what, const char *where) {
-  fprintf(stderr, "standin: %s, thread %d of group (%d, %d, %d), %s\n", what, g.now ? g.now->index : -1, g.id[0], g.id[1], g.id[2], where);
-  abort();
-}
-
-void yield(int state, const char *where) {
-  g.now->state = state, g.now->where = where;
-  standin_switch(&g.now->sp, scheduler);
-}
-
-using body = void (*)(void **args);
-static thread_local body entry;
-static thread_local void **entry_args;
-
-static void start() {
-  entry(entry_args);
-  yield(DONE, "its end");
-  abort();
-}
-
-enum { STACK = 32 << 10, MOST = 256 };
-
-// run runs one group of n threads.
-static void run(body f, void **args, int n, bool reverse) {
-  static thread_local struct room {
-    char *stacks = (char *)mmap(nullptr, (size_t)STACK * MOST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    char *memory = (char *)aligned_alloc(1024, LOCAL_BYTES);
-    fiber *fibers = new fiber[MOST];
-    ~room() { munmap(stacks, (size_t)STACK * MOST), free(memory), delete[] fibers; }
-  } r;
-  fiber *fibers = r.fibers;
-  memset(r.memory, 0xff, LOCAL_BYTES); // not a number
-  g.local = r.memory, entry = f, entry_args = args;
-  for (int i = 0; i < n; i++) {
-    void **top = (void **)(r.stacks + (size_t)STACK * (i + 1)) - 2;
-    top[0] = (void *)start;
-    fibers[i] = {top - 6, i, READY, "", 0, 0};
-  }
-  auto resume = [&](int i) {
-    g.now = &fibers[i];
-    standin_switch(&scheduler, fibers[i].sp);
-  };
-  auto fail = [&](int i, const char *what) { g.now = &fibers[i], die(what, fibers[i].where); };
-  int warps = (n + 31) / 32;
-  // step runs the lanes of a warp until each waits for somebody outside of it.
-  auto step = [&](int w) {
-    int lo = w * 32, hi = std::min(lo + 32, n);
-    for (;;) {
-      for (int j = lo; j < hi; j++) {
-        int i = reverse ? hi - 1 - (j - lo) : j;
-        if (fibers[i].state == READY) resume(i);
-      }
-      int together = 0, one = -1;
-      for (int i = lo; i < hi; i++)
-        if (fibers[i].state == IN_WARP) together++, one = one < 0 ? i : one;
-      if (!together) return;
-      for (int i = lo; i < hi; i++) {
-        if (fibers[i].state != IN_WARP || fibers[i].where != fibers[one].where) fail(i, "a warp parts: not all lanes come to an operation of the warp");
-        fibers[i].state = READY;
-      }
-    }
-  };
-  for (;;) {
-    for (int k = 0; k < warps; k++) step(reverse ? warps - 1 - k : k);
-    int there = 0, done = 0, one = -1;
-    for (int i = 0; i < n; i++) {
-      if (fibers[i].state == AT_BARRIER) there++, one = one < 0 ? i : one;
-      if (fibers[i].state == DONE) done++;
-    }
-    if (done == n) return;
-    for (int i = 0; i < n; i++) {
-      if (fibers[i].state != AT_BARRIER || fibers[i].where != fibers[one].where) fail(i, "a barrier that not all threads come to");
-      fibers[i].state = READY;
-    }
-  }
-}
-
 struct kernel { body f; int threads; std::vector<size_t> sizes; };
 static std::map<std::string, kernel> &kernels() {
   static std::map<std::string, kernel> k;
@@ -136,6 +47,8 @@ static size_t used;
 static std::set<void *> modules;
 static int contexts;
 static bool lost;
+static std::atomic<long> epoch{1};   // of contexts: the last that goes ends it
+static thread_local long current;    // the epoch of this thread's context
 
 struct stream { std::vector<std::function<int()>> work; };
 static std::set<stream *> streams;
@@ -175,6 +88,24 @@ static int failing(const char *name) {
   if (lost) return 700
 // What gives something back does it, whatever it answers.
 #define GIVES_BACK() int e = failing(__func__); std::lock_guard<std::mutex> l(lock); if (!e && lost) e = 700
+// Most functions work in the context that the thread has made its own.
+#define IN_CONTEXT() if (current != epoch) return 201
+
+// A piece of device memory ends where a page begins that nobody may touch, to
+// 16 bytes, and another lies before it.
+enum { PAGE = 4096 };
+static size_t pages(size_t n) { return (n + PAGE - 1) / PAGE * PAGE; }
+
+static char *guarded(size_t n) {
+  char *m = (char *)mmap(nullptr, pages(n) + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (m == MAP_FAILED) return nullptr;
+  mprotect(m, PAGE, PROT_NONE), mprotect(m + PAGE + pages(n), PAGE, PROT_NONE);
+  m += PAGE + (pages(n) - n) / 16 * 16;
+  memset(m, 0xff, n);
+  return m;
+}
+
+static void unguard(char *m, size_t n) { munmap((char *)((uintptr_t)m / PAGE * PAGE) - PAGE, pages(n) + 2 * PAGE); }
 
 // inside returns whether n bytes at p are in one block of device memory.
 static bool inside(const char *p, size_t n) {
@@ -249,7 +180,7 @@ int cuDevicePrimaryCtxRetain(void **c, int) {
 int cuDevicePrimaryCtxRelease_v2(int) {
   GIVES_BACK();
   if (--contexts) return e;
-  lost = false; // a new context is a new beginning
+  lost = false, epoch++; // a new context is a new beginning
   long left = used + blocks.size() + pinned.size() + streams.size() + modules.size();
   if (left) {
     say("left", "memory", used), say("left", "blocks", blocks.size()), say("left", "pinned", pinned.size());
@@ -260,10 +191,17 @@ int cuDevicePrimaryCtxRelease_v2(int) {
   }
   return e;
 }
-int cuCtxSetCurrent(void *c) { MAY_FAIL(); return c && !contexts ? 201 : 0; }
-int cuCtxGetStreamPriorityRange(int *least, int *greatest) { MAY_FAIL(); *least = 0, *greatest = -5; return 0; }
-int cuStreamCreateWithPriority(void **s, unsigned, int) {
+int cuCtxSetCurrent(void *c) {
   MAY_FAIL();
+  if (c && !contexts) return 201;
+  current = c ? epoch.load() : 0;
+  return 0;
+}
+int cuCtxGetStreamPriorityRange(int *least, int *greatest) { MAY_FAIL(); IN_CONTEXT(); *least = 0, *greatest = -5; return 0; }
+int cuStreamCreateWithPriority(void **s, unsigned, int priority) {
+  MAY_FAIL();
+  IN_CONTEXT();
+  if (priority < -5 || priority > 0) return 1;
   std::lock_guard<std::mutex> l(lock);
   *s = *streams.insert(new stream).first;
   return 0;
@@ -271,6 +209,10 @@ int cuStreamCreateWithPriority(void **s, unsigned, int) {
 int cuStreamDestroy_v2(void *s) {
   GIVES_BACK();
   if (!streams.erase((stream *)s)) return 400;
+  if (!((stream *)s)->work.empty()) {
+    fprintf(stderr, "standin: a stream goes with work that nobody has waited for\n");
+    abort();
+  }
   delete (stream *)s;
   return e;
 }
@@ -282,12 +224,14 @@ int cuStreamSynchronize(void *s) {
     work.swap(((stream *)s)->work);
   }
   MAY_FAIL();
+  IN_CONTEXT();
   for (auto &f : work)
     if (int e = f()) return e;
   return 0;
 }
 int cuMemGetInfo_v2(size_t *unused, size_t *total) {
   MAY_FAIL();
+  IN_CONTEXT();
   std::lock_guard<std::mutex> l(lock);
   const char *most = getenv("STANDIN_MEMORY");
   *total = most ? strtoull(most, nullptr, 10) : 8ull << 30;
@@ -296,13 +240,13 @@ int cuMemGetInfo_v2(size_t *unused, size_t *total) {
 }
 int cuMemAlloc_v2(unsigned long long *p, size_t n) {
   MAY_FAIL();
+  IN_CONTEXT();
   std::lock_guard<std::mutex> l(lock);
   const char *most = getenv("STANDIN_MEMORY");
   size_t total = most ? strtoull(most, nullptr, 10) : 8ull << 30;
   if (used > total || n > total - used) return 2;
-  char *m = (char *)aligned_alloc(256, (n + 255) / 256 * 256);
+  char *m = guarded(n);
   if (!m) return 2;
-  memset(m, 0xff, n);
   blocks[m] = n, used += n;
   *p = (unsigned long long)m;
   return 0;
@@ -312,12 +256,13 @@ int cuMemFree_v2(unsigned long long p) {
   auto it = blocks.find((char *)p);
   if (it == blocks.end()) return 1;
   used -= it->second;
-  free(it->first);
+  unguard(it->first, it->second);
   blocks.erase(it);
   return e;
 }
 int cuMemHostAlloc(void **p, size_t n, unsigned) {
   MAY_FAIL();
+  IN_CONTEXT();
   std::lock_guard<std::mutex> l(lock);
   *p = malloc(n);
   memset(*p, 0xff, n);
@@ -332,6 +277,7 @@ int cuMemFreeHost(void *p) {
 }
 int cuMemcpyHtoDAsync_v2(unsigned long long d, const void *s, size_t n, void *q) {
   MAY_FAIL();
+  IN_CONTEXT();
   return later(q, [=] {
     if (!inside((char *)d, n)) return 700;
     memcpy((void *)d, s, n);
@@ -340,6 +286,7 @@ int cuMemcpyHtoDAsync_v2(unsigned long long d, const void *s, size_t n, void *q)
 }
 int cuMemcpyDtoHAsync_v2(void *d, unsigned long long s, size_t n, void *q) {
   MAY_FAIL();
+  IN_CONTEXT();
   return later(q, [=] {
     if (!inside((char *)s, n)) return 700;
     memcpy(d, (void *)s, n);
@@ -348,6 +295,7 @@ int cuMemcpyDtoHAsync_v2(void *d, unsigned long long s, size_t n, void *q) {
 }
 int cuModuleLoadDataEx(void **m, const void *image, unsigned, int *, void **) {
   MAY_FAIL();
+  IN_CONTEXT();
   if (!strstr((const char *)image, ".version")) return 218;
   std::lock_guard<std::mutex> l(lock);
   modules.insert(*m = malloc(1));
@@ -368,6 +316,7 @@ int cuModuleGetFunction(void **f, void *, const char *name) {
 }
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, void *q, void **args, void **) {
   MAY_FAIL();
+  IN_CONTEXT();
   kernel *k = (kernel *)f;
   if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535 || by != 1 || bz != 1 || (int)bx != k->threads) return 1;
   std::vector<char> values;
@@ -390,6 +339,6 @@ namespace vit {
   ADD(attention_##n), ADD(attention_probs_##n), ADD(attention_stats_##n), ADD(attention_grad_q_##n), ADD(attention_grad_kv_##n), ADD(attention_captures_##n)
 __attribute__((constructor)) static void add() {
   ADD(linear_64), ADD(linear_128), ADD(patch_embed_64), ADD(linear_grad_64), ADD(patch_embed_grad_64);
-  ADD(layernorm), ADD(layernorm_grad), ADD(copy_rows), ADD(gather_grad), ADD(pool), ADD(pool_grad), ADD(relative_bias), ADD(turn_grad), ADD(peak);
+  ADD(layernorm), ADD(layernorm_grad), ADD(copy_rows), ADD(gather_grad), ADD(pool), ADD(pool_grad), ADD(relative_bias), ADD(turn_grad), ADD(peak), ADD(words);
   ADD_WIDE(64), ADD_WIDE(128);
 }
