@@ -57,7 +57,7 @@ MUTANTS = [
     ("stream.go", "\tfor _, m := range s.unset {\n\t\tp.zero(m)\n\t}\n", "", "order: memory is read before it is zero", "Stream"),
     ("program.go", "if m.in != p {", "if m.in == nil {", "order: a temp keeps the place of an earlier Sync", "TestTempPlaces"),
     # Numbers.
-    (ROWS, "/ p.c - rest * rest;", "/ p.c;", "numbers: the variance about an estimate", "LayerNorm/(2×5×50|3×17×192|constant_row)"),
+    (ROWS, "rest = p.rms ? 0 : row_sum(rest, s) / p.c;", "rest = 0;", "numbers: a mean of thirty in one number", "LayerNorm/mean_of_thirty"),
     (FUNCTIONS, "x < 0 ? tail : 1.0f - tail", "x < 0 ? 1.0f - tail : tail", "numbers: the slope of GELU on the other side", "Gradients/MLPGrad/2×17.*"),
     # Waits.
     (CUDA, "cuStreamSynchronize(q->stream));", "0);", "wait: nobody waits for the stream", f"{LINEAR} TestShortLife"),
@@ -73,6 +73,6 @@ MUTANTS = [
     ("gpu.go", "At: uint64(4 * at), Size: uint64(4 * n)", "Size: uint64(4 * n)", "index: large weights lie over each other", "TestPieces"),
     ("staging.go", "\tg.used += bytes\n", "", "memory: what comes from the host lies over each other", "Stream TestShortLife"),
     ("program.go", "\tp.scratch += (n + line - 1) / line * line\n", "", "memory: temps and lists lie over each other", "MLP/2×17×50×33 Temps"),
-    ("stream.go", "} else if 4*p.scratch > s.room.Bytes {", "} else if p.scratch > s.room.Bytes {", "memory: too little room for temps", "MLP/2×17×50×33 TestShortLife"),
-    ("stream.go", "if m.floats > most/n {", "if false {", "memory: absurd sizes come to the driver", "TestAbsurd"),
+    ("stream.go", "} else if 4*p.scratch > s.room.Bytes {", "} else if p.scratch > s.room.Bytes {", "memory: too little room for temps", "TestTempPlaces"),
+    ("stream.go", "if m.floats > most/n {", "if most < 0 {", "memory: absurd sizes come to the driver", "TestAbsurd"),
 ]

@@ -2,7 +2,7 @@
 """Plants faults in the GPU's kernels and driver, one at a time: the tests must notice each.
 
     python3 scripts/gpu/mutate.py              all of mutants.py; prints a table, fails if one goes unnoticed
-    python3 scripts/gpu/mutate.py --only WORD  those whose reason or file has the word
+    python3 scripts/gpu/mutate.py --only WORD  those whose file or reason matches, a regular expression
     python3 scripts/gpu/mutate.py --list       the table without answers
 
 Each runs on the stand-in for NVIDIA's driver with threads and groups from the first to the last, and from the last to the
@@ -107,7 +107,7 @@ def main():
     p.add_argument("--list", action="store_true")
     p.add_argument("--jobs", type=int, default=2)
     args = p.parse_args()
-    chosen = [i for i, (file, _, _, why, _) in enumerate(MUTANTS) if args.only in why or args.only in file]
+    chosen = [i for i, (file, _, _, why, _) in enumerate(MUTANTS) if re.search(args.only, f"{file} {why}")]
     for i in chosen:
         exchange(*MUTANTS[i][:3])
         tests = MUTANTS[i][4]
