@@ -41,6 +41,8 @@ var notRun = []struct{ document, begins, why string }{
 	{"docs/robustness.md", "vitserve robust val/ --suite square ", byTime},
 	{"docs/robustness.md", "python scripts/robust/compare.py ", byTime},
 	{"docs/robustness.md", "python scripts/robust/whole.py ", byTime},
+	{"docs/robustness.md", "vitserve robust val/ --suite apgd-ce,apgd-t,square", byTime},
+	{"docs/robustness.md", "vitserve robust val/ --suite square", "TestSquareTargets does it, with fewer queries"},
 	{"docs/robustness.md", "vitserve robust val/ --model ./deit_tiny_patch16_224 --suite contrast --severity 1", "TestFitTemperature does it, with photos enough"},
 	{"docs/interop.md", "grpcurl ", byProgram},
 	{"docs/interop.md", "perf_analyzer ", byProgram},
