@@ -88,6 +88,9 @@ func documents(t *testing.T) map[string]string {
 // block is a piece of a document that is no prose.
 type block struct{ language, text string }
 
+// item begins an entry of a list.
+var item = regexp.MustCompile(`^\s*(?:[-*+]|\d+[.)]) `)
+
 // blocksOf are those between fences, and lines that stand four columns in
 // outside of lists.
 func blocksOf(text string) (all []block) {
@@ -106,7 +109,7 @@ func blocksOf(text string) (all []block) {
 		case strings.HasPrefix(line, "    ") && !list:
 			all = append(all, block{"indented", line[4:]})
 		case strings.TrimSpace(line) != "":
-			list = strings.HasPrefix(strings.TrimSpace(line), "- ") || list && strings.HasPrefix(line, "  ")
+			list = item.MatchString(line) || list && strings.HasPrefix(line, "  ")
 		}
 	}
 	return all
