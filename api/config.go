@@ -81,6 +81,9 @@ type Config struct {
 	TrustedProxies []string `json:"trusted_proxies" yaml:"trusted_proxies"`
 	ImageHosts     []string `json:"image_hosts" yaml:"image_hosts"` // hosts that images may be fetched from; none: no fetching
 
+	TraceEndpoint string  `json:"trace_endpoint" yaml:"trace_endpoint"` // collector of OTLP over HTTP that spans are sent to; "": none
+	TraceShare    float64 `json:"trace_share" yaml:"trace_share"`       // of requests without a traceparent, which has a say of its own
+
 	// Fetch brings a model into the hub's cache if it is an ORG/NAME that is
 	// not there; of any other path it does nothing. nil: nothing is fetched.
 	Fetch func(ctx context.Context, path string) error `json:"-" yaml:"-"`
@@ -173,6 +176,7 @@ func DefaultConfig() Config {
 		WriteTimeout:      Duration(75 * time.Second),
 		IdleTimeout:       Duration(2 * time.Minute),
 		ShutdownTimeout:   Duration(45 * time.Second),
+		TraceShare:        1,
 		StallTimeout:      Duration(10 * time.Second),
 
 		GRPCReflection: true,
@@ -308,6 +312,12 @@ func (c Config) Validate() error {
 		if h == "" || strings.ContainsAny(h, "/:*@") {
 			bad("image_hosts: %q, want a host name", h)
 		}
+	}
+	if u, err := url.Parse(c.TraceEndpoint); c.TraceEndpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		bad("trace_endpoint: %q, want http://HOST:PORT of a collector", c.TraceEndpoint)
+	}
+	if !(c.TraceShare >= 0 && c.TraceShare <= 1) {
+		bad("trace_share: %v, want 0 to 1", c.TraceShare)
 	}
 	return errors.Join(errs...)
 }

@@ -89,6 +89,8 @@ var explained = []struct{ name, what, example string }{
 	{"trusted_proxies", "addresses or networks whose X-Forwarded-For says who the client is", "[10.0.0.0/8]"},
 	{"drift_metrics", "whether `/metrics` has histograms of confidence and counts of predicted classes, by model", "true"},
 	{"image_hosts", "hosts that pictures may be fetched from by `url`; none: no fetching", "[images.example.org]"},
+	{"trace_endpoint", "collector that spans of requests are sent to, as OTLP over HTTP (`/v1/traces`); empty: none", "http://127.0.0.1:4318"},
+	{"trace_share", "share of requests without a `traceparent` that is sent; one with it says so itself", "0.01"},
 }
 
 // Settings returns the reference, in the order in which people read it.

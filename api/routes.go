@@ -86,7 +86,7 @@ func (s *Server) routes() *echo.Echo {
 	e.HTTPErrorHandler = s.fail
 	e.IPExtractor = addressOf(s.cfg)
 	e.Pre(withoutSlash)
-	e.Use(s.identify, s.observe, s.recover, s.cors(), s.guard, s.authorize)
+	e.Use(s.identify, s.traced, s.observe, s.recover, s.cors(), s.guard, s.authorize)
 	for _, at := range endpoints {
 		s.ways.set(at.method, at.path, way{open: at.open, probe: at.probe})
 		add(e, at.method, at.path, s.behindPage(at.method, at.path, func(c echo.Context) error { return at.handle(s, c) }))

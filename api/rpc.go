@@ -60,7 +60,7 @@ func (s *Server) rpcRoutes() http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = s.fail
 	e.IPExtractor = addressOf(s.cfg)
-	e.Use(s.identify, s.observe, s.recover, s.guard, s.authorize)
+	e.Use(s.identify, s.traced, s.observe, s.recover, s.guard, s.authorize)
 	for name, service := range s.grpc.GetServiceInfo() {
 		for _, m := range service.Methods {
 			path := "/" + name + "/" + m.Name

@@ -94,12 +94,14 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener) error {
 	}
 	s.draining.Store(true)
 	s.log.Info("draining", "delay", s.cfg.DrainDelay.std().String(), "timeout", s.cfg.ShutdownTimeout.std().String())
-	// Load balancers see /readyz fail, and clients that their connections
-	// are not kept, while requests are still answered.
+	// Load balancers see /readyz fail, and clients by Connection: close (see
+	// identify) that their connections are not kept, while requests are still
+	// answered. Connections without a request are closed after that: a
+	// balancer that has not looked yet may just be sending one.
+	time.Sleep(s.cfg.DrainDelay.std())
 	for _, d := range doors.all {
 		d.SetKeepAlivesEnabled(false)
 	}
-	time.Sleep(s.cfg.DrainDelay.std())
 	close(s.ending)
 	return s.within(s.cfg.ShutdownTimeout.std(), func() error {
 		return errors.Join(s.drain(&doors), s.close())
@@ -162,6 +164,9 @@ func (s *Server) close() error {
 		s.draining.Store(true)
 		s.models.close()
 		s.fetch.CloseIdleConnections()
+		if s.tracer != nil {
+			s.tracer.Close()
+		}
 		err = s.backend.Close()
 	})
 	return err

@@ -20,6 +20,7 @@ import (
 	"github.com/vitserve/vitserve/api/op"
 	v1 "github.com/vitserve/vitserve/api/v1"
 	"github.com/vitserve/vitserve/backend"
+	"github.com/vitserve/vitserve/internal/trace"
 	"github.com/vitserve/vitserve/patch"
 	"google.golang.org/grpc"
 )
@@ -49,7 +50,8 @@ type Server struct {
 	device   *pulse                   // of the passes of all models
 	stalled  atomic.Bool
 	draining atomic.Bool
-	ending   chan struct{} // closed when what is accepted is answered, and no more
+	tracer   *trace.Exporter // nil: nobody asks for spans
+	ending   chan struct{}   // closed when what is accepted is answered, and no more
 	closed   sync.Once
 }
 
@@ -88,6 +90,7 @@ func New(cfg Config) (*Server, error) {
 	s.met = newMetrics(s)
 	s.models = newRegistry(cfg, b, s.met, s.device, s.memory, log)
 	s.ways, s.ending = ways{}, make(chan struct{})
+	s.tracer = newTracer(cfg)
 	s.echo = s.routes()
 	if cfg.GRPCAddr != "" {
 		s.rpcs = s.rpcRoutes()

@@ -153,7 +153,7 @@ func TestServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready := false
-	for lines := bufio.NewScanner(logs); lines.Scan() && !ready; {
+	for lines := bufio.NewScanner(logs); !ready && lines.Scan(); {
 		t.Log(lines.Text())
 		ready = strings.Contains(lines.Text(), `"msg":"ready"`)
 	}

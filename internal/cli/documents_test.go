@@ -57,6 +57,7 @@ var elsewhere = []struct{ document, language, line, who string }{
 	{"docs/serving.md", "js", "async function classify(", "TestClientLoops of api"},
 	{"docs/serving.md", "go", "func classify(", "TestClientLoops of api"},
 	{"docs/serving.md", "yaml", "addr: :8080", "TestDocumentBlocks"},
+	{"docs/scale.md", "sql", "FROM 'scores/part-*.parquet' WHERE error IS NULL", "scripts/score/read.py in ci/scale.sh"},
 	{"docs/robustness.md", "json", "\"predictions\": \"result.0.tags\"", "TestDocumentBlocks"},
 	{"docs/clients.md", "python", "from huggingface_hub import InferenceClient", "TestDocumentClients"},
 	{"docs/clients.md", "js", "import { InferenceClient } from \"@huggingface/inference\";", "TestDocumentClients"},

@@ -37,7 +37,7 @@ var rooms = []room{
 		"golang.org/x/sys/cpu", "golang.org/x/sync/errgroup", "golang.org/x/term",
 	}},
 	{folder: "api", may: []string{
-		".", "api/*", "robust/corrupt", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch", "internal/words",
+		".", "api/*", "robust/corrupt", "models", "vit", "attention/focus", "patch", "patch/external", "backend", "internal/batch", "internal/trace", "internal/words",
 		"github.com/labstack/echo/v4", "github.com/labstack/echo/v4/middleware", "github.com/labstack/gommon/*",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/*",
 		"go.yaml.in/yaml/v3", "gorgonia.org/tensor",
@@ -95,6 +95,7 @@ var rooms = []room{
 	{folder: "backend/*/*", may: []string{"backend", "gorgonia.org/tensor", "golang.org/x/sys/*"}},
 	{folder: "backend", may: []string{"gorgonia.org/tensor"}},
 	{folder: "internal/batch", may: []string{}},
+	{folder: "internal/trace", may: []string{}},
 	{folder: "internal/words", may: []string{}},                        // of errors
 	{folder: "internal/chart", may: []string{}},                        // reports
 	{folder: "internal/hostile", may: []string{}},                      // files for tests

@@ -80,6 +80,8 @@ second one, but of SIGHUP, ends at once.`,
 	duration(&c.IdleTimeout, "idle-timeout", "time between requests of a connection")
 	duration(&c.ShutdownTimeout, "shutdown-timeout", "time for accepted requests to be answered at the end")
 	duration(&c.DrainDelay, "drain-delay", "time of serving on, but not ready, before the end")
+	flags.StringVar(&c.TraceEndpoint, "trace-endpoint", c.TraceEndpoint, "collector that spans are sent to, OTLP over HTTP: http://host:4318; none without it")
+	flags.Float64Var(&c.TraceShare, "trace-share", c.TraceShare, "share of requests without a traceparent that is traced")
 	flags = cmd.Flags()
 	flags.AddFlagSet(f.own)
 	flags.StringArrayVarP(&f.models, "model", "m", nil, "folder, file, ORG/NAME or embedded model, or name=one of these; may be given again")
