@@ -12,7 +12,7 @@ for package in backend/gpu vit models; do
   CGO_ENABLED=1 go test -c -trimpath -tags netgo,osusergo -ldflags '-s -w' -o "$to/tests/$(basename $package).test" "./$package"
 done
 cp -r models/testdata/golden "$to/models/testdata/"
-cp testdata/images/*.jpg "$to/photos/"
+cp testdata/images/*.jpg "$to/photos/" && rm -f "$to/photos/broken.jpg"
 cp scripts/gpu/run.sh scripts/gpu/peer.py "$to/"
 if [ "${2:-}" = --standin ]; then
   g++ -std=c++17 -O2 -ffp-contract=off -mfma -Wno-unknown-pragmas -shared -fPIC -I backend/gpu/standin/src -I backend/gpu/kernels \
