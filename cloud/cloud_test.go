@@ -207,7 +207,7 @@ func TestNone(t *testing.T) {
 	}
 	for input, code := range map[string]int{filepath.Join(out, "list.txt"): 0, "s3://photos/none.csv" + query: 42} {
 		var said bytes.Buffer
-		if got := cli.Run(t.Context(), []string{"score", input, "--output", out}, strings.NewReader(""), io.Discard, &said, Stores()); got != code {
+		if got := cli.Run(t.Context(), []string{"score", input, "--output", out, "--force"}, strings.NewReader(""), io.Discard, &said, Stores()); got != code {
 			t.Errorf("%s: %d, want %d: %s", input, got, code, said.String())
 		}
 	}
