@@ -58,6 +58,7 @@ var mistakes = map[string][]string{ // by flag: value, and what the message has
 	"tls-key":        {"key.pem", "tls_cert"},
 	"addr":           {"nowhere", "host:port"},
 	"grpc-addr":      {"nowhere", "host:port"},
+	"trace-endpoint": {"nowhere", "want http://"},
 	"debug-addr":     {"0.0.0.0:1", "loopback"},
 	"cors-origins":   {"example.org", "want * or an origin"},
 	"decoder":        {"heic", "FORMAT=COMMAND"},
@@ -93,6 +94,7 @@ var mistakes = map[string][]string{ // by flag: value, and what the message has
 	"epsilon":           {"fourth", "want"},
 	"attack-step-size":  {"fourth", "want"},
 	"pictures":          {"/dev/null/x", "not a directory"},
+	"fit-temperature":   {"no-folder/t", "no such folder: no-folder"},
 	"focus":             {"legard", "did you mean legrad"},
 	"input":             {"no-folder", "no such"},
 	"metrics-addr":      {"nowhere", "host:port"},
@@ -193,7 +195,7 @@ var settingMistakes = map[string][2]string{
 	"backend": {"tpu", "want"}, "precision": {"f8", "want"}, "fetch_models": {"statr", "did you mean start"},
 	"models": {"[{idd: x}]", "unknown name in "}, "keys": {"[{name: x, sha256: y}]", "hexadecimal"}, "cors_origins": {"example.org", "want * or an origin"},
 	"allowed_hosts": {"['a:1']", "want a host name"}, "trusted_proxies": {"proxy", "want an address"}, "image_hosts": {"'*.org'", "want a host name"},
-	"decoders": {"{heif: {}}", "did you mean heic?"},
+	"decoders": {"{heif: {}}", "did you mean heic?"}, "trace_endpoint": {"nowhere", "want http://"},
 }
 
 // TestEverySettingHasAMistake: in a file and in the environment.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/vitserve/vitserve/models"
 	"github.com/vitserve/vitserve/robust"
@@ -35,6 +36,9 @@ func (f *robustFlags) temperaturePlace(t robust.Target) (string, error) {
 		return "", errors.New("--fit-temperature with --url: a temperature is fitted for weights, want a model in this process")
 	}
 	if f.fit != fitBeside {
+		if dir := filepath.Dir(f.fit); !isFolder(dir) {
+			return "", fmt.Errorf("--fit-temperature=%s: no such folder: %s", f.fit, dir)
+		}
 		return f.fit, nil
 	}
 	name := local.m.Checkpoint.Beside(models.TemperatureFile)
