@@ -17,7 +17,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-var photoStep = flag.Int("photostep", 25, "every how many-th photo TestFastAnswers looks at; 1 is what docs/decode.md reports")
+var photoStep = flag.Int("photostep", 25, "every how many-th photo TestFastAnswers looks at; 1 is what docs/lab/decode.md reports")
 
 // TestFastAnswers: what the fast way with a JPEG changes in the answers of a
 // real model. Photos are brought to four sizes, so that blocks of each size
