@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -43,9 +44,10 @@ func (s *Server) traced(next echo.HandlerFunc) echo.HandlerFunc {
 		span.Attributes["vitserve.request_id"] = c.Response().Header().Get(echo.HeaderXRequestID)
 		if way.rpc {
 			code = rpcStatus(c)
+			said, _ := strconv.Atoi(c.Response().Header().Get(grpcStatus))
 			span.Name = strings.TrimPrefix(route, "/")
 			span.Attributes["rpc.system"] = "grpc"
-			span.Attributes["rpc.grpc.status_code"] = code
+			span.Attributes["rpc.grpc.status_code"] = said
 		}
 		if timing := c.Response().Header().Get("Server-Timing"); timing != "" {
 			span.Attributes["http.response.header.server-timing"] = timing
@@ -56,7 +58,7 @@ func (s *Server) traced(next echo.HandlerFunc) echo.HandlerFunc {
 		if err, ok := c.Get(keyError).(error); ok {
 			span.Attributes["error.message"] = err.Error()
 		}
-		span.Failed = c.Response().Status >= 500
+		span.Failed = code >= 500
 		return nil
 	}
 }
