@@ -40,6 +40,8 @@ var notRun = []struct{ document, begins, why string }{
 	{"docs/robustness.md", "vitserve robust val/ --suite apgd-ce,apgd-t,square", byTime},
 	{"docs/robustness.md", "vitserve robust val/ --suite square", "TestSquareTargets does it, with fewer queries"},
 	{"docs/robustness.md", "vitserve robust val/ --model ./deit_tiny_patch16_224 --suite contrast --severity 1", "TestFitTemperature does it, with photos enough"},
+	{"docs/scale.md", "pip install ", byNetwork},
+	{"docs/scale.md", "VITSERVE=./vitserve MODEL=starter ACTORS=1 python3 scripts/score/ray_pipeline.py ", "scripts/score/ray.sh runs it, with Ray, which it installs"},
 	{"docs/interop.md", "grpcurl ", byProgram},
 	{"docs/interop.md", "perf_analyzer ", byProgram},
 }
