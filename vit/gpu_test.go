@@ -13,23 +13,8 @@ import (
 	"github.com/vitserve/vitserve/backend/ref"
 )
 
-// onGPUs runs a test on the stand-in for NVIDIA's driver and on the OpenCL
-// device that is installed.
-func onGPUs(t *testing.T, test func(t *testing.T, b backend.Backend)) {
-	for name, driver := range map[string]func(testing.TB){"cuda": standin.CUDA, "opencl": standin.OpenCL} {
-		t.Run(name, func(t *testing.T) {
-			standin.Whole(t)
-			driver(t)
-			b, err := backend.Open(name, backend.Options{})
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, b.Close()) })
-			test(t, b)
-		})
-	}
-}
-
 // TestGPUIsRef is TestCPUIsRef on GPUs, with its limits.
-func TestGPUIsRef(t *testing.T) { onGPUs(t, isRef) }
+func TestGPUIsRef(t *testing.T) { standin.Backends(t, isRef) }
 
 // TestGPUSteps: what an attack by projected gradient descent takes of a
 // gradient, its signs, are the oracle's wherever they are not rounding.
@@ -37,7 +22,7 @@ func TestGPUIsRef(t *testing.T) { onGPUs(t, isRef) }
 // Madry et al., "Towards Deep Learning Models Resistant to Adversarial
 // Attacks", https://arxiv.org/abs/1706.06083.
 func TestGPUSteps(t *testing.T) {
-	onGPUs(t, func(t *testing.T, b backend.Backend) {
+	standin.Backends(t, func(t *testing.T, b backend.Backend) {
 		for name := range families {
 			c := family(name)
 			if c.Classes == 0 {

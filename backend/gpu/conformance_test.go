@@ -28,14 +28,11 @@ func openTest(t testing.TB, name string) *Backend {
 func TestLife(t *testing.T) {
 	want, err := life("ref")
 	require.NoError(t, err)
-	for name, driver := range map[string]func(testing.TB){"cuda": standin.CUDA, "opencl": standin.OpenCL} {
-		t.Run(name, func(t *testing.T) {
-			driver(t)
-			got, err := life(name)
-			require.NoError(t, err)
-			require.InDeltaSlice(t, want, got, 1e-4)
-		})
-	}
+	standin.Each(t, func(t *testing.T, name string) {
+		got, err := life(name)
+		require.NoError(t, err)
+		require.InDeltaSlice(t, want, got, 1e-4)
+	})
 }
 
 // TestCUDA is the whole suite on the stand-in, whose threads and groups run

@@ -17,12 +17,7 @@ import (
 // onEach runs a test on the stand-in and on the OpenCL device that is
 // installed.
 func onEach(t *testing.T, test func(t *testing.T, b *Backend)) {
-	for name, driver := range map[string]func(testing.TB){"cuda": standin.CUDA, "opencl": standin.OpenCL} {
-		t.Run(name, func(t *testing.T) {
-			driver(t)
-			test(t, openTest(t, name))
-		})
-	}
+	standin.Each(t, func(t *testing.T, name string) { test(t, openTest(t, name)) })
 }
 
 // TestShortLife: a short life of a backend, begin to end, gives the oracle's

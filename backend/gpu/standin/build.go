@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"sort"
 	"testing"
+
+	"github.com/vitserve/vitserve/backend"
 )
 
 // Required names the variable that says what tests need: "required" makes a
@@ -79,6 +81,35 @@ func OpenCL(t testing.TB) {
 	}
 	here := folder(t)
 	t.Setenv("VITSERVE_OPENCL", build(t, "libOpenCL.so.1", filepath.Join(here, "opencl.cpp"), here))
+}
+
+// Each runs a test on the stand-in for NVIDIA's driver and on the OpenCL device
+// that is installed, by the names that backends have.
+func Each(t *testing.T, test func(t *testing.T, name string)) {
+	for name, driver := range map[string]func(testing.TB){"cuda": CUDA, "opencl": OpenCL} {
+		t.Run(name, func(t *testing.T) {
+			driver(t)
+			test(t, name)
+		})
+	}
+}
+
+// Backends is Each for tests that take a minute: where Whole lets them, each
+// has the backend, which the test's package imports, and closes it at the end.
+func Backends(t *testing.T, test func(t *testing.T, b backend.Backend)) {
+	Whole(t)
+	Each(t, func(t *testing.T, name string) {
+		b, err := backend.Open(name, backend.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		test(t, b)
+	})
 }
 
 // build compiles a shared library into the user's cache, under the hash of
